@@ -1,0 +1,109 @@
+//! Allocation: hours granted to a tenant on a scheduler.
+
+use crate::Condition;
+use jiff::civil::Date;
+use kube::{CustomResource, KubeSchema};
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Hours granted to a tenant on a scheduler.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "mesocentre.io",
+    version = "v1alpha1",
+    kind = "Allocation",
+    plural = "allocations",
+    shortname = "alloc",
+    category = "meso",
+    namespaced,
+    status = "AllocationStatus",
+    doc = "Hours granted to a tenant on a scheduler, in its home namespace. Written by administrators, read by the tenant. On Slurm it is the account <tenant>.<allocation>.",
+    derive = "PartialEq",
+    printcolumn(name = "Scheduler", type_ = "string", json_path = ".spec.scheduler"),
+    printcolumn(name = "Core-hours", type_ = "string", json_path = ".spec.budget.coreHours"),
+    printcolumn(name = "Used", type_ = "string", json_path = ".status.usedCoreHours"),
+    printcolumn(name = "Left", type_ = "string", json_path = ".status.remainingCoreHours"),
+    printcolumn(name = "Until", type_ = "string", json_path = ".spec.validUntil"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$')").message("an allocation's name has at most 40 lower-case letters, digits and hyphens and begins with a letter; write for example climate-2026")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.validFrom <= self.validUntil").message("the allocation ends before it begins: write a validUntil on or after validFrom"))]
+pub struct AllocationSpec {
+    /// The scheduler that the hours are on.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("an allocation does not move to another scheduler; make another allocation there"))]
+    pub scheduler: String,
+    /// What the hours are for.
+    #[schemars(length(min = 1, max = 300))]
+    pub title: String,
+    /// First day, in the datacentre's zone.
+    #[schemars(schema_with = "crate::schema::date")]
+    pub valid_from: Date,
+    /// Last day, in the datacentre's zone.
+    #[schemars(schema_with = "crate::schema::date")]
+    pub valid_until: Date,
+    /// The hours.
+    pub budget: Budget,
+    /// What happens when they are used up.
+    #[serde(default)]
+    pub when_exhausted: WhenExhausted,
+    /// Users who may use it, out of the tenant's members; none named means every member with a posix account.
+    #[serde(default)]
+    #[schemars(length(max = 500), inner(length(max = 253)))]
+    pub members: Vec<String>,
+}
+
+/// Hours granted. What is not named is not limited by hours.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// Core-hours: one core held for one hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_decimal")]
+    pub core_hours: Option<Decimal>,
+    /// GPU-hours: one GPU held for one hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_decimal")]
+    pub gpu_hours: Option<Decimal>,
+}
+
+/// What happens when an allocation's hours are used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenExhausted {
+    /// Jobs that would pass the budget do not start; Slurm itself holds them (GrpTRESMins).
+    #[default]
+    Refuse,
+    /// Jobs run on, and what is over is billed at the tariff.
+    Charge,
+}
+
+/// What the operator knows of the allocation.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllocationStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The Slurm account, once it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Core-hours used since the beginning, from the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_core_hours: Option<String>,
+    /// Core-hours left of the budget, from the ledger; negative when over. Absent without a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_core_hours: Option<String>,
+    /// GPU-hours used since the beginning, from the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_gpu_hours: Option<String>,
+    /// Users whose jobs the scheduler takes in it.
+    #[serde(default)]
+    pub members: Vec<String>,
+    /// Conditions: Ready.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,357 @@
+//! BatchJob: a script for the batch scheduler, as its author wrote it.
+
+use crate::Condition;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::core::Duration;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A script, its resources, and the allocation that pays.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "mesocentre.io",
+    version = "v1alpha1",
+    kind = "BatchJob",
+    plural = "batchjobs",
+    shortname = "bj",
+    category = "meso",
+    namespaced,
+    status = "BatchJobStatus",
+    doc = "A job for the batch scheduler, written by a member in a workspace. It runs exactly once, as its author, within the hours of its allocation. #SBATCH lines in the script hold, as with sbatch; the fields below win over them. To change a job, make another one: only cancel and ttlAfterFinished can be changed.",
+    derive = "PartialEq",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Job", type_ = "string", json_path = ".status.scheduler.jobId"),
+    printcolumn(name = "Allocation", type_ = "string", json_path = ".spec.allocation"),
+    printcolumn(name = "User", type_ = "string", json_path = ".spec.submittedBy"),
+    printcolumn(name = "Why", type_ = "string", json_path = ".status.message"),
+    printcolumn(name = "Exit", type_ = "integer", json_path = ".status.exitCode"),
+    printcolumn(name = "Output", type_ = "string", priority = 1, json_path = ".status.outputPath"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 100").message("a batch job's name has at most 100 characters")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.array) == has(oldSelf.array) && has(self.resources) == has(oldSelf.resources) && has(self.environment) == has(oldSelf.environment) && has(self.arguments) == has(oldSelf.arguments) && has(self.dependsOn) == has(oldSelf.dependsOn)").message("a batch job that exists does not change: delete it and make another, or set cancel: true"))]
+#[x_kube(validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)").message("a cancelled job stays cancelled; make another job to run it again"))]
+pub struct BatchJobSpec {
+    /// The allocation that pays, in the tenant's home namespace.
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its allocation: delete it and make another"))]
+    pub allocation: String,
+    /// The script. Its first line names the interpreter; #SBATCH lines hold where no field below says otherwise.
+    #[schemars(length(max = 262144))]
+    #[x_kube(validation = Rule::new("self.startsWith('#!')").message("a batch script begins with its interpreter: write #!/bin/bash (or another) as its first line"), validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its script: delete it and make another"))]
+    pub script: String,
+    /// Arguments of the script.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 500), inner(length(max = 4096)))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its arguments: delete it and make another"))]
+    pub arguments: Vec<String>,
+    /// Environment variables of the job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its environment: delete it and make another"))]
+    pub environment: Vec<EnvironmentVariable>,
+    /// What the job asks of the scheduler. What is not named follows the script's #SBATCH lines, then the site's defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its resources: delete it and make another"))]
+    pub resources: Option<JobResources>,
+    /// Runs the script once for each index, with SLURM_ARRAY_TASK_ID set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its array: delete it and make another"))]
+    pub array: Option<JobArray>,
+    /// Jobs of the same workspace that must have come so far before this one starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change what it depends on: delete it and make another"))]
+    pub depends_on: Vec<Dependency>,
+    /// Cancels the job and keeps the object, as scancel does. Deleting the object cancels the job as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancel: bool,
+    /// How long the object stays after the job's end; what it used stays in the ledger. Absent: until it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_duration")]
+    pub ttl_after_finished: Option<Duration>,
+    /// Who wrote it: stamped on creation by the API server, never by the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub submitted_by: Option<String>,
+}
+
+/// An environment variable of a job.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentVariable {
+    /// Its name.
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("write a variable's name with letters, digits and underscores, for example MODEL"), validation = Rule::new("!self.startsWith('SLURM_') && !self.startsWith('SBATCH_')").message("variables that begin with SLURM_ or SBATCH_ are the scheduler's; use a field of resources, or another name"))]
+    pub name: String,
+    /// Its value.
+    #[serde(default)]
+    #[schemars(length(max = 32768))]
+    pub value: String,
+}
+
+/// What a job asks of the scheduler.
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobResources {
+    /// Nodes (sbatch --nodes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub nodes: Option<i64>,
+    /// Tasks (sbatch --ntasks).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000000))]
+    pub tasks: Option<i64>,
+    /// CPUs a task (sbatch --cpus-per-task).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub cpus_per_task: Option<i64>,
+    /// Memory a node (sbatch --mem), for example 4Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_quantity")]
+    pub memory: Option<Quantity>,
+    /// GPUs a node (sbatch --gres=gpu:N).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub gpus: Option<i64>,
+    /// Longest run time (sbatch --time), for example 1h30m. Slurm counts in minutes: a started minute is a whole one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_duration")]
+    pub time_limit: Option<Duration>,
+    /// Partition (sbatch --partition).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*$')").message("write one partition's name, for example standard"))]
+    pub partition: Option<String>,
+}
+
+/// The indices of a job array.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobArray {
+    /// Indices as sbatch --array takes them: 1-20, 0-100:5 or 1,3,5.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,9}(-[0-9]{1,9}(:[0-9]{1,9})?)?(,[0-9]{1,9}(-[0-9]{1,9}(:[0-9]{1,9})?)?)*$')").message("write the indices as sbatch --array takes them, for example 1-20, 0-100:5 or 1,3,5; the limit of tasks at a time goes into maxConcurrent"), validation = Rule::new("!self.matches('^[0-9,:-]*$') || self.split(',').all(p, p.split(':')[0].split('-').all(n, n.size() > 9 || n.size() == 0 || int(n) <= 100000))").message("an array's index is at most 100000: write fewer, larger tasks, or several arrays"))]
+    pub indices: String,
+    /// How many tasks may run at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub max_concurrent: Option<i64>,
+}
+
+/// A job that must have come so far first.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependency {
+    /// The other batch job's name, in the same workspace.
+    #[schemars(length(min = 1, max = 100))]
+    pub job: String,
+    /// How far it must have come.
+    #[serde(default)]
+    pub when: DependencyState,
+}
+
+/// How far another job must have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DependencyState {
+    /// It ended with exit code 0 (sbatch --dependency=afterok).
+    #[default]
+    Succeeded,
+    /// It ended otherwise (afternotok).
+    Failed,
+    /// It ended, however (afterany).
+    Finished,
+    /// It has started (after).
+    Started,
+}
+
+/// Where a batch job is in its life, as the scheduler says.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Phase {
+    /// Not yet handed to the scheduler.
+    #[default]
+    Pending,
+    /// Handed over; the scheduler's answer is being recorded.
+    Submitted,
+    /// Waits in the scheduler's queue.
+    Queued,
+    /// Runs.
+    Running,
+    /// Ended with exit code 0.
+    Succeeded,
+    /// Ended otherwise, or cannot be submitted as it stands.
+    Failed,
+    /// Cancelled by its author or an administrator.
+    Cancelled,
+    /// Reached its time limit.
+    TimedOut,
+    /// Took more memory than it asked for.
+    OutOfMemory,
+    /// A node failed under it.
+    NodeFailed,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Phase; 10] = [
+        Phase::Pending,
+        Phase::Submitted,
+        Phase::Queued,
+        Phase::Running,
+        Phase::Succeeded,
+        Phase::Failed,
+        Phase::Cancelled,
+        Phase::TimedOut,
+        Phase::OutOfMemory,
+        Phase::NodeFailed,
+    ];
+
+    /// True when nothing more will happen.
+    pub fn is_finished(self) -> bool {
+        !matches!(
+            self,
+            Self::Pending | Self::Submitted | Self::Queued | Self::Running
+        )
+    }
+
+    /// As the status writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Submitted => "Submitted",
+            Self::Queued => "Queued",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+            Self::TimedOut => "TimedOut",
+            Self::OutOfMemory => "OutOfMemory",
+            Self::NodeFailed => "NodeFailed",
+        }
+    }
+}
+
+/// What the operator knows of the job.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchJobStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where the job is in its life.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Why it is there, for people: what a waiting job waits for, what a failed one failed of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The job on the scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<SchedulerJob>,
+    /// The submission under way or done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission: Option<SubmissionRecord>,
+    /// When the scheduler took it. With the job id, this is the job's identity: ids come round again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub submitted_at: Option<Timestamp>,
+    /// When it, or the first task of it, started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub started_at: Option<Timestamp>,
+    /// When it, or the last task of it, ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub finished_at: Option<Timestamp>,
+    /// Exit code of the script; of an array, the highest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Signal that ended the script, when one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Nodes that it runs or ran on; of an array, none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// Where its output is, on the scheduler's file system. %a stands for an array's index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_path: Option<String>,
+    /// What it used, from the scheduler's accounting, once it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<JobUsage>,
+    /// Its tasks by state; a job that is no array has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<TaskCounts>,
+    /// Conditions: Ready, Accepted, Submitted, Finished, Metered.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+/// A job on a scheduler.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SchedulerJob {
+    /// The Scheduler's name.
+    pub name: String,
+    /// The job's id there, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+    /// The account that pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The posix account that it runs as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The scheduler's own word for its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The scheduler's own word for why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A submission: written before the scheduler is asked, so that no crash can double it.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubmissionRecord {
+    /// The object's UID and the attempt; travels in the job's comment.
+    pub token: String,
+    /// Which attempt this is, from 1.
+    pub attempt: i32,
+    /// When the token was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub at: Option<Timestamp>,
+}
+
+/// What a job used.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobUsage {
+    /// Cores held times seconds, over all tasks and runs.
+    pub core_seconds: String,
+    /// GPUs held times seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_seconds: Option<String>,
+}
+
+/// Tasks by state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskCounts {
+    /// All of them.
+    pub total: i64,
+    /// Waiting.
+    pub queued: i64,
+    /// Running.
+    pub running: i64,
+    /// Ended with exit code 0.
+    pub succeeded: i64,
+    /// Ended otherwise.
+    pub failed: i64,
+    /// Cancelled.
+    pub cancelled: i64,
+}

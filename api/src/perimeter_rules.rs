@@ -1,0 +1,76 @@
+//! PerimeterRules: the parameters of the admission policies, one object in each of a tenant's namespaces.
+
+use crate::Role;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The one object's name in each namespace.
+pub const PERIMETER_RULES_NAME: &str = "perimeter";
+
+/// A perimeter's rules and a tenant's members, as the API server's admission policies read them.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "mesocentre.io",
+    version = "v1alpha1",
+    kind = "PerimeterRules",
+    plural = "perimeterrules",
+    category = "meso",
+    namespaced,
+    doc = "What the API server's admission policies enforce in this namespace: the perimeter's rules and the tenant's members. Written by the operator alone; read it to see what is allowed here.",
+    derive = "PartialEq",
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenant"),
+    printcolumn(name = "Perimeter", type_ = "string", json_path = ".spec.perimeter"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PerimeterRulesSpec {
+    /// The tenant that the namespace belongs to.
+    #[schemars(length(max = 30))]
+    pub tenant: String,
+    /// The workspace; absent in the home namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 30))]
+    pub workspace: Option<String>,
+    /// The perimeter.
+    #[schemars(length(max = 63))]
+    pub perimeter: String,
+    /// Prefixes that an image's name must begin with.
+    #[schemars(length(max = 20), inner(length(max = 200)))]
+    pub image_registries: Vec<String>,
+    /// Whether an image must be named by digest.
+    pub require_image_digest: bool,
+    /// Labels of the nodes that pods must select; empty means the shared nodes.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 10))]
+    pub node_selector: BTreeMap<String, String>,
+    /// The runtime class that pods must use; empty means no rule.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    pub runtime_class_name: String,
+    /// Storage classes that claims may use.
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub storage_classes: Vec<String>,
+    /// The tenant's members.
+    #[schemars(length(max = 500))]
+    pub members: Vec<RulesMember>,
+}
+
+/// A member, as admission knows them.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RulesMember {
+    /// User name, for a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub user: Option<String>,
+    /// Group name, for a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub group: Option<String>,
+    /// What they may do.
+    pub role: Role,
+    /// Whether they have a posix account, which batch jobs need.
+    pub runs_batch_jobs: bool,
+}

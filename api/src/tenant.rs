@@ -1,0 +1,248 @@
+//! Tenant: an institution or company inside a perimeter.
+
+use crate::Condition;
+use jiff::civil::Date;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An institution or company that uses the datacentre.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "mesocentre.io",
+    version = "v1alpha1",
+    kind = "Tenant",
+    plural = "tenants",
+    shortname = "tn",
+    category = "meso",
+    status = "TenantStatus",
+    doc = "An institution or company inside a trust perimeter. It gets a home namespace of its own name. Written by administrators.",
+    derive = "PartialEq",
+    printcolumn(name = "Category", type_ = "string", json_path = ".spec.category"),
+    printcolumn(name = "Perimeter", type_ = "string", json_path = ".spec.perimeter"),
+    printcolumn(name = "Workspaces", type_ = "integer", json_path = ".status.workspaces"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Until", type_ = "string", json_path = ".spec.convention.validUntil"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$') && !self.metadata.name.contains('--')").message("a tenant's name has at most 30 lower-case letters, digits and single hyphens, begins with a letter, and holds no \"--\" (it separates tenant and workspace); write for example univ-caen"),
+    validation = Rule::new("!self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('mesocentre-') && !(self.metadata.name in ['default', 'root'])").message("a tenant cannot be named default, root, kube-… or mesocentre-…: those names belong to the platform; choose the institution's own name")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantSpec {
+    /// The name that people read.
+    #[schemars(length(min = 1, max = 200))]
+    pub display_name: String,
+    /// What kind of body it is: decides the tariff, and whether its use is economic.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a tenant's category does not change: its past bills rest on it; make another tenant"))]
+    pub category: TenantCategory,
+    /// The trust perimeter that it lives in.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a tenant does not move to another perimeter: its data would go with it; make another tenant there"))]
+    pub perimeter: String,
+    /// Who is billed.
+    pub legal_entity: LegalEntity,
+    /// The agreement under which it uses the datacentre.
+    pub convention: Convention,
+    /// Who may act for it, and as what.
+    #[serde(default)]
+    #[schemars(length(max = 500))]
+    pub members: Vec<TenantMember>,
+    /// What it may use, over all its namespaces together.
+    pub quota: TenantQuota,
+}
+
+/// What kind of body a tenant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TenantCategory {
+    /// A university or research organisation.
+    University,
+    /// A public service: hospital, local authority, agency.
+    PublicService,
+    /// A private client under a co-investment convention; its use is economic.
+    PrivateClient,
+}
+
+impl TenantCategory {
+    /// As manifests write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::University => "University",
+            Self::PublicService => "PublicService",
+            Self::PrivateClient => "PrivateClient",
+        }
+    }
+}
+
+/// Who is billed, as French invoicing wants it.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LegalEntity {
+    /// Registered name.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// SIRET number: 14 digits, the last a Luhn check digit (INSEE).
+    #[schemars(length(max = 14))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{14}$')").message("write the 14 digits of the SIRET number without spaces, in quotes"))]
+    pub siret: String,
+    /// VAT number within the EU, for bodies that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 14))]
+    pub vat_number: Option<String>,
+    /// Registered address.
+    pub address: PostalAddress,
+    /// Where and how invoices reach it.
+    pub invoicing: Invoicing,
+}
+
+/// A postal address.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PostalAddress {
+    /// Number and street.
+    #[schemars(length(max = 200))]
+    pub street: String,
+    /// Postal code.
+    #[schemars(length(max = 16))]
+    pub postal_code: String,
+    /// Town.
+    #[schemars(length(max = 100))]
+    pub city: String,
+    /// Country, ISO 3166-1 alpha-2, for example FR.
+    #[schemars(length(max = 2))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z]{2}$')").message("write the country as two capital letters (ISO 3166-1), for example FR"))]
+    pub country_code: String,
+}
+
+/// How invoices reach a tenant.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invoicing {
+    /// Address for invoices.
+    #[schemars(length(min = 3, max = 254))]
+    pub email: String,
+    /// Service code that Chorus Pro routes public invoices by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub service_code: Option<String>,
+    /// Number of the legal commitment that the buyer opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub engagement_number: Option<String>,
+}
+
+/// The agreement under which a tenant uses the datacentre. Both days are included, in the datacentre's zone.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.validFrom <= self.validUntil").message("the convention ends before it begins: write a validUntil on or after validFrom"))]
+pub struct Convention {
+    /// Reference of the signed document.
+    #[schemars(length(min = 1, max = 100))]
+    pub reference: String,
+    /// First day.
+    #[schemars(schema_with = "crate::schema::date")]
+    pub valid_from: Date,
+    /// Last day.
+    #[schemars(schema_with = "crate::schema::date")]
+    pub valid_until: Date,
+}
+
+/// One who may act for a tenant: a user or a group, as the API server names them.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.user) != has(self.group)").message("a member is a user or a group: write one of user and group"))]
+#[x_kube(validation = Rule::new("!has(self.posixAccount) || has(self.user)").message("a posixAccount belongs to one person: write user, not group, beside it"))]
+#[x_kube(validation = Rule::new("!(has(self.user) && self.user.startsWith('system:')) && !(has(self.group) && self.group.startsWith('system:'))").message("names that begin with system: belong to Kubernetes; write a person's user name or an institution's group"))]
+pub struct TenantMember {
+    /// User name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub user: Option<String>,
+    /// Group name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub group: Option<String>,
+    /// What they may do.
+    pub role: Role,
+    /// The account on the batch scheduler's machines that the user's jobs run as. Without one, no batch jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z_][a-z0-9_.-]*$') && self != 'root'").message("write a posix account name, lower case, that is not root, for example alice"))]
+    pub posix_account: Option<String>,
+}
+
+/// What a member may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Role {
+    /// Makes workspaces and agreements, and everything that a Member does.
+    Owner,
+    /// Runs jobs and workloads in the workspaces.
+    Member,
+    /// Reads the workspaces.
+    Viewer,
+    /// Reads allocations and statements.
+    Billing,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 4] = [Role::Owner, Role::Member, Role::Viewer, Role::Billing];
+
+    /// Lower case, as in the names of role bindings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Member => "member",
+            Self::Viewer => "viewer",
+            Self::Billing => "billing",
+        }
+    }
+}
+
+/// What a tenant may use, over all its namespaces together.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantQuota {
+    /// CPUs that pods may request and be limited to.
+    #[schemars(schema_with = "crate::schema::quantity")]
+    pub cpu: Quantity,
+    /// Memory that pods may request and be limited to.
+    #[schemars(schema_with = "crate::schema::quantity")]
+    pub memory: Quantity,
+    /// Storage that claims may request.
+    #[schemars(schema_with = "crate::schema::quantity")]
+    pub storage: Quantity,
+    /// Number of pods.
+    #[schemars(range(min = 0, max = 100000))]
+    pub pods: i64,
+    /// Number of GPUs.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10000))]
+    pub gpus: i64,
+    /// Number of workspaces.
+    #[schemars(range(min = 0, max = 1000))]
+    pub workspaces: i64,
+}
+
+/// What the operator knows of the tenant.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Its home namespace, once it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_namespace: Option<String>,
+    /// How many workspaces it has.
+    #[serde(default)]
+    pub workspaces: i32,
+    /// Why it cannot be deleted now, each a sentence; empty means that it can. Admission refuses a deletion while one
+    /// stands, unless the annotation mesocentre.io/force-delete is "true".
+    #[serde(default)]
+    pub deletion_blockers: Vec<String>,
+    /// Conditions: Ready.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}

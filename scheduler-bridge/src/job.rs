@@ -1,0 +1,371 @@
+//! Jobs as the scheduler tells of them: where they are in their life, which row is which job, and what they used.
+//!
+//! Quantities are whole numbers in the unit of their name. Nothing is asked here; the scheduler's module fills these in.
+
+use crate::{ClusterName, JobId, Token, UserName};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+/// Where a job is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Not yet handed to the scheduler.
+    Pending,
+    /// Handed over; the scheduler's answer is being recorded.
+    Submitted,
+    /// Waits in the scheduler's queue.
+    Queued,
+    /// Runs.
+    Running,
+    /// Ended with exit code 0.
+    Succeeded,
+    /// Ended otherwise, or cannot be submitted as it stands.
+    Failed,
+    /// Cancelled by its author or an administrator.
+    Cancelled,
+    /// Reached its time limit or its deadline.
+    TimedOut,
+    /// Took more memory than it asked for.
+    OutOfMemory,
+    /// A node failed under it.
+    NodeFailed,
+}
+
+impl Phase {
+    /// True when nothing more will happen.
+    pub fn is_finished(self) -> bool {
+        !matches!(
+            self,
+            Self::Pending | Self::Submitted | Self::Queued | Self::Running
+        )
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Submitted => "Submitted",
+            Self::Queued => "Queued",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+            Self::TimedOut => "TimedOut",
+            Self::OutOfMemory => "OutOfMemory",
+            Self::NodeFailed => "NodeFailed",
+        }
+    }
+}
+
+/// How a job is known again. Numbers come round, a requeue changes the submit time, and anybody can write a token
+/// into the comment of a job of their own: so a row is this job when the user is the same, the number is (where it is
+/// known), and either the token or the submit time is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JobIdentity {
+    /// The token of the submission.
+    pub token: Token,
+    /// The posix account that it was submitted as.
+    pub user: UserName,
+    /// Its number, once known.
+    pub id: Option<JobId>,
+    /// When the scheduler took it, once known.
+    pub submitted_at: Option<Timestamp>,
+}
+
+impl JobIdentity {
+    /// Whether a row of the scheduler's is this job.
+    pub fn is(&self, id: JobId, user: &str, token: Option<&Token>, submitted_at: Timestamp) -> bool {
+        user == self.user.as_str()
+            && self.id.is_none_or(|known| known == id)
+            && (token == Some(&self.token) || (self.id.is_some() && self.submitted_at == Some(submitted_at)))
+    }
+}
+
+/// Tasks by state; a job that is no array has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskCounts {
+    /// All that are known of.
+    pub total: u64,
+    /// Waiting.
+    pub queued: u64,
+    /// Running.
+    pub running: u64,
+    /// Ended with exit code 0.
+    pub succeeded: u64,
+    /// Ended otherwise, of themselves or by a limit.
+    pub failed: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+}
+
+impl TaskCounts {
+    /// Counts `tasks` more in a phase.
+    pub fn add(&mut self, phase: Phase, tasks: u64) {
+        self.total += tasks;
+        match phase {
+            Phase::Pending | Phase::Submitted | Phase::Queued => self.queued += tasks,
+            Phase::Running => self.running += tasks,
+            Phase::Succeeded => self.succeeded += tasks,
+            Phase::Cancelled => self.cancelled += tasks,
+            Phase::Failed | Phase::TimedOut | Phase::OutOfMemory | Phase::NodeFailed => self.failed += tasks,
+        }
+    }
+}
+
+/// Nodes as the scheduler folds them: `n[1-3,7]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeList(pub(crate) String);
+
+impl NodeList {
+    /// Nodes as the scheduler writes them; its words for none are none.
+    pub fn new(folded: &str) -> Self {
+        match folded {
+            "None assigned" | "(null)" | "None" | "N/A" => Self::default(),
+            folded => Self(folded.to_owned()),
+        }
+    }
+
+    /// As the scheduler folds them.
+    pub fn as_folded(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Cores held times seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CoreSeconds(pub u64);
+
+/// GPUs held times seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GpuSeconds(pub u64);
+
+impl fmt::Display for CoreSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for GpuSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A job that the scheduler holds; all tasks of an array are one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedJob {
+    /// Its number; of an array, the whole array's.
+    pub id: JobId,
+    /// When the scheduler took it (after a requeue: took it again).
+    pub submitted_at: Timestamp,
+    /// The token in its comment.
+    pub token: Option<Token>,
+    /// The posix account that it runs as.
+    pub user: String,
+    /// The account that pays.
+    pub account: String,
+    /// Its partition (or a list, while it waits).
+    pub partition: String,
+    /// Its name.
+    pub name: String,
+    /// Where it is in its life, over all tasks.
+    pub phase: Phase,
+    /// The scheduler's own word for its state; of an array, of the task that decides the phase.
+    pub state: String,
+    /// The scheduler's own word for why it waits.
+    pub reason: Option<String>,
+    /// Why it waits, for people.
+    pub waits_for: Option<String>,
+    /// Tasks by state, of those that the scheduler still holds.
+    pub tasks: TaskCounts,
+    /// When the first task started.
+    pub started_at: Option<Timestamp>,
+    /// Nodes that it runs on; of an array, none.
+    pub nodes: NodeList,
+}
+
+/// All jobs that a scheduler held at a moment.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// When it was asked for: what was submitted later may be absent.
+    pub asked_at: Timestamp,
+    jobs: Vec<QueuedJob>,
+    by_id: HashMap<JobId, Vec<usize>>,
+    by_token: HashMap<Token, Vec<usize>>,
+}
+
+impl Queue {
+    /// Indexes jobs.
+    pub fn new(asked_at: Timestamp, jobs: Vec<QueuedJob>) -> Self {
+        let mut by_id: HashMap<JobId, Vec<usize>> = HashMap::with_capacity(jobs.len());
+        let mut by_token: HashMap<Token, Vec<usize>> = HashMap::new();
+        for (index, job) in jobs.iter().enumerate() {
+            by_id.entry(job.id).or_default().push(index);
+            if let Some(token) = &job.token {
+                by_token.entry(token.clone()).or_default().push(index);
+            }
+        }
+        Self {
+            asked_at,
+            jobs,
+            by_id,
+            by_token,
+        }
+    }
+
+    /// The job, if the scheduler held it.
+    pub fn get(&self, job: &JobIdentity) -> Option<&QueuedJob> {
+        let by_id = job.id.and_then(|id| self.by_id.get(&id));
+        let by_token = self.by_token.get(&job.token);
+        by_id
+            .into_iter()
+            .chain(by_token)
+            .flatten()
+            .filter_map(|&index| self.jobs.get(index))
+            .find(|row| job.is(row.id, &row.user, row.token.as_ref(), row.submitted_at))
+    }
+
+    /// Every job, of everybody.
+    pub fn jobs(&self) -> &[QueuedJob] {
+        &self.jobs
+    }
+}
+
+/// What the accounting says of a job: all its tasks, and every run of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobAccounting {
+    /// Its number; of an array, the whole array's.
+    pub id: JobId,
+    /// When the scheduler first took it.
+    pub submitted_at: Timestamp,
+    /// The token in its comment, where the accounting keeps comments.
+    pub token: Option<Token>,
+    /// The posix account that it ran as.
+    pub user: String,
+    /// The account that pays.
+    pub account: String,
+    /// Its name.
+    pub name: String,
+    /// Where it is in its life, over all tasks.
+    pub phase: Phase,
+    /// The scheduler's own word for its state; of an array, of the task that decides the phase.
+    pub state: String,
+    /// Exit code of the script; of an array, the highest. None before the end.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the script, when one did.
+    pub signal: Option<i32>,
+    /// When the first task started.
+    pub started_at: Option<Timestamp>,
+    /// When the last task ended; none while one has not.
+    pub ended_at: Option<Timestamp>,
+    /// Nodes that it ran on; of an array, none.
+    pub nodes: NodeList,
+    /// Tasks by state.
+    pub tasks: TaskCounts,
+    /// Cores held, over all tasks and runs.
+    pub core_seconds: CoreSeconds,
+    /// GPUs held, over all tasks and runs.
+    pub gpu_seconds: GpuSeconds,
+}
+
+/// Trackable resources of one run, as allocated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tres {
+    /// Cores (`cpu`).
+    pub cpus: u64,
+    /// Memory in MiB (`mem`), over all nodes.
+    pub memory_mib: u64,
+    /// Nodes (`node`).
+    pub nodes: u64,
+    /// GPUs of all kinds (`gres/gpu`).
+    pub gpus: u64,
+    /// Everything else by Slurm's name, as a count: `gres/gpu:a100`, `license/x`. Never `billing`: it is truncated.
+    pub others: BTreeMap<String, u64>,
+}
+
+/// A task of an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ArrayTask {
+    /// The array's number.
+    pub array: JobId,
+    /// The task's index; none for the rest of an array that has not started.
+    pub index: Option<u32>,
+}
+
+/// One run of one job (or of one task of an array), from the accounting: a requeued job has several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The run's own row in the accounting: unique in the cluster, for ever.
+    pub db_index: u64,
+    /// The job's own number, different for each task of an array.
+    pub job_id: JobId,
+    /// Which task of which array.
+    pub array_task: Option<ArrayTask>,
+    /// When the scheduler took it (after a requeue: again).
+    pub submitted_at: Timestamp,
+    /// When it started; none when it never did.
+    pub started_at: Option<Timestamp>,
+    /// When it ended; none while it has not.
+    pub ended_at: Option<Timestamp>,
+    /// How often it was requeued before, where the scheduler's version says it (24.05 and newer).
+    pub restarts: Option<u32>,
+    /// The account that pays.
+    pub account: String,
+    /// The posix account that it ran as; empty where the accounting only knows a number.
+    pub user: String,
+    /// The partition.
+    pub partition: String,
+    /// The job's name.
+    pub name: String,
+    /// The token in its comment.
+    pub token: Option<Token>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The scheduler's own word for its state.
+    pub state: String,
+    /// Seconds between start and end, without those it was suspended.
+    pub elapsed_seconds: u64,
+    /// Seconds suspended: it held memory and licences then, but no cores.
+    pub suspended_seconds: u64,
+    /// What was allocated to it.
+    pub tres: Tres,
+    /// Exit code of the script.
+    pub exit_code: i32,
+    /// Signal that ended the script, 0 when none did.
+    pub signal: i32,
+    /// Nodes that it ran on.
+    pub nodes: NodeList,
+}
+
+impl Run {
+    /// Cores held times seconds; none when the number would not fit.
+    pub fn core_seconds(&self) -> Option<CoreSeconds> {
+        self.tres.cpus.checked_mul(self.elapsed_seconds).map(CoreSeconds)
+    }
+
+    /// GPUs held times seconds; none when the number would not fit.
+    pub fn gpu_seconds(&self) -> Option<GpuSeconds> {
+        self.tres.gpus.checked_mul(self.elapsed_seconds).map(GpuSeconds)
+    }
+}
+
+/// The runs of a window, and the rows that could not be read: one bad row never hides the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunRows {
+    /// Those that could be read.
+    pub runs: Vec<Run>,
+    /// Those that could not.
+    pub malformed: Vec<MalformedRow>,
+}
+
+/// A row of the scheduler's that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MalformedRow {
+    /// As it came.
+    pub row: String,
+    /// What is wrong with it.
+    pub why: String,
+}

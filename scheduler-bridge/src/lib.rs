@@ -1,0 +1,29 @@
+//! A batch scheduler behind one trait: submit a script exactly once as a person, follow it, cancel it, and read what
+//! it used. Usable without Kubernetes: plain data in, plain data out, no state kept between calls.
+//!
+//! ```text
+//!  Submission ──► BatchScheduler::submit ──► job id          queue()     one squeue for all jobs
+//!                        │ outcome unknown?                  finished()  one sacct for those that left it
+//!                        └─► find(identity) ─► job or none   runs()      the accounting feed of metering
+//!
+//!  lifecycle::next(view, observed, now) ──► the one step to take next (pure)
+//! ```
+//!
+//! [`slurm::Slurm`] speaks to Slurm 22.05 or newer through its command lines; it runs as root beside them and starts
+//! each `sbatch` as the submitting person's own posix account. Accounts, associations and limits are kept by
+//! difference with [`slurm::accounts`].
+
+mod batch_scheduler;
+mod job;
+pub mod lifecycle;
+mod names;
+pub mod slurm;
+mod submission;
+
+pub use batch_scheduler::{BatchScheduler, Health, Partition, SchedulerError, Window};
+pub use job::{
+    ArrayTask, CoreSeconds, GpuSeconds, JobAccounting, JobIdentity, MalformedRow, NodeList, Phase, Queue,
+    QueuedJob, Run, RunRows, TaskCounts, Tres,
+};
+pub use names::{AccountName, ClusterName, InvalidName, JobId, PartitionName, Token, UserName};
+pub use submission::{Dependency, DependencyKind, InvalidSubmission, Submission, SubmitError};

@@ -1,0 +1,443 @@
+//! The life of a batch job, as a pure function: what is written down and what was observed in, the next step out.
+//!
+//! ```text
+//!  (nothing) ── WriteToken ─► token ── Submit ─► answered ── Record ─► id ── queue ─► Record … ── accounting ─► Finish
+//!                               ▲                    │ unknown, or not our own doing
+//!                               │                    ▼
+//!                               └── not there ──── LookUp ── there ─► Record
+//! ```
+//!
+//! **Exactly once.** The token is written down before the scheduler is asked. A token whose answer this process has
+//! not heard itself is looked up, in the queue and in the accounting, and only when both say no, asked at a time when
+//! no earlier process can still have a request under way, is there a next attempt. A scheduler that does not answer
+//! means wait. A job ends only by what the accounting says of it.
+//!
+//! This module does no I/O, reads no clock and never fails.
+
+use crate::job::{JobAccounting, JobIdentity, NodeList, Phase, QueuedJob, TaskCounts};
+use crate::{CoreSeconds, GpuSeconds, InvalidName, JobId, SubmitError, Token, UserName};
+use jiff::{SignedDuration, Timestamp};
+
+/// What is written down of a job, where a crash cannot reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobView {
+    /// The object's UID: the first part of its tokens.
+    pub uid: String,
+    /// The posix account that it is submitted as.
+    pub user: UserName,
+    /// The attempt under way or done.
+    pub attempt: Option<Attempt>,
+    /// Its number, once recorded.
+    pub id: Option<JobId>,
+    /// When the scheduler took it, once recorded.
+    pub submitted_at: Option<Timestamp>,
+    /// Its phase as recorded.
+    pub phase: Phase,
+    /// Its tasks as last recorded: an array's tasks leave the scheduler's memory one by one.
+    pub tasks: TaskCounts,
+    /// Somebody wants it cancelled.
+    pub cancel: bool,
+}
+
+impl JobView {
+    /// How the job is known again; none before a token was written.
+    pub fn identity(&self) -> Option<JobIdentity> {
+        self.attempt.as_ref().map(|attempt| JobIdentity {
+            token: attempt.token.clone(),
+            user: self.user.clone(),
+            id: self.id,
+            submitted_at: self.submitted_at,
+        })
+    }
+}
+
+/// An attempt to submit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its token.
+    pub token: Token,
+    /// Which attempt it is, from 1.
+    pub number: u32,
+    /// When the token was written down.
+    pub written_at: Timestamp,
+}
+
+impl Attempt {
+    /// The attempt after this one, or the first.
+    ///
+    /// # Errors
+    /// See [`Token::of_attempt`].
+    pub fn after(previous: Option<&Attempt>, uid: &str, now: Timestamp) -> Result<Self, InvalidName> {
+        let number = previous.map_or(1, |attempt| attempt.number.saturating_add(1));
+        Ok(Self {
+            token: Token::of_attempt(uid, number)?,
+            number,
+            written_at: now,
+        })
+    }
+}
+
+/// What this process itself did with the attempt's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnDoing {
+    /// It wrote the token down (and saw the write succeed), and has not asked the scheduler yet.
+    Wrote,
+    /// It asked, and this is what came of it.
+    Asked {
+        /// When the answer came, or was given up on.
+        at: Timestamp,
+        /// The answer.
+        answer: Result<JobId, SubmitError>,
+    },
+    /// Nothing: another process wrote the token, or this one before it was restarted.
+    Nothing,
+}
+
+/// An answer that was waited for, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// Not asked in this round.
+    NotAsked,
+    /// Asked in vain, with the reason for people.
+    Unreachable(String),
+    /// The answer.
+    Known(T),
+}
+
+/// What was observed for one job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Since when this process alone acts for the scheduler: its start, or when it took over the lease. Before that,
+    /// another may have had a request under way.
+    pub in_charge_since: Timestamp,
+    /// How long after its sender's death a request may still be taken (Slurm's `MessageTimeout`;
+    /// [`Health::settle_seconds`](crate::Health)).
+    pub settle: SignedDuration,
+    /// What this process did with the token.
+    pub own: OwnDoing,
+    /// The job in the queue.
+    pub queue: Answer<Option<QueuedJob>>,
+    /// What [`find`](crate::BatchScheduler::find) said of the token, and when it was asked.
+    pub lookup: Answer<(Timestamp, Option<QueuedJob>)>,
+    /// What [`finished`](crate::BatchScheduler::finished) said of the job.
+    pub accounting: Answer<Option<JobAccounting>>,
+}
+
+impl Observed {
+    /// Nothing observed yet.
+    pub fn nothing(in_charge_since: Timestamp, settle: SignedDuration) -> Self {
+        Self {
+            in_charge_since,
+            settle,
+            own: OwnDoing::Nothing,
+            queue: Answer::NotAsked,
+            lookup: Answer::NotAsked,
+            accounting: Answer::NotAsked,
+        }
+    }
+}
+
+/// The one step to take next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write this attempt down; only when that succeeded, come again with [`OwnDoing::Wrote`].
+    WriteToken {
+        /// Which attempt, from 1.
+        number: u32,
+    },
+    /// Ask the scheduler to take the job, then come again with [`OwnDoing::Asked`].
+    Submit,
+    /// Ask [`find`](crate::BatchScheduler::find), then come again.
+    LookUp,
+    /// Ask for the queue, then come again.
+    AskQueue,
+    /// Ask [`finished`](crate::BatchScheduler::finished), then come again.
+    AskAccounting,
+    /// Ask the scheduler to cancel the job; its end is told by the accounting, as any other.
+    Cancel,
+    /// Record where the job is, where that differs from what is recorded.
+    Record(Box<Progress>),
+    /// Record the job's end. Nothing follows.
+    Finish(Box<Progress>),
+    /// Nothing can be done now. Come again at the next tick, or at `until`.
+    Wait {
+        /// Not before this moment, where one is known.
+        until: Option<Timestamp>,
+        /// Why, for people.
+        why: String,
+    },
+    /// The job is over and recorded.
+    Done,
+}
+
+/// Where a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Its number; none when it never had one.
+    pub id: Option<JobId>,
+    /// When the scheduler took it.
+    pub submitted_at: Option<Timestamp>,
+    /// Its phase.
+    pub phase: Phase,
+    /// The scheduler's own word for its state.
+    pub state: Option<String>,
+    /// The scheduler's own word for why it waits.
+    pub reason: Option<String>,
+    /// Why it is where it is, for people.
+    pub message: Option<String>,
+    /// Its tasks by state.
+    pub tasks: TaskCounts,
+    /// When it, or its first task, started.
+    pub started_at: Option<Timestamp>,
+    /// When it, or its last task, ended.
+    pub ended_at: Option<Timestamp>,
+    /// Exit code of the script; of an array, the highest.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the script.
+    pub signal: Option<i32>,
+    /// Nodes; of an array, none.
+    pub nodes: NodeList,
+    /// Cores held, once it ended.
+    pub core_seconds: Option<CoreSeconds>,
+    /// GPUs held, once it ended.
+    pub gpu_seconds: Option<GpuSeconds>,
+}
+
+impl Progress {
+    fn bare(phase: Phase, message: Option<String>) -> Self {
+        Self {
+            id: None,
+            submitted_at: None,
+            phase,
+            state: None,
+            reason: None,
+            message,
+            tasks: TaskCounts::default(),
+            started_at: None,
+            ended_at: None,
+            exit_code: None,
+            signal: None,
+            nodes: NodeList::default(),
+            core_seconds: None,
+            gpu_seconds: None,
+        }
+    }
+
+    /// As the queue tells it.
+    pub fn from_queue(job: &QueuedJob) -> Self {
+        Self {
+            id: Some(job.id),
+            submitted_at: Some(job.submitted_at),
+            state: Some(job.state.clone()),
+            reason: job.reason.clone(),
+            tasks: job.tasks,
+            started_at: job.started_at,
+            nodes: job.nodes.clone(),
+            ..Self::bare(job.phase, job.waits_for.clone())
+        }
+    }
+
+    /// As the accounting tells it.
+    pub fn from_accounting(job: &JobAccounting) -> Self {
+        let ended = job.phase.is_finished();
+        Self {
+            id: Some(job.id),
+            submitted_at: Some(job.submitted_at),
+            state: Some(job.state.clone()),
+            tasks: job.tasks,
+            started_at: job.started_at,
+            ended_at: job.ended_at,
+            exit_code: job.exit_code,
+            signal: job.signal,
+            nodes: job.nodes.clone(),
+            core_seconds: ended.then_some(job.core_seconds),
+            gpu_seconds: ended.then_some(job.gpu_seconds),
+            ..Self::bare(job.phase, ended.then(|| ending(job)).flatten())
+        }
+    }
+}
+
+/// What a person should know of an end; nothing of a good one.
+fn ending(job: &JobAccounting) -> Option<String> {
+    let of_tasks = if job.tasks.total > 1 {
+        format!(
+            " ({} of {} tasks did not succeed)",
+            job.tasks.failed + job.tasks.cancelled,
+            job.tasks.total
+        )
+    } else {
+        String::new()
+    };
+    let what = match job.phase {
+        Phase::TimedOut => "reached its time limit: ask for more time, or do less in one job".to_owned(),
+        Phase::OutOfMemory => "took more memory than it asked for: ask for more".to_owned(),
+        Phase::NodeFailed => "a node failed under it: it can be submitted again as it is".to_owned(),
+        Phase::Cancelled => {
+            if job.state.contains(" by ") {
+                format!("was cancelled ({})", job.state)
+            } else {
+                "was cancelled".to_owned()
+            }
+        }
+        Phase::Failed => match (job.signal, job.exit_code) {
+            (Some(signal), _) => format!("the script was ended by signal {signal}"),
+            (None, Some(code)) if code != 0 => format!("the script ended with exit code {code}"),
+            _ => format!("the scheduler says {}", job.state),
+        },
+        _ => return None,
+    };
+    Some(what + &of_tasks)
+}
+
+/// How long a job may be unknown to queue and accounting before people are told to look.
+const UNKNOWN_FOR_LONG: SignedDuration = SignedDuration::from_mins(5);
+
+/// The next step of a job.
+pub fn next(job: &JobView, observed: &Observed, now: Timestamp) -> Step {
+    if job.phase.is_finished() {
+        return Step::Done;
+    }
+    match (&job.attempt, job.id) {
+        (None, _) if job.cancel => never_submitted(),
+        (None, _) => Step::WriteToken { number: 1 },
+        (Some(attempt), None) => unresolved(job, attempt, observed, now),
+        (Some(attempt), Some(_)) => known(job, attempt, observed, now),
+    }
+}
+
+fn never_submitted() -> Step {
+    Step::Finish(Box::new(Progress::bare(
+        Phase::Cancelled,
+        Some("was cancelled before the scheduler had it".to_owned()),
+    )))
+}
+
+/// A token without a job number.
+fn unresolved(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) -> Step {
+    let last_request = match &observed.own {
+        OwnDoing::Wrote if job.cancel => return never_submitted(),
+        OwnDoing::Wrote => return Step::Submit,
+        OwnDoing::Asked { answer: Ok(id), .. } => {
+            return Step::Record(Box::new(Progress {
+                id: Some(*id),
+                ..Progress::bare(Phase::Submitted, None)
+            }));
+        }
+        OwnDoing::Asked {
+            answer: Err(error), ..
+        } if error.is_final() => {
+            return Step::Finish(Box::new(Progress::bare(Phase::Failed, Some(error.to_string()))));
+        }
+        OwnDoing::Asked { at, .. } => *at,
+        OwnDoing::Nothing => attempt.written_at.max(observed.in_charge_since),
+    };
+    // Until then, a request of a process that is gone may still be on its way.
+    let settled_at = last_request
+        .saturating_add(observed.settle)
+        .unwrap_or(Timestamp::MAX);
+    match &observed.lookup {
+        Answer::NotAsked => Step::LookUp,
+        Answer::Unreachable(why) => Step::Wait {
+            until: None,
+            why: why.clone(),
+        },
+        Answer::Known((_, Some(found))) => Step::Record(Box::new(Progress::from_queue(found))),
+        Answer::Known((asked_at, None)) if *asked_at < settled_at => {
+            if now < settled_at {
+                Step::Wait {
+                    until: Some(settled_at),
+                    why: "an earlier submission may still be on its way to the scheduler".to_owned(),
+                }
+            } else {
+                Step::LookUp
+            }
+        }
+        Answer::Known((_, None)) if job.cancel => never_submitted(),
+        Answer::Known((_, None)) => Step::WriteToken {
+            number: attempt.number.saturating_add(1),
+        },
+    }
+}
+
+/// A job with a number.
+fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) -> Step {
+    let queued = match &observed.queue {
+        Answer::NotAsked => return Step::AskQueue,
+        Answer::Unreachable(why) => {
+            return Step::Wait {
+                until: None,
+                why: why.clone(),
+            };
+        }
+        Answer::Known(queued) => queued.as_ref(),
+    };
+    if let Some(queued) = queued.filter(|queued| !queued.phase.is_finished()) {
+        if job.cancel {
+            return Step::Cancel;
+        }
+        // Tasks of an array that are long over are in the accounting only.
+        if queued.tasks.total >= job.tasks.total {
+            return Step::Record(Box::new(Progress::from_queue(queued)));
+        }
+        return match &observed.accounting {
+            Answer::NotAsked => Step::AskAccounting,
+            Answer::Known(Some(accounting)) => Step::Record(Box::new(Progress {
+                tasks: merged(queued.tasks, accounting.tasks, job.tasks.total),
+                started_at: accounting.started_at.or(queued.started_at),
+                ..Progress::from_queue(queued)
+            })),
+            // The accounting is late or away: what is recorded stays right enough, and the rest is news.
+            Answer::Known(None) | Answer::Unreachable(_) => Step::Record(Box::new(Progress {
+                tasks: job.tasks,
+                ..Progress::from_queue(queued)
+            })),
+        };
+    }
+    match &observed.accounting {
+        Answer::NotAsked => Step::AskAccounting,
+        Answer::Unreachable(why) => Step::Wait {
+            until: None,
+            why: why.clone(),
+        },
+        Answer::Known(Some(accounting)) if accounting.phase.is_finished() => {
+            Step::Finish(Box::new(Progress::from_accounting(accounting)))
+        }
+        Answer::Known(Some(_)) => Step::Wait {
+            until: None,
+            why: "the job has left the queue; the accounting does not know its end yet".to_owned(),
+        },
+        Answer::Known(None) => {
+            let why = if now.duration_since(attempt.written_at) > UNKNOWN_FOR_LONG {
+                "neither the queue nor the accounting knows the job: an administrator should look (sacct -D -j)"
+            } else {
+                "the job is not in the accounting yet"
+            };
+            Step::Wait {
+                until: None,
+                why: why.to_owned(),
+            }
+        }
+    }
+}
+
+/// Counts of an array whose first tasks have left the scheduler's memory: what waits and runs is the queue's to say,
+/// how the others ended the accounting's.
+fn merged(queue: TaskCounts, accounting: TaskCounts, recorded_total: u64) -> TaskCounts {
+    let total = recorded_total.max(accounting.total);
+    let open = queue.queued + queue.running;
+    let ended = total.saturating_sub(open);
+    // The accounting may lag behind the queue by a moment: then the difference counts as still running.
+    let told = accounting.succeeded + accounting.failed + accounting.cancelled;
+    if told <= ended {
+        TaskCounts {
+            total,
+            queued: queue.queued,
+            running: queue.running + (ended - told),
+            succeeded: accounting.succeeded,
+            failed: accounting.failed,
+            cancelled: accounting.cancelled,
+        }
+    } else {
+        accounting
+    }
+}

@@ -245,6 +245,8 @@ pub struct JobAccounting {
     pub user: String,
     /// The account that pays.
     pub account: String,
+    /// Its partition.
+    pub partition: String,
     /// Its name.
     pub name: String,
     /// Where it is in its life, over all tasks.
@@ -304,6 +306,8 @@ pub struct Run {
     pub job_id: JobId,
     /// Which task of which array.
     pub array_task: Option<ArrayTask>,
+    /// How many tasks this row stands for: 1, or all those of an array that have not started.
+    pub tasks: u64,
     /// When the scheduler took it (after a requeue: again).
     pub submitted_at: Timestamp,
     /// When it started; none when it never did.

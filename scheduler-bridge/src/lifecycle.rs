@@ -289,6 +289,9 @@ fn ending(job: &JobAccounting) -> Option<String> {
     Some(what + &of_tasks)
 }
 
+/// How long to wait where the scheduler could not even be asked.
+const NOT_ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
+
 /// How long a job may be unknown to queue and accounting before people are told to look.
 const UNKNOWN_FOR_LONG: SignedDuration = SignedDuration::from_mins(5);
 
@@ -328,6 +331,20 @@ fn unresolved(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timest
         } if error.is_final() => {
             return Step::Finish(Box::new(Progress::bare(Phase::Failed, Some(error.to_string()))));
         }
+        OwnDoing::Asked {
+            at,
+            answer: Err(SubmitError::NotAsked(why)),
+        } => {
+            let again_at = at.saturating_add(NOT_ASKED_AGAIN_AFTER).unwrap_or(Timestamp::MAX);
+            return match (job.cancel, now < again_at) {
+                (true, _) => never_submitted(),
+                (false, true) => Step::Wait {
+                    until: Some(again_at),
+                    why: why.clone(),
+                },
+                (false, false) => Step::Submit,
+            };
+        }
         OwnDoing::Asked { at, .. } => *at,
         OwnDoing::Nothing => attempt.written_at.max(observed.in_charge_since),
     };
@@ -341,7 +358,14 @@ fn unresolved(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timest
             until: None,
             why: why.clone(),
         },
-        Answer::Known((_, Some(found))) => Step::Record(Box::new(Progress::from_queue(found))),
+        Answer::Known((_, Some(found))) => {
+            let mut progress = Progress::from_queue(found);
+            if found.phase.is_finished() {
+                // Its end is the accounting's to tell, once its number is recorded.
+                progress.phase = Phase::Submitted;
+            }
+            Step::Record(Box::new(progress))
+        }
         Answer::Known((asked_at, None)) if *asked_at < settled_at => {
             if now < settled_at {
                 Step::Wait {

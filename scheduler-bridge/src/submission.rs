@@ -157,6 +157,9 @@ pub enum SubmitError {
     /// The scheduler said no, in its own words. There is no job. Final: the author mends it.
     #[error("the scheduler refused the job: {0}")]
     Refused(String),
+    /// The scheduler was not asked at all, for a reason of the moment. There is no job: try again later.
+    #[error("the job could not be handed over: {0}; it is tried again")]
+    NotAsked(String),
     /// The scheduler did not take it, and says that it may later: it is away, or a limit is reached. There may be a job
     /// all the same: wait, then look it up by its token.
     #[error("the scheduler does not answer: {0}; the job waits and is looked up again")]

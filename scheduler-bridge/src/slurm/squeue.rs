@@ -1,0 +1,328 @@
+//! The queue: one squeue for all jobs of everybody, arrays folded by Slurm and summed up here.
+
+use super::command::{rows, separator, tells_of_absence};
+use super::job_state::{phase_of, phase_of_all};
+use super::{Slurm, wait_reason};
+use crate::job::{NodeList, Phase, Queue, QueuedJob, TaskCounts};
+use crate::{JobId, SchedulerError, Token};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// squeue's letters: array's or job's number, array index, submit time, start, state, reason, user, account,
+/// partition, nodes, comment, name. The names come last for the reader's sake only: the separator cannot be forged.
+const FIELDS: [&str; 12] = [
+    "%F", "%K", "%V", "%S", "%T", "%r", "%u", "%a", "%P", "%N", "%k", "%j",
+];
+
+impl Slurm {
+    pub(super) async fn squeue(&self, only: &[String]) -> Result<Queue, SchedulerError> {
+        let asked_at = Timestamp::now();
+        let separator = separator();
+        let format: String = FIELDS.iter().map(|field| format!("{field}{separator}")).collect();
+        let mut arguments = vec![
+            "--noheader".to_owned(),
+            "--all".to_owned(),
+            "--local".to_owned(),
+            "--states=all".to_owned(),
+            format!("--format={format}"),
+        ];
+        arguments.extend_from_slice(only);
+        let said = self.run("squeue", arguments).await?;
+        if !said.succeeded() {
+            let complaint = said.complaint();
+            // A job that was asked for by number and is gone.
+            if complaint.contains("Invalid job id specified") {
+                return Ok(Queue::new(asked_at, Vec::new()));
+            }
+            return Err(if tells_of_absence(&complaint) {
+                SchedulerError::Unreachable {
+                    who: "slurmctld",
+                    why: complaint,
+                }
+            } else {
+                SchedulerError::Refused {
+                    what: "list the queue".to_owned(),
+                    why: complaint,
+                }
+            });
+        }
+        Ok(Queue::new(asked_at, parse(&said.stdout, &separator)?))
+    }
+}
+
+/// A time that Slurm wrote by `%s`; none for its words for "not yet" and "never".
+pub(super) fn seconds(text: &str) -> Option<Timestamp> {
+    text.parse::<i64>()
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+}
+
+/// How many tasks an array expression holds: `3`, `3-20%10`, `1,4-8:2`; without expanding it.
+pub(super) fn tasks_in(expression: &str) -> Option<u64> {
+    let indices = expression.trim_start_matches('[').split(['%', ']']).next()?;
+    indices.split(',').try_fold(0_u64, |sum, part| {
+        let (range, step) = match part.split_once(':') {
+            Some((range, step)) => (range, step.parse::<u64>().ok().filter(|step| *step > 0)?),
+            None => (part, 1),
+        };
+        let tasks = match range.split_once('-') {
+            Some((from, to)) => to.parse::<u64>().ok()?.checked_sub(from.parse().ok()?)? / step + 1,
+            None => range.parse::<u64>().ok().map(|_| 1)?,
+        };
+        sum.checked_add(tasks)
+    })
+}
+
+/// One row, read.
+struct Row<'a> {
+    id: JobId,
+    submitted_at: Timestamp,
+    started_at: Option<Timestamp>,
+    is_task: bool,
+    tasks: u64,
+    phase: Phase,
+    state: &'a str,
+    reason: &'a str,
+    user: &'a str,
+    account: &'a str,
+    partition: &'a str,
+    nodes: &'a str,
+    comment: &'a str,
+    name: &'a str,
+}
+
+fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
+    let &[
+        id,
+        index,
+        submitted,
+        started,
+        state,
+        reason,
+        user,
+        account,
+        partition,
+        nodes,
+        comment,
+        name,
+    ] = row
+    else {
+        return Err(format!(
+            "{} fields where {} were asked for",
+            row.len(),
+            FIELDS.len()
+        ));
+    };
+    let is_task = index != "N/A";
+    // A word of a later Slurm is no end: the accounting will tell it.
+    let phase = phase_of(state).unwrap_or(Phase::Running);
+    Ok(Row {
+        id: id.trim().parse().map_err(|_| format!("the job number {id:?}"))?,
+        submitted_at: seconds(submitted)
+            .ok_or_else(|| format!("the submit time {submitted:?} of job {id}"))?,
+        // For a waiting job this is a guess at its start.
+        started_at: seconds(started).filter(|_| !matches!(phase, Phase::Queued)),
+        is_task,
+        tasks: if is_task {
+            tasks_in(index).ok_or_else(|| format!("the array {index:?} of job {id}"))?
+        } else {
+            1
+        },
+        phase,
+        state,
+        reason,
+        user,
+        account,
+        partition,
+        nodes,
+        comment,
+        name,
+    })
+}
+
+/// Reads squeue's answer and sums up each array.
+fn parse(answer: &str, separator: &str) -> Result<Vec<QueuedJob>, SchedulerError> {
+    let garbled = |why: String| SchedulerError::Garbled {
+        command: "squeue",
+        why,
+    };
+    // By number and user: an id that comes round again is another's job.
+    let mut jobs: BTreeMap<(JobId, &str), Vec<Row<'_>>> = BTreeMap::new();
+    let all = rows(answer, separator, FIELDS.len());
+    for row in &all {
+        let row = read(row).map_err(garbled)?;
+        jobs.entry((row.id, row.user)).or_default().push(row);
+    }
+    Ok(jobs.into_values().filter_map(|rows| sum_up(&rows)).collect())
+}
+
+fn sum_up(rows: &[Row<'_>]) -> Option<QueuedJob> {
+    let mut tasks = TaskCounts::default();
+    for row in rows {
+        tasks.add(row.phase, row.tasks);
+    }
+    let phase = phase_of_all(rows.iter().map(|row| row.phase), &tasks);
+    let telling = rows
+        .iter()
+        .find(|row| row.phase == phase)
+        .or_else(|| rows.first())?;
+    let reason = rows
+        .iter()
+        .find(|row| row.phase == Phase::Queued)
+        .map(|row| row.reason);
+    let is_array = rows.iter().any(|row| row.is_task);
+    Some(QueuedJob {
+        id: telling.id,
+        submitted_at: rows.iter().map(|row| row.submitted_at).min()?,
+        token: rows.iter().find_map(|row| Token::from_comment(row.comment)),
+        user: telling.user.to_owned(),
+        account: telling.account.to_owned(),
+        partition: telling.partition.to_owned(),
+        name: telling.name.to_owned(),
+        phase,
+        state: telling.state.to_owned(),
+        reason: reason
+            .filter(|reason| !matches!(*reason, "None" | ""))
+            .map(str::to_owned),
+        waits_for: reason.and_then(wait_reason::sentence),
+        tasks,
+        started_at: rows.iter().filter_map(|row| row.started_at).min(),
+        nodes: if is_array {
+            NodeList::default()
+        } else {
+            NodeList::new(telling.nodes)
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{JobIdentity, UserName};
+    use proptest::prelude::*;
+
+    /// What squeue 22.05 answers, field by field.
+    fn row(id: &str, index: &str, state: &str, reason: &str, comment: &str) -> String {
+        [
+            id,
+            index,
+            "1764000000",
+            "1764000010",
+            state,
+            reason,
+            "alice",
+            "univ-caen.climate-2026",
+            "standard",
+            "n1",
+            comment,
+            "na\nme",
+        ]
+        .map(|field| format!("{field}~x~"))
+        .concat()
+            + "\n"
+    }
+
+    fn queue(rows: &[String]) -> Queue {
+        Queue::new(Timestamp::UNIX_EPOCH, parse(&rows.concat(), "~x~").unwrap())
+    }
+
+    fn identity(attempt: u32, id: Option<u32>, submitted: Option<i64>) -> JobIdentity {
+        JobIdentity {
+            token: Token::of_attempt("5b0e", attempt).unwrap(),
+            user: UserName::new("alice").unwrap(),
+            id: id.map(JobId),
+            submitted_at: submitted.map(|seconds| Timestamp::from_second(seconds).unwrap()),
+        }
+    }
+
+    #[test]
+    fn an_array_is_one_job_with_its_tasks_counted_and_never_expanded() {
+        let queue = queue(&[
+            row("12", "3-100000%10", "PENDING", "JobArrayTaskLimit", "meso:5b0e/1"),
+            row("12", "1", "RUNNING", "None", "meso:5b0e/1"),
+            row("12", "2", "FAILED", "NonZeroExitCode", "meso:5b0e/1"),
+        ]);
+        let job = queue.get(&identity(1, None, None)).unwrap();
+        assert_eq!(job.id, JobId(12));
+        assert_eq!(job.phase, Phase::Running);
+        assert_eq!(job.state, "RUNNING");
+        assert_eq!(
+            job.tasks,
+            TaskCounts {
+                total: 100_000,
+                queued: 99_998,
+                running: 1,
+                succeeded: 0,
+                failed: 1,
+                cancelled: 0
+            }
+        );
+        assert_eq!(
+            job.waits_for.as_deref(),
+            Some("waits for other tasks of its array: no more may run at a time")
+        );
+        assert_eq!(job.started_at, Timestamp::from_second(1_764_000_010).ok());
+    }
+
+    #[test]
+    fn a_waiting_jobs_expected_start_is_not_its_start() {
+        let queue = queue(&[row("7", "N/A", "PENDING", "Resources", "meso:5b0e/1")]);
+        assert_eq!(queue.jobs()[0].started_at, None);
+        assert_eq!(queue.jobs()[0].phase, Phase::Queued);
+    }
+
+    #[test]
+    fn a_number_that_came_round_is_another_job() {
+        let queue = queue(&[row("7", "N/A", "RUNNING", "None", "another's comment")]);
+        assert!(queue.get(&identity(1, Some(7), Some(1_764_000_000))).is_some());
+        assert!(queue.get(&identity(1, Some(7), Some(1_763_999_999))).is_none());
+        assert!(queue.get(&identity(1, Some(7), None)).is_none());
+    }
+
+    #[test]
+    fn a_requeued_job_has_another_submit_time_and_is_the_same() {
+        let queue = queue(&[row("7", "N/A", "PENDING", "BeginTime", "meso:5b0e/1")]);
+        assert!(queue.get(&identity(1, Some(7), Some(1_763_999_999))).is_some());
+        assert!(queue.get(&identity(2, None, None)).is_none());
+    }
+
+    #[test]
+    fn a_token_in_somebody_elses_comment_is_not_the_job() {
+        let queue = queue(&[row("7", "N/A", "PENDING", "BeginTime", "meso:5b0e/1")]);
+        let mut bob = identity(1, None, None);
+        bob.user = UserName::new("bob").unwrap();
+        assert!(queue.get(&bob).is_none());
+    }
+
+    #[test]
+    fn array_expressions_are_counted() {
+        for (expression, tasks) in [
+            ("3", Some(1)),
+            ("3-20%10", Some(18)),
+            ("[3-20%10]", Some(18)),
+            ("0-100:5", Some(21)),
+            ("1,4-8:2,9", Some(5)),
+            ("x", None),
+            ("5-3", None),
+            ("", None),
+            ("1-5:0", None),
+        ] {
+            assert_eq!(tasks_in(expression), tasks, "{expression}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn counting_a_range_agrees_with_expanding_it(from in 0_u64..500, length in 0_u64..500, step in 1_u64..20) {
+            let to = from + length;
+            let expanded = (from..=to).step_by(usize::try_from(step).unwrap()).count();
+            prop_assert_eq!(tasks_in(&format!("{from}-{to}:{step}")), u64::try_from(expanded).ok());
+        }
+
+        #[test]
+        fn no_answer_makes_a_panic(answer in "\\PC{0,200}") {
+            let _ = parse(&answer, "~x~");
+        }
+    }
+}

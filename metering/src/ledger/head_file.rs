@@ -1,0 +1,100 @@
+//! The file beside the ledger that says where its chain ended: `<ledger>.head`, one line of JSON.
+//!
+//! It is written after each commit and is on the disk before the answer, so it is never ahead of the ledger. A ledger
+//! that is shorter than it says was cut, or is an old copy. Who can write both files can cut both alike; what shows that
+//! is a copy of the head somewhere else: the `head` on every statement, the digest in a closed period's status, and
+//! the signed checkpoints that partners will keep.
+
+use super::{Head, LedgerError};
+use crate::calendar::BillingMonth;
+use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// What the file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadFile {
+    /// Number of the last record.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: Digest,
+    /// The month closed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<AnchoredClose>,
+}
+
+/// A closed month and the SHA-256 of its statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnchoredClose {
+    /// The month.
+    pub month: BillingMonth,
+    /// SHA-256 of its statements.
+    pub sha256: Digest,
+}
+
+impl HeadFile {
+    pub(super) fn of(head: Head, closed: Option<AnchoredClose>) -> Self {
+        Self {
+            seq: head.seq,
+            hash: head.hash,
+            closed,
+        }
+    }
+}
+
+/// The file beside a ledger.
+pub(super) fn path_beside(ledger: &Path) -> PathBuf {
+    let mut path = ledger.as_os_str().to_owned();
+    path.push(".head");
+    PathBuf::from(path)
+}
+
+/// Reads it; none where there is none.
+pub(super) fn read(ledger: &Path) -> Result<Option<HeadFile>, LedgerError> {
+    let path = path_beside(ledger);
+    let failed = |source| LedgerError::HeadFile {
+        doing: "reading",
+        path: path.clone(),
+        source,
+    };
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| failed(e.into())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+/// Writes it so that after a power cut there is the old one or the new one, and nothing between.
+pub(super) fn write(ledger: &Path, head: &HeadFile) -> Result<(), LedgerError> {
+    let path = path_beside(ledger);
+    let write = || {
+        let mut draft = path.clone().into_os_string();
+        draft.push(".new");
+        let draft = PathBuf::from(draft);
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
+        file.write_all(&serde_json::to_vec(head)?)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        std::fs::rename(&draft, &path)?;
+        // The rename itself is durable once its folder is.
+        match path.parent() {
+            Some(folder) => std::fs::File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    };
+    write().map_err(|source| LedgerError::HeadFile {
+        doing: "writing",
+        path: path.clone(),
+        source,
+    })
+}

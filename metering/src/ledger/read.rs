@@ -1,0 +1,202 @@
+//! Reading the ledger: always up to a record that the caller names, so that what is appended meanwhile does not matter,
+//! and row by row, so that memory does not grow with the ledger.
+//!
+//! Of a key with several revisions, the latest up to that record counts.
+
+use super::row::{COLUMNS, Row};
+use super::{Head, Ledger, LedgerError};
+use crate::calendar::TimeSpan;
+use crate::rating::Change;
+use crate::record::ValidRecord;
+use futures::TryStreamExt as _;
+use jiff::Timestamp;
+use mesocentre_api::Meter;
+use sqlx::AssertSqlSafe;
+use std::collections::BTreeMap;
+
+/// What was used: by tenant, allocation and meter, in base units.
+pub type AllocationUse = BTreeMap<(String, Option<String>, Meter), i128>;
+
+/// No later revision up to the record that is bound here.
+const LATEST: &str = "NOT EXISTS (SELECT 1 FROM usage_record n WHERE n.revision > 0 AND n.source = r.source \
+    AND n.cluster = r.cluster AND n.native_key = r.native_key AND n.meter = r.meter \
+    AND n.revision > r.revision AND n.seq <= ?)";
+
+impl Ledger {
+    /// The end of the chain.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be read.
+    pub async fn head(&self) -> Result<Head, LedgerError> {
+        let mut reader = self.readers.acquire().await.map_err(self.failed("opening"))?;
+        super::append::head_of(&mut reader)
+            .await
+            .map_err(self.failed("reading the end of"))
+    }
+
+    /// Hands over each record that touches the span, of those up to `up_to`. The order means nothing. The records'
+    /// users are pseudonyms.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be read or a row is no record.
+    pub async fn for_each_use(
+        &self,
+        span: TimeSpan,
+        up_to: i64,
+        take: impl FnMut(&ValidRecord),
+    ) -> Result<(), LedgerError> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM usage_record r WHERE r.end_ns >= ? AND r.start_ns < ? AND r.seq <= ? AND {LATEST}"
+        );
+        let bounds = [nanoseconds(span.from), nanoseconds(span.to), up_to, up_to];
+        self.each(query, &bounds, take).await
+    }
+
+    /// Hands over what changed between two points of the ledger: records that came after `after` and up to `up_to`,
+    /// and those up to `after` that such a record took the place of. The sum of what was added less what was removed
+    /// is the difference between the two points.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be read or a row is no record.
+    pub async fn for_each_change(
+        &self,
+        after: i64,
+        up_to: i64,
+        mut take: impl FnMut(Change, &ValidRecord),
+    ) -> Result<(), LedgerError> {
+        let added =
+            format!("SELECT {COLUMNS} FROM usage_record r WHERE r.seq > ? AND r.seq <= ? AND {LATEST}");
+        self.each(added, &[after, up_to, up_to], |record| {
+            take(Change::Added, record)
+        })
+        .await?;
+        let removed = format!(
+            "SELECT {COLUMNS} FROM (SELECT DISTINCT source, cluster, native_key, meter FROM usage_record \
+             WHERE revision > 0 AND seq > ? AND seq <= ?) revised \
+             CROSS JOIN usage_record r ON r.source = revised.source AND r.cluster = revised.cluster \
+             AND r.native_key = revised.native_key AND r.meter = revised.meter \
+             WHERE r.seq <= ? AND {LATEST} AND EXISTS (SELECT 1 FROM usage_record n WHERE n.revision > 0 \
+             AND n.source = r.source AND n.cluster = r.cluster AND n.native_key = r.native_key AND n.meter = r.meter \
+             AND n.revision > r.revision AND n.seq <= ?)"
+        );
+        let bounds = [after, up_to, after, after, up_to];
+        self.each(removed, &bounds, |record| take(Change::Removed, record))
+            .await
+    }
+
+    /// What changed of each allocation's use between two points of the ledger, since the beginning with `after` 0.
+    /// Added to what the caller had at `after`, it is the use at `up_to`.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be read or a row is no record.
+    pub async fn allocation_use(&self, after: i64, up_to: i64) -> Result<AllocationUse, LedgerError> {
+        let mut used = AllocationUse::new();
+        self.for_each_change(after, up_to, |change, record| {
+            let sum = used
+                .entry((record.tenant.clone(), record.allocation.clone(), record.key.meter))
+                .or_default();
+            match change {
+                Change::Added => *sum += record.quantity,
+                Change::Removed => *sum -= record.quantity,
+            }
+        })
+        .await?;
+        Ok(used)
+    }
+
+    /// The start of the earliest use that is more than nothing; none when there is none.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be read.
+    pub async fn first_use(&self, up_to: i64) -> Result<Option<Timestamp>, LedgerError> {
+        let earliest: Option<i64> =
+            sqlx::query_scalar("SELECT min(start_ns) FROM usage_record WHERE quantity <> '0' AND seq <= ?")
+                .bind(up_to)
+                .fetch_one(&self.readers)
+                .await
+                .map_err(self.failed("reading"))?;
+        Ok(earliest.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()))
+    }
+
+    /// How many reports are in quarantine.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be read.
+    pub async fn quarantined(&self) -> Result<i64, LedgerError> {
+        sqlx::query_scalar("SELECT count(*) FROM quarantine")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(self.failed("reading the quarantine of"))
+    }
+
+    /// Up to when a source has reported everything; none before its first report.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be read.
+    pub async fn watermark(&self, source: &str, cluster: &str) -> Result<Option<Timestamp>, LedgerError> {
+        let through: Option<i64> =
+            sqlx::query_scalar("SELECT through_ns FROM source_watermark WHERE source = ? AND cluster = ?")
+                .bind(source)
+                .bind(cluster)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(self.failed("reading the watermarks of"))?;
+        Ok(through.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()))
+    }
+
+    /// Says up to when a source has reported everything. An earlier instant than the one that is there changes
+    /// nothing: what was reported stays reported.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be written.
+    pub async fn advance_watermark(
+        &self,
+        source: &str,
+        cluster: &str,
+        through: Timestamp,
+    ) -> Result<(), LedgerError> {
+        sqlx::query(
+            "INSERT INTO source_watermark (source, cluster, through_ns) VALUES (?, ?, ?) \
+             ON CONFLICT (source, cluster) DO UPDATE SET through_ns = max(through_ns, excluded.through_ns)",
+        )
+        .bind(source)
+        .bind(cluster)
+        .bind(nanoseconds(through))
+        .execute(&self.writer)
+        .await
+        .map_err(self.failed("writing the watermarks of"))?;
+        Ok(())
+    }
+
+    // `query` is made of constants of this module; what comes from outside is bound.
+    async fn each(
+        &self,
+        query: String,
+        bounds: &[i64],
+        mut take: impl FnMut(&ValidRecord),
+    ) -> Result<(), LedgerError> {
+        let mut query = sqlx::query(AssertSqlSafe(query));
+        for bound in bounds {
+            query = query.bind(*bound);
+        }
+        let mut rows = query.fetch(&self.readers);
+        while let Some(row) = rows.try_next().await.map_err(self.failed("reading"))? {
+            let row = Row::read(&row).map_err(self.failed("reading"))?;
+            let record = row.record().map_err(|what| LedgerError::UnreadableRow {
+                path: self.path.clone(),
+                seq: row.seq,
+                what,
+            })?;
+            take(&record);
+        }
+        Ok(())
+    }
+}
+
+fn nanoseconds(instant: Timestamp) -> i64 {
+    i64::try_from(instant.as_nanosecond()).unwrap_or(if instant < Timestamp::UNIX_EPOCH {
+        i64::MIN
+    } else {
+        i64::MAX
+    })
+}

@@ -1,0 +1,328 @@
+//! Proving that nobody changed the ledger: every row is hashed again, in order.
+//!
+//! Found, and the row named: a changed byte, a missing row, rows that changed places, a row whose hash was forged, a
+//! tail that was cut, a closed month that was changed, a trigger that was taken away. Not found by this alone: a ledger
+//! whose every hash was computed again from some row on, together with the file beside it and the closed months; that
+//! takes a copy of a head somewhere else (each statement carries one), until checkpoints are signed.
+
+use super::chain::FORM;
+use super::head_file;
+use super::row::{COLUMNS, Row};
+use super::{Head, LedgerError, LedgerUrl};
+use crate::digest::Digest;
+use futures::TryStreamExt as _;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+use std::collections::BTreeMap;
+
+/// Something that is not as it was written. Each names its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerFault {
+    /// A row says something else than when it was written.
+    #[error(
+        "row {seq} ({key}) was changed, or took another row's place: it does not have the hash that stands on it"
+    )]
+    Changed {
+        /// The row.
+        seq: i64,
+        /// What it says it is.
+        key: String,
+    },
+    /// Rows are gone.
+    #[error("the rows {first} to {last} are missing")]
+    Missing {
+        /// First that is missing.
+        first: i64,
+        /// Last that is missing.
+        last: i64,
+    },
+    /// A row that cannot be read.
+    #[error("row {seq} cannot be read: {what}")]
+    Unreadable {
+        /// The row, or the one after which reading failed.
+        seq: i64,
+        /// Why.
+        what: String,
+    },
+    /// A row in a form that this version does not know.
+    #[error("row {seq} has the form {form}, which this version does not know: verify with a newer one")]
+    UnknownForm {
+        /// The row.
+        seq: i64,
+        /// Its form.
+        form: i64,
+    },
+    /// The end is gone.
+    #[error(
+        "the tail was cut: the ledger ends at row {found}, and the file beside it says that row {expected} was written"
+    )]
+    TailCut {
+        /// The last row that there is.
+        found: i64,
+        /// The last row that there was.
+        expected: i64,
+    },
+    /// The end is another.
+    #[error(
+        "row {seq} has another hash than the file beside the ledger says: the chain was written again up to there"
+    )]
+    Rewritten {
+        /// The row.
+        seq: i64,
+    },
+    /// The guard is gone.
+    #[error(
+        "the file {path} beside the ledger is gone or cannot be read ({what}): whether the tail was cut cannot be told"
+    )]
+    NoAnchor {
+        /// The file.
+        path: String,
+        /// Why.
+        what: String,
+    },
+    /// A closed month is another.
+    #[error("the closed month {month} was changed: {what}")]
+    ClosedMonth {
+        /// The month.
+        month: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A guard was taken away.
+    #[error("the trigger {name}, which refuses changes, is gone from the ledger")]
+    NoTrigger {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// How many rows were read.
+    pub records: i64,
+    /// How many closed months were read.
+    pub closed_months: i64,
+    /// The end of the chain.
+    pub head: Head,
+    /// What is wrong, in the order of the rows; at most [`Verification::MOST_FAULTS`].
+    pub faults: Vec<LedgerFault>,
+}
+
+impl Verification {
+    /// After so many faults the reading ends: the first ones say where to look.
+    pub const MOST_FAULTS: usize = 100;
+
+    /// Whether nothing was found.
+    pub fn is_intact(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+const TRIGGERS: [&str; 8] = [
+    "usage_record_refuses_update",
+    "usage_record_refuses_delete",
+    "usage_record_refuses_replace",
+    "quarantine_refuses_update",
+    "quarantine_refuses_delete",
+    "closed_month_refuses_update",
+    "closed_month_refuses_delete",
+    "closed_month_refuses_replace",
+];
+
+/// Verifies a ledger, without writing to it and whether or not an operator has it open.
+///
+/// # Errors
+/// [`LedgerError`], when there is no ledger to read.
+pub async fn verify(url: &LedgerUrl) -> Result<Verification, LedgerError> {
+    let path = url.path();
+    let failed = |doing| {
+        move |source| LedgerError::Database {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    // Read before the rows: it is never ahead of them, so rows appended meanwhile raise no alarm.
+    let anchor = head_file::read(path);
+    let options = super::connect_options(path).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options)
+        .await
+        .map_err(failed("opening"))?;
+    let mut reading = connection.begin().await.map_err(failed("opening"))?;
+    let mut faults = Vec::new();
+
+    let months = sqlx::query(
+        "SELECT month, time_zone, after_seq, up_to_seq, head, basis, statements, sha256, closed_ns \
+         FROM closed_month ORDER BY month",
+    )
+    .fetch_all(&mut *reading)
+    .await
+    .map_err(failed("reading the closed months of"))?;
+    // What else says which hash a row has: (row, hash) from the closed months.
+    let mut expected: BTreeMap<i64, Vec<(String, Digest)>> = BTreeMap::new();
+    let (mut before, mut last_closed) = (0, None);
+    for row in &months {
+        let month: String = row.try_get(0).map_err(failed("reading the closed months of"))?;
+        let mut fault = |what: String| {
+            faults.push(LedgerFault::ClosedMonth {
+                month: month.clone(),
+                what,
+            })
+        };
+        match super::closed::read_closed(row) {
+            Err(what) => fault(what),
+            Ok(closed) => {
+                if closed.after_seq != before || closed.head.seq < before {
+                    fault("it does not follow the month closed before it".to_owned());
+                }
+                before = closed.head.seq;
+                expected
+                    .entry(closed.head.seq)
+                    .or_default()
+                    .push((month.clone(), closed.head.hash));
+                last_closed = Some((closed.month, closed.sha256));
+            }
+        }
+    }
+    let triggers: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        .fetch_all(&mut *reading)
+        .await
+        .map_err(failed("reading the tables of"))?;
+    for name in TRIGGERS
+        .into_iter()
+        .filter(|name| !triggers.iter().any(|there| there == name))
+    {
+        faults.push(LedgerFault::NoTrigger {
+            name: name.to_owned(),
+        });
+    }
+
+    let mut head = Head {
+        seq: 0,
+        hash: Digest::ZERO,
+    };
+    let mut records = 0;
+    let mut anchored = None;
+    let anchor_seq = anchor
+        .as_ref()
+        .ok()
+        .and_then(|anchor| anchor.map(|anchor| anchor.seq));
+    {
+        let mut rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM usage_record r ORDER BY r.seq"
+        )))
+        .fetch(&mut *reading);
+        while faults.len() < Verification::MOST_FAULTS {
+            let row = match rows.try_next().await {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                // The file itself is damaged: what follows cannot be read.
+                Err(e) => {
+                    faults.push(LedgerFault::Unreadable {
+                        seq: head.seq,
+                        what: format!("after it, {e}"),
+                    });
+                    break;
+                }
+            };
+            records += 1;
+            let row = match Row::read(&row) {
+                Ok(row) => row,
+                Err(e) => {
+                    let seq = row.try_get(0).unwrap_or(head.seq + 1);
+                    faults.push(LedgerFault::Unreadable {
+                        seq,
+                        what: e.to_string(),
+                    });
+                    head.seq = seq;
+                    continue;
+                }
+            };
+            if row.seq != head.seq + 1 {
+                faults.push(LedgerFault::Missing {
+                    first: head.seq + 1,
+                    last: row.seq - 1,
+                });
+            }
+            let Some(stored) = row.digest() else {
+                faults.push(LedgerFault::Unreadable {
+                    seq: row.seq,
+                    what: "its hash is not 32 bytes".to_owned(),
+                });
+                head.seq = row.seq;
+                continue;
+            };
+            if row.form != FORM {
+                faults.push(LedgerFault::UnknownForm {
+                    seq: row.seq,
+                    form: row.form,
+                });
+            } else if row.seq == head.seq + 1 && row.canonical().hash(head.hash).ok() != Some(stored) {
+                let key = format!(
+                    "{}/{}/{} {} revision {}",
+                    row.source, row.cluster, row.native_key, row.meter, row.revision
+                );
+                faults.push(LedgerFault::Changed { seq: row.seq, key });
+            }
+            // Go on from what stands there, so that one changed row is one fault.
+            head = Head {
+                seq: row.seq,
+                hash: stored,
+            };
+            for (month, hash) in expected.remove(&row.seq).unwrap_or_default() {
+                if hash != stored {
+                    let what = format!("it was closed with another hash of row {}", row.seq);
+                    faults.push(LedgerFault::ClosedMonth { month, what });
+                }
+            }
+            if Some(row.seq) == anchor_seq {
+                anchored = Some(stored);
+            }
+        }
+    }
+    if faults.len() < Verification::MOST_FAULTS {
+        for (seq, months) in expected.into_iter().filter(|(seq, _)| *seq > 0) {
+            for (month, _) in months {
+                let what = format!("it was closed with row {seq} as its last, and that row is gone");
+                faults.push(LedgerFault::ClosedMonth { month, what });
+            }
+        }
+        match &anchor {
+            Ok(Some(anchor)) => {
+                if anchor.seq > head.seq {
+                    faults.push(LedgerFault::TailCut {
+                        found: head.seq,
+                        expected: anchor.seq,
+                    });
+                } else if anchored.is_some_and(|hash| hash != anchor.hash) {
+                    faults.push(LedgerFault::Rewritten { seq: anchor.seq });
+                }
+                if let Some(close) = anchor.closed
+                    && last_closed.is_none_or(|(month, sha256)| {
+                        month < close.month || (month == close.month && sha256 != close.sha256)
+                    })
+                {
+                    faults.push(LedgerFault::ClosedMonth {
+                        month: close.month.to_string(),
+                        what: "the file beside the ledger names it with another digest, or it is gone"
+                            .to_owned(),
+                    });
+                }
+            }
+            Ok(None) if records == 0 => {}
+            unreadable => faults.push(LedgerFault::NoAnchor {
+                path: head_file::path_beside(path).display().to_string(),
+                what: match unreadable {
+                    Err(e) => e.to_string(),
+                    Ok(_) => "there is none".to_owned(),
+                },
+            }),
+        }
+    }
+    Ok(Verification {
+        records,
+        closed_months: i64::try_from(months.len()).unwrap_or(i64::MAX),
+        head,
+        faults,
+    })
+}

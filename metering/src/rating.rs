@@ -1,0 +1,796 @@
+//! Rating: usage records, tariffs and cost pools in, statements out. Pure, and the same bytes for any order of records.
+//!
+//! ```text
+//!  record ──cut at the month's ends and where tariffs change──► pieces ──┐
+//!                          (tenant, meter, tariff, allocation) ◄── sum ──┘
+//!                                     │ tiers: a line each; rounded once a line
+//!                                     ▼
+//!  cost pools ──shares by weight and by use──► lines ──► totals, VAT by rate ──► StatementStatus
+//! ```
+//!
+//! Records are taken one by one and only their sums are kept, so memory grows with the lines and not with the records.
+//!
+//! The rules, where the words of a tariff leave a choice:
+//! - **Tiers** are filled by all that a tenant used of the meter under that tariff in the month. Where several
+//!   allocations used it, they fill the tiers in the order of their names (use outside any allocation first), so the
+//!   lines are the same whatever came first. A new tariff in the middle of a month begins at its own first tier.
+//! - **Corrections** are what changed in closed months since they were closed: use that came late, and revisions (minus
+//!   the old, plus the new). They are priced by the tariff in force at the time of use and take up the tiers where the
+//!   closed statements left them. A month's cost pool is not shared again by late use: the true-up at the year's end does that.
+//! - **VAT** of use is its tariff's; VAT of a share in a cost pool is that of the tariff in force for the tenant's
+//!   category on the month's last day. VAT is computed on the sum of the lines at one rate, half-up, once.
+//! - **Nothing is priced at 0 by default**: use without a price is a [`RatingFault`], and its tenant gets no statement
+//!   until somebody writes the price. The other tenants get theirs.
+
+use crate::calendar::{BillingMonth, CalendarError, DatacentreZone, MonthWindow, cut};
+use crate::ledger::Head;
+use crate::meter::{base_units_per_unit, in_units};
+use crate::money::Cents;
+use crate::record::{Activity, ValidRecord};
+use crate::sharing::{SharedPool, SharingFault, amount_of_month, share_pool};
+use crate::statement::{BilledBefore, TenantStatement};
+use crate::tariff::{NamedTariff, TariffInForce, bands, fall_in_bands};
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use mesocentre_api::{
+    CostPoolSpec, Currency, LedgerReference, LineKind, Meter, StatementLine, StatementPeriod, StatementState,
+    StatementStatus, TenantCategory, Totals, VatTotal,
+};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A tenant, as far as rating needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RatedTenant {
+    /// Its name.
+    pub name: String,
+    /// Its category, which decides its tariff.
+    pub category: TenantCategory,
+}
+
+/// A cost pool and its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedPool {
+    /// The object's name.
+    pub name: String,
+    /// Its terms.
+    pub spec: CostPoolSpec,
+}
+
+/// All that a month's statements rest on besides the ledger. It is kept beside the statements when the month is closed,
+/// so that they can be computed again when the objects are long gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RatingBasis {
+    /// The month.
+    pub month: BillingMonth,
+    /// The datacentre's time zone (IANA).
+    pub time_zone: String,
+    /// All tenants.
+    pub tenants: Vec<RatedTenant>,
+    /// All tariffs.
+    pub tariffs: Vec<NamedTariff>,
+    /// All cost pools.
+    pub cost_pools: Vec<NamedPool>,
+}
+
+impl RatingBasis {
+    /// The same in the order of names: the order in which a cluster lists its objects means nothing.
+    pub fn sorted(mut self) -> Self {
+        self.tenants.sort_by(|a, b| a.name.cmp(&b.name));
+        self.tariffs.sort_by(|a, b| a.name.cmp(&b.name));
+        self.cost_pools.sort_by(|a, b| a.name.cmp(&b.name));
+        self
+    }
+}
+
+/// Why a tenant cannot be billed. Each names what to write.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum RatingFault {
+    /// Use by nobody known.
+    #[error(
+        "the ledger holds use of the tenant {tenant} in {month}, and there is no such tenant: make the Tenant {tenant} again, or have the source send the next revision under the right tenant"
+    )]
+    UnknownTenant {
+        /// The tenant.
+        tenant: String,
+        /// The month.
+        month: BillingMonth,
+    },
+    /// No tariff on a day.
+    #[error(
+        "{tenant} used {meter} on {day}, and no tariff covers {category} on that day: write a tariff for {category} that is valid then"
+    )]
+    NoTariff {
+        /// The tenant.
+        tenant: String,
+        /// The meter.
+        meter: &'static str,
+        /// The first such day.
+        day: Date,
+        /// The tenant's category.
+        category: &'static str,
+    },
+    /// Two tariffs on a day.
+    #[error(
+        "{tenant} used {meter} on {day}, and more than one tariff covers {category} then: {tariffs}. Let one of them end before"
+    )]
+    ManyTariffs {
+        /// The tenant.
+        tenant: String,
+        /// The meter.
+        meter: &'static str,
+        /// The first such day.
+        day: Date,
+        /// The tenant's category.
+        category: &'static str,
+        /// Their names.
+        tariffs: String,
+    },
+    /// A tariff without a price for it.
+    #[error(
+        "{tenant} used {meter} on {day}, and the tariff {tariff} has no price for it: a tariff's prices do not change, so end {tariff} before that day and write a tariff that prices {meter} (\"0\" when it is free)"
+    )]
+    NoPrice {
+        /// The tenant.
+        tenant: String,
+        /// The meter.
+        meter: &'static str,
+        /// The first such day.
+        day: Date,
+        /// The tariff.
+        tariff: String,
+    },
+    /// Tiers that make no sense.
+    #[error(
+        "the tariff {tariff} prices {meter} by tiers whose bounds do not rise or whose last has a bound, so {tenant} cannot be billed: let each upTo be above the one before, and leave it out in the last"
+    )]
+    BadTiers {
+        /// The tenant.
+        tenant: String,
+        /// The tariff.
+        tariff: String,
+        /// The meter.
+        meter: &'static str,
+    },
+    /// A number that cannot be.
+    #[error(
+        "{what} of {tenant} is too large to be computed exactly: look at the records and prices behind it"
+    )]
+    TooLarge {
+        /// The tenant.
+        tenant: String,
+        /// What.
+        what: String,
+    },
+    /// A pool that cannot be shared.
+    #[error("{fault}")]
+    Pool {
+        /// Who waits for it.
+        tenants: Vec<String>,
+        /// Why.
+        fault: SharingFault,
+    },
+    /// A share of nobody known.
+    #[error(
+        "the cost pool {pool} names the tenant {tenant}, and there is no such tenant: make it, or take it out of the pool's shares"
+    )]
+    PoolTenant {
+        /// The pool.
+        pool: String,
+        /// The tenant.
+        tenant: String,
+        /// Who waits for it.
+        tenants: Vec<String>,
+    },
+    /// No VAT rate for a share.
+    #[error(
+        "{tenant} has a share in the cost pool {pool}, and no single tariff covers {category} on {day}, the month's last day: VAT on the share is that of this tariff, so write one"
+    )]
+    NoVat {
+        /// The tenant.
+        tenant: String,
+        /// The pool.
+        pool: String,
+        /// The tenant's category.
+        category: &'static str,
+        /// The day.
+        day: Date,
+    },
+}
+
+impl RatingFault {
+    /// The tenants that get no statement because of it.
+    pub fn concerns(&self) -> Vec<&str> {
+        match self {
+            Self::UnknownTenant { tenant, .. }
+            | Self::NoTariff { tenant, .. }
+            | Self::ManyTariffs { tenant, .. }
+            | Self::NoPrice { tenant, .. }
+            | Self::BadTiers { tenant, .. }
+            | Self::TooLarge { tenant, .. }
+            | Self::NoVat { tenant, .. } => vec![tenant],
+            Self::Pool { tenants, .. } | Self::PoolTenant { tenants, .. } => {
+                tenants.iter().map(String::as_str).collect()
+            }
+        }
+    }
+}
+
+/// Whether a change of closed months adds a record or takes one away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It came after the close.
+    Added,
+    /// It was billed, and a later revision took its place.
+    Removed,
+}
+
+/// Use of a meter by activity class, in base units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UseByActivity {
+    /// Economic.
+    pub economic: i128,
+    /// Not economic.
+    pub non_economic: i128,
+}
+
+/// A month's statements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rated {
+    /// One for each tenant that can be billed, in the order of names; without lines where it used and shares nothing.
+    pub statements: Vec<TenantStatement>,
+    /// How each cost pool was shared, in the order of names.
+    pub pools: Vec<SharedPool>,
+    /// The month's use by activity class, for the ceiling on economic use.
+    pub activity: BTreeMap<Meter, UseByActivity>,
+    /// Why the others cannot be billed, in order.
+    pub faults: Vec<RatingFault>,
+}
+
+// The order of the fields is the order in which tiers are filled and lines are written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LineKey {
+    tenant: String,
+    corrects: Option<BillingMonth>,
+    meter: Meter,
+    tariff: usize,
+    allocation: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LineSum {
+    quantity: i128,
+    records: i64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+/// The rating of one month: takes records one by one, in any order, then gives the statements.
+pub struct Rating<'a> {
+    basis: &'a RatingBasis,
+    zone: DatacentreZone,
+    window: MonthWindow,
+    tenants: BTreeMap<&'a str, TenantCategory>,
+    tariffs: Vec<TariffInForce<'a>>,
+    cuts: Vec<Timestamp>,
+    past: BTreeMap<BillingMonth, MonthWindow>,
+    sums: BTreeMap<LineKey, LineSum>,
+    used: BTreeMap<(String, Meter), i128>,
+    records: BTreeMap<String, i64>,
+    activity: BTreeMap<Meter, UseByActivity>,
+    faults: BTreeSet<RatingFault>,
+    // The first day of each kind of missing price, so that one month gives one sentence and not thirty.
+    unpriced: BTreeMap<(String, Meter, Unpriced), Date>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Unpriced {
+    NoTariff,
+    ManyTariffs(String),
+    NoPrice(usize),
+}
+
+impl<'a> Rating<'a> {
+    /// Begins the rating of the basis's month.
+    ///
+    /// # Errors
+    /// When the time zone is unknown or a date lies outside the calendar.
+    pub fn new(basis: &'a RatingBasis) -> Result<Self, CalendarError> {
+        let zone = DatacentreZone::named(&basis.time_zone)?;
+        let window = zone.month(basis.month)?;
+        let mut tariffs = basis
+            .tariffs
+            .iter()
+            .map(|t| TariffInForce::new(t, &zone))
+            .collect::<Result<Vec<_>, _>>()?;
+        tariffs.sort_by(|a, b| (a.span, &a.tariff.name).cmp(&(b.span, &b.tariff.name)));
+        let mut cuts: Vec<Timestamp> = tariffs.iter().flat_map(|t| [t.span.from, t.span.to]).collect();
+        cuts.extend([window.span.from, window.span.to]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        Ok(Self {
+            tenants: basis
+                .tenants
+                .iter()
+                .map(|t| (t.name.as_str(), t.category))
+                .collect(),
+            basis,
+            zone,
+            window,
+            tariffs,
+            cuts,
+            past: BTreeMap::new(),
+            sums: BTreeMap::new(),
+            used: BTreeMap::new(),
+            records: BTreeMap::new(),
+            activity: BTreeMap::new(),
+            faults: BTreeSet::new(),
+            unpriced: BTreeMap::new(),
+        })
+    }
+
+    /// The month and its span.
+    pub fn window(&self) -> &MonthWindow {
+        &self.window
+    }
+
+    /// Takes a record: what of it lies in the month is billed.
+    pub fn add_use(&mut self, record: &ValidRecord) {
+        let span = record.span();
+        if span.to <= self.window.span.from && span.from < self.window.span.from
+            || span.from >= self.window.span.to
+        {
+            return;
+        }
+        if !self.is_known(&record.tenant) {
+            return;
+        }
+        *self.records.entry(record.tenant.clone()).or_default() += 1;
+        let Some(pieces) = cut(span, record.quantity, &self.cuts) else {
+            return self.too_large(&record.tenant, "a usage record");
+        };
+        let mut seen = BTreeSet::new();
+        for piece in pieces {
+            if piece.quantity == 0 || !self.window.span.contains(piece.span.from) {
+                continue;
+            }
+            let by = self.activity.entry(record.key.meter).or_default();
+            match record.activity {
+                Activity::Economic => by.economic += piece.quantity,
+                Activity::NonEconomic => by.non_economic += piece.quantity,
+            }
+            *self
+                .used
+                .entry((record.tenant.clone(), record.key.meter))
+                .or_default() += piece.quantity;
+            self.add_piece(
+                record,
+                None,
+                piece.span.from,
+                piece.span.to,
+                piece.quantity,
+                &mut seen,
+            );
+        }
+    }
+
+    /// Takes a change of closed months: what of the record lies in months up to `closed_through` becomes a correction.
+    /// What lies in later months is left to [`add_use`](Self::add_use).
+    ///
+    /// # Errors
+    /// When the record lies outside the calendar.
+    pub fn add_change(
+        &mut self,
+        change: Change,
+        record: &ValidRecord,
+        closed_through: BillingMonth,
+    ) -> Result<(), CalendarError> {
+        let span = record.span();
+        let end = self
+            .zone
+            .month(closed_through)?
+            .span
+            .to
+            .min(self.window.span.from);
+        if span.from >= end || !self.is_known(&record.tenant) {
+            return Ok(());
+        }
+        let mut cuts = self.cuts.clone();
+        let mut month = BillingMonth::of(self.zone.day_of(span.from));
+        loop {
+            let window = match self.past.get(&month) {
+                Some(window) => window.clone(),
+                None => self.zone.month(month)?,
+            };
+            if window.span.from >= end {
+                break;
+            }
+            cuts.extend([window.span.from, window.span.to]);
+            self.past.insert(month, window);
+            month = month.next()?;
+        }
+        cuts.sort_unstable();
+        cuts.dedup();
+        // What reaches into the open month is counted there.
+        if change == Change::Removed || span.to <= self.window.span.from {
+            *self.records.entry(record.tenant.clone()).or_default() += 1;
+        }
+        let Some(pieces) = cut(span, record.quantity, &cuts) else {
+            self.too_large(&record.tenant, "a usage record");
+            return Ok(());
+        };
+        let mut seen = BTreeSet::new();
+        for piece in pieces {
+            if piece.quantity == 0 || piece.span.from >= end {
+                continue;
+            }
+            let month = BillingMonth::of(self.zone.day_of(piece.span.from));
+            let quantity = match change {
+                Change::Added => piece.quantity,
+                Change::Removed => -piece.quantity,
+            };
+            self.add_piece(
+                record,
+                Some(month),
+                piece.span.from,
+                piece.span.to,
+                quantity,
+                &mut seen,
+            );
+        }
+        Ok(())
+    }
+
+    /// The closed months that corrections were found for, the earliest first.
+    pub fn corrected_months(&self) -> Vec<BillingMonth> {
+        let months: BTreeSet<BillingMonth> = self.sums.keys().filter_map(|key| key.corrects).collect();
+        months.into_iter().collect()
+    }
+
+    fn is_known(&mut self, tenant: &str) -> bool {
+        let known = self.tenants.contains_key(tenant);
+        if !known {
+            self.faults.insert(RatingFault::UnknownTenant {
+                tenant: tenant.to_owned(),
+                month: self.basis.month,
+            });
+        }
+        known
+    }
+
+    fn too_large(&mut self, tenant: &str, what: &str) {
+        self.faults.insert(RatingFault::TooLarge {
+            tenant: tenant.to_owned(),
+            what: what.to_owned(),
+        });
+    }
+
+    fn tariff_at(&self, category: TenantCategory, instant: Timestamp) -> Result<usize, Unpriced> {
+        let mut covering = (0..self.tariffs.len()).filter(|i| self.tariffs[*i].covers(category, instant));
+        match (covering.next(), covering.next()) {
+            (None, _) => Err(Unpriced::NoTariff),
+            (Some(only), None) => Ok(only),
+            (Some(first), Some(second)) => {
+                let names: Vec<&str> = [first, second]
+                    .into_iter()
+                    .chain(covering)
+                    .map(|i| self.tariffs[i].tariff.name.as_str())
+                    .collect();
+                Err(Unpriced::ManyTariffs(names.join(", ")))
+            }
+        }
+    }
+
+    fn add_piece(
+        &mut self,
+        record: &ValidRecord,
+        corrects: Option<BillingMonth>,
+        from: Timestamp,
+        to: Timestamp,
+        quantity: i128,
+        seen: &mut BTreeSet<(Option<BillingMonth>, usize)>,
+    ) {
+        let Some(&category) = self.tenants.get(record.tenant.as_str()) else {
+            return;
+        };
+        let meter = record.key.meter;
+        let tariff = self.tariff_at(category, from).and_then(|tariff| {
+            self.tariffs[tariff]
+                .price(meter)
+                .map(|_| tariff)
+                .ok_or(Unpriced::NoPrice(tariff))
+        });
+        let tariff = match tariff {
+            Ok(tariff) => tariff,
+            Err(unpriced) => {
+                let day = self.zone.day_of(from);
+                let first = self
+                    .unpriced
+                    .entry((record.tenant.clone(), meter, unpriced))
+                    .or_insert(day);
+                *first = day.min(*first);
+                return;
+            }
+        };
+        let key = LineKey {
+            tenant: record.tenant.clone(),
+            corrects,
+            meter,
+            tariff,
+            allocation: record.allocation.clone(),
+        };
+        let sum = self.sums.entry(key).or_insert(LineSum {
+            quantity: 0,
+            records: 0,
+            first: from,
+            last: to,
+        });
+        sum.quantity += quantity;
+        sum.first = sum.first.min(from);
+        sum.last = sum.last.max(to);
+        if seen.insert((corrects, tariff)) {
+            sum.records += 1;
+        }
+    }
+
+    /// The statements. `head` is the ledger's head that the records were read at; `billed` is what closed statements
+    /// already billed of the [`corrected_months`](Self::corrected_months).
+    pub fn finish(mut self, state: StatementState, head: &Head, billed: &BilledBefore) -> Rated {
+        self.name_unpriced();
+        let mut lines: BTreeMap<String, Vec<StatementLine>> = BTreeMap::new();
+        let sums = std::mem::take(&mut self.sums);
+        // How far the tiers of one tenant, month, meter and tariff are filled.
+        let mut filled: Option<(LineKey, i128)> = None;
+        for (key, sum) in &sums {
+            let group = LineKey {
+                allocation: None,
+                ..key.clone()
+            };
+            let from = match filled.take() {
+                Some((of, position)) if of == group => position,
+                _ => key.corrects.map_or(0, |month| {
+                    billed.quantity(
+                        month,
+                        &key.tenant,
+                        key.meter,
+                        &self.tariffs[key.tariff].tariff.name,
+                    )
+                }),
+            };
+            filled = Some((group, from + sum.quantity));
+            if let Some(of_key) = self.lines_of(key, sum, from) {
+                lines.entry(key.tenant.clone()).or_default().extend(of_key);
+            }
+        }
+        let pools = self.share_pools(&mut lines);
+        let faults = std::mem::take(&mut self.faults);
+        let blocked: BTreeSet<&str> = faults.iter().flat_map(RatingFault::concerns).collect();
+        let mut statements = Vec::new();
+        let mut late_faults = Vec::new();
+        for tenant in self.tenants.keys().filter(|name| !blocked.contains(**name)) {
+            let mut lines = lines.remove(*tenant).unwrap_or_default();
+            // Stable: within a kind the lines keep the order in which they were written.
+            lines.sort_by_key(|line| line.kind);
+            match self.statement(tenant, lines, state, head) {
+                Some(status) => statements.push(TenantStatement {
+                    tenant: (*tenant).to_owned(),
+                    status,
+                }),
+                None => late_faults.push(RatingFault::TooLarge {
+                    tenant: (*tenant).to_owned(),
+                    what: "the total".to_owned(),
+                }),
+            }
+        }
+        let mut faults: Vec<RatingFault> = faults.into_iter().chain(late_faults).collect();
+        faults.sort();
+        Rated {
+            statements,
+            pools,
+            activity: self.activity,
+            faults,
+        }
+    }
+
+    fn name_unpriced(&mut self) {
+        for ((tenant, meter, unpriced), day) in std::mem::take(&mut self.unpriced) {
+            let category = self
+                .tenants
+                .get(tenant.as_str())
+                .map_or("", |category| category.as_str());
+            let meter = meter.as_str();
+            self.faults.insert(match unpriced {
+                Unpriced::NoTariff => RatingFault::NoTariff {
+                    tenant,
+                    meter,
+                    day,
+                    category,
+                },
+                Unpriced::ManyTariffs(tariffs) => RatingFault::ManyTariffs {
+                    tenant,
+                    meter,
+                    day,
+                    category,
+                    tariffs,
+                },
+                Unpriced::NoPrice(tariff) => RatingFault::NoPrice {
+                    tenant,
+                    meter,
+                    day,
+                    tariff: self.tariffs[tariff].tariff.name.clone(),
+                },
+            });
+        }
+    }
+
+    fn lines_of(&mut self, key: &LineKey, sum: &LineSum, from: i128) -> Option<Vec<StatementLine>> {
+        let window = match key.corrects {
+            None => self.window.clone(),
+            Some(month) => self.past.get(&month)?.clone(),
+        };
+        let tariff = self.tariffs[key.tariff].tariff;
+        let units = base_units_per_unit(key.meter, &window);
+        let Some(bands) = self.tariffs[key.tariff]
+            .price(key.meter)
+            .and_then(|price| bands(price, units))
+        else {
+            self.faults.insert(RatingFault::BadTiers {
+                tenant: key.tenant.clone(),
+                tariff: tariff.name.clone(),
+                meter: key.meter.as_str(),
+            });
+            return None;
+        };
+        let description = key.corrects.map(|month| {
+            let last = Timestamp::from_nanosecond(sum.last.as_nanosecond() - 1).unwrap_or(sum.last);
+            let (first, last) = (self.zone.day_of(sum.first), self.zone.day_of(last));
+            format!("Use from {first} to {last} that reached the ledger after {month} was closed")
+        });
+        let mut lines = Vec::new();
+        for (band, quantity) in fall_in_bands(&bands, from, from + sum.quantity) {
+            let amount = Cents::of_line(quantity, band.unit_price, units);
+            let shown = in_units(quantity, units);
+            let (Some(amount), Some(shown)) = (amount, shown) else {
+                self.too_large(&key.tenant, "the amount of a line");
+                return None;
+            };
+            lines.push(StatementLine {
+                kind: if key.corrects.is_some() {
+                    LineKind::Correction
+                } else {
+                    LineKind::Usage
+                },
+                meter: Some(key.meter),
+                allocation: key.allocation.clone(),
+                tariff: Some(tariff.name.clone()),
+                tier: band.tier,
+                cost_pool: None,
+                description: description.clone(),
+                corrects: key.corrects.map(|month| month.to_string()),
+                quantity: Some(shown),
+                base_quantity: Some(quantity.to_string()),
+                unit_price: Some(band.unit_price.to_string()),
+                amount: amount.to_string(),
+                vat_rate: Some(tariff.spec.vat.rate.normalize().to_string()),
+                records: Some(sum.records),
+            });
+        }
+        Some(lines)
+    }
+
+    fn share_pools(&mut self, lines: &mut BTreeMap<String, Vec<StatementLine>>) -> Vec<SharedPool> {
+        let mut pools: Vec<&NamedPool> = self.basis.cost_pools.iter().collect();
+        pools.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut shared_pools = Vec::new();
+        for pool in pools {
+            let spec = &pool.spec;
+            let tenants: Vec<String> = spec.shares.iter().map(|share| share.tenant.clone()).collect();
+            let shared = match amount_of_month(&pool.name, spec, self.basis.month) {
+                Ok(None) => continue,
+                Ok(Some(amount)) => share_pool(&pool.name, spec, amount, |tenant| {
+                    spec.key
+                        .meter
+                        .and_then(|meter| self.used.get(&(tenant.to_owned(), meter)).copied())
+                        .unwrap_or(0)
+                }),
+                Err(fault) => Err(fault),
+            };
+            let shared = match shared {
+                Ok(shared) => shared,
+                Err(fault) => {
+                    self.faults.insert(RatingFault::Pool { tenants, fault });
+                    continue;
+                }
+            };
+            for part in &shared.parts {
+                let Some(&category) = self.tenants.get(part.tenant.as_str()) else {
+                    self.faults.insert(RatingFault::PoolTenant {
+                        pool: pool.name.clone(),
+                        tenant: part.tenant.clone(),
+                        tenants: tenants.clone(),
+                    });
+                    continue;
+                };
+                let last = self.window.span.to - SignedDuration::from_nanos(1);
+                let Ok(tariff) = self.tariff_at(category, last) else {
+                    self.faults.insert(RatingFault::NoVat {
+                        tenant: part.tenant.clone(),
+                        pool: pool.name.clone(),
+                        category: category.as_str(),
+                        day: self.basis.month.last_day(),
+                    });
+                    continue;
+                };
+                lines.entry(part.tenant.clone()).or_default().push(StatementLine {
+                    kind: LineKind::CostShare,
+                    meter: None,
+                    allocation: None,
+                    tariff: None,
+                    tier: None,
+                    cost_pool: Some(pool.name.clone()),
+                    description: Some(spec.description.clone()),
+                    corrects: None,
+                    quantity: None,
+                    base_quantity: None,
+                    unit_price: None,
+                    amount: part.due().to_string(),
+                    vat_rate: Some(self.tariffs[tariff].tariff.spec.vat.rate.normalize().to_string()),
+                    records: None,
+                });
+            }
+            shared_pools.push(shared);
+        }
+        shared_pools
+    }
+
+    fn statement(
+        &self,
+        tenant: &str,
+        lines: Vec<StatementLine>,
+        state: StatementState,
+        head: &Head,
+    ) -> Option<StatementStatus> {
+        let mut by_rate: BTreeMap<Decimal, Cents> = BTreeMap::new();
+        for line in &lines {
+            let amount = line.amount.parse().ok().and_then(Cents::from_decimal)?;
+            let rate = line.vat_rate.as_deref()?.parse().ok()?;
+            let base = by_rate.entry(rate).or_default();
+            *base = *base + amount;
+        }
+        let mut vat = Vec::new();
+        let net: Cents = by_rate.values().copied().sum();
+        let mut gross = net;
+        for (rate, base) in by_rate {
+            let amount = base.vat(rate)?;
+            gross = gross + amount;
+            vat.push(VatTotal {
+                rate: rate.to_string(),
+                base: base.to_string(),
+                amount: amount.to_string(),
+            });
+        }
+        Some(StatementStatus {
+            state,
+            currency: Currency::EUR,
+            period: StatementPeriod {
+                month: self.basis.month.to_string(),
+                from: self.window.span.from,
+                to: self.window.span.to,
+                time_zone: self.zone.name().to_owned(),
+            },
+            lines,
+            totals: Totals {
+                net: net.to_string(),
+                vat,
+                gross: gross.to_string(),
+            },
+            ledger: LedgerReference {
+                records: self.records.get(tenant).copied().unwrap_or(0),
+                head: head.hash.to_string(),
+            },
+            conditions: Vec::new(),
+        })
+    }
+}

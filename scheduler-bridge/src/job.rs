@@ -130,6 +130,75 @@ impl NodeList {
     pub fn as_folded(&self) -> &str {
         &self.0
     }
+
+    /// One by one, `at_most` so many: a large job's nodes do not all belong into an object.
+    pub fn names(&self, at_most: usize) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut rest = self.0.as_str();
+        while !rest.is_empty() && names.len() < at_most {
+            // Up to the next comma that is not between brackets.
+            let mut depth = 0_u32;
+            let end = rest
+                .find(|c| {
+                    match c {
+                        '[' => depth += 1,
+                        ']' => depth = depth.saturating_sub(1),
+                        _ => {}
+                    }
+                    c == ',' && depth == 0
+                })
+                .unwrap_or(rest.len());
+            unfold(&rest[..end], at_most, &mut names);
+            rest = rest[end..].strip_prefix(',').unwrap_or_default();
+        }
+        names
+    }
+}
+
+/// `n[1-3,07]x[1-2]`: every name it stands for.
+fn unfold(folded: &str, at_most: usize, names: &mut Vec<String>) {
+    let Some((before, rest)) = folded.split_once('[') else {
+        if !folded.is_empty() {
+            names.push(folded.to_owned());
+        }
+        return;
+    };
+    let Some((ranges, after)) = rest.split_once(']') else {
+        names.push(folded.to_owned());
+        return;
+    };
+    for range in ranges.split(',') {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (Ok(first), Ok(last)) = (from.parse::<u64>(), to.parse::<u64>()) else {
+            names.push(folded.to_owned());
+            return;
+        };
+        for number in first..=last {
+            if names.len() >= at_most {
+                return;
+            }
+            unfold(
+                &format!("{before}{number:0width$}{after}", width = from.len()),
+                at_most,
+                names,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folded_nodes_are_unfolded_up_to_a_limit() {
+        let names = |folded: &str, at_most| NodeList::new(folded).names(at_most);
+        assert_eq!(names("n[1-3,7],gpu2", 10), ["n1", "n2", "n3", "n7", "gpu2"]);
+        assert_eq!(names("r[1-2]n[08-10]", 4), ["r1n08", "r1n09", "r1n10", "r2n08"]);
+        assert_eq!(names("n[1-100000]", 3).len(), 3);
+        assert_eq!(names("None assigned", 3), Vec::<String>::new());
+        assert_eq!(names("n[1", 3), ["n[1"]);
+    }
 }
 
 /// Cores held times seconds.

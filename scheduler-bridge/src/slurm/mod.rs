@@ -8,12 +8,15 @@
 //! | submit | `setpriv` → `env -i` → `sbatch` | `sbatch.rs`, `script_header.rs`, `posix_account.rs` |
 //! | queue, cancel | `squeue`, `scancel`, `scontrol` | `squeue.rs`, `job_state.rs`, `wait_reason.rs` |
 //! | accounting | `sacct` | `sacct.rs`, `tres.rs` |
+//! | accounts, limits | `sacctmgr`, `scontrol` | `accounts.rs`, `sacctmgr.rs` |
 //! | health, partitions | `scontrol`, `sdiag` | `scontrol.rs` |
 
+pub mod accounts;
 mod command;
 mod job_state;
 mod posix_account;
 mod sacct;
+mod sacctmgr;
 mod sbatch;
 mod scontrol;
 mod script_header;
@@ -21,6 +24,7 @@ mod squeue;
 mod tres;
 mod wait_reason;
 
+pub use sacctmgr::{AccountUse, FailedChange};
 pub use script_header::ScriptHeader;
 
 use crate::job::{JobAccounting, JobIdentity, Queue, QueuedJob, RunRows};

@@ -372,12 +372,27 @@ pub(super) async fn submit(
         .args(&prepared.options)
         .stdin(Stdio::piped());
     if !submission.arguments.is_empty() {
-        // Where arguments follow, sbatch wants a name for the script.
+        // Where arguments follow, sbatch wants a name for the script, and opens it anew, as the person.
         command.arg("/dev/stdin").args(&submission.arguments);
     }
-    let child = command
+    let mut child = command
         .spawn()
         .map_err(|error| SubmitError::NotAsked(format!("sbatch could not be started: {error}")))?;
+    if !submission.arguments.is_empty()
+        && let Some(stdin) = &child.stdin
+        && let Err(error) = rustix::fs::fchown(
+            stdin,
+            Some(rustix::fs::Uid::from_raw(account.uid)),
+            Some(rustix::fs::Gid::from_raw(account.gid)),
+        )
+    {
+        // It still waits for its script.
+        let _ = child.start_kill();
+        return Err(SubmitError::NotAsked(format!(
+            "the script's pipe could not be given to {}: {error}",
+            submission.user
+        )));
+    }
     // From here on there may be a job. When the time is up, the child is killed by being dropped.
     match tokio::time::timeout(config.submit_within, hand_over(child, &submission.script)).await {
         Ok(Ok(said)) => answer(&said),

@@ -438,7 +438,7 @@ mod tests {
              for the job object instead"
         );
         for option in [
-            "--wai",
+            "--tes",
             "--test-only",
             "-M other",
             "--help",

@@ -67,12 +67,16 @@ fn limit(reason: &str) -> Option<String> {
         () if rest.starts_with("Grp") && minutes && rest.contains("Run") => {
             format!("{holder}'s running jobs have booked all the hours that may be booked at a time")
         }
+        // With `safe` among AccountingStorageEnforce, a job starts only when it can end within what is left.
         () if rest.starts_with("Grp") && minutes && gpus => {
-            format!("{holder}'s GPU hours are used up or booked")
+            format!(
+                "{holder} has not enough GPU hours left for the time that the job asks for: ask for less time"
+            )
         }
-        () if rest.starts_with("Grp") && minutes => {
-            format!("{holder}'s hours are used up or booked by running jobs")
-        }
+        () if rest.starts_with("Grp") && minutes => format!(
+            "{holder} has not enough hours left for the time that the job asks for: set a time limit, or a shorter one, or \
+             wait until running jobs give back what they booked"
+        ),
         () if rest.starts_with("Max") && minutes => {
             format!("the job asks for more hours than {holder} allows one job")
         }
@@ -98,11 +102,13 @@ mod tests {
             ("Dependency", "waits for another job"),
             (
                 "AssocGrpCPUMinutesLimit",
-                "the allocation's hours are used up or booked by running jobs (AssocGrpCPUMinutesLimit)",
+                "the allocation has not enough hours left for the time that the job asks for: set a time limit, or a \
+                 shorter one, or wait until running jobs give back what they booked (AssocGrpCPUMinutesLimit)",
             ),
             (
                 "AssocGrpGRESMinutes",
-                "the allocation's GPU hours are used up or booked (AssocGrpGRESMinutes)",
+                "the allocation has not enough GPU hours left for the time that the job asks for: ask for less time \
+                 (AssocGrpGRESMinutes)",
             ),
             (
                 "AssocMaxWallDurationPerJobLimit",

@@ -57,7 +57,9 @@ pub trait BatchScheduler: Send + Sync {
         jobs: &[JobIdentity],
     ) -> impl Future<Output = Result<Vec<JobAccounting>, SchedulerError>> + Send;
 
-    /// Every run that was on the scheduler in a window of time, of everybody: the feed of metering.
+    /// Every run that was on the scheduler in a window of time, of everybody: the feed of metering. The accounting hears
+    /// of runs a moment late and not in their order (after an outage of slurmdbd: much later), so windows are read again
+    /// with an overlap; what was malformed once may be whole then.
     ///
     /// # Errors
     /// See [`SchedulerError`].

@@ -423,7 +423,11 @@ fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) 
             until: None,
             why: why.clone(),
         },
-        Answer::Known(Some(accounting)) if accounting.phase.is_finished() => {
+        // Records of an array's tasks reach slurmdbd one by one: all that were ever seen must be there.
+        Answer::Known(Some(accounting))
+            if accounting.phase.is_finished()
+                && accounting.tasks.total >= job.tasks.total.max(queued_total(&observed.queue)) =>
+        {
             Step::Finish(Box::new(Progress::from_accounting(accounting)))
         }
         Answer::Known(Some(_)) => Step::Wait {
@@ -441,6 +445,13 @@ fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) 
                 why: why.to_owned(),
             }
         }
+    }
+}
+
+fn queued_total(queue: &Answer<Option<QueuedJob>>) -> u64 {
+    match queue {
+        Answer::Known(Some(queued)) => queued.tasks.total,
+        _ => 0,
     }
 }
 
@@ -463,5 +474,450 @@ fn merged(queue: TaskCounts, accounting: TaskCounts, recorded_total: u64) -> Tas
         }
     } else {
         accounting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SETTLE: SignedDuration = SignedDuration::from_secs(10);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn view() -> JobView {
+        JobView {
+            uid: "5b0e".to_owned(),
+            user: UserName::new("alice").unwrap(),
+            attempt: None,
+            id: None,
+            submitted_at: None,
+            phase: Phase::Pending,
+            tasks: TaskCounts::default(),
+            cancel: false,
+        }
+    }
+
+    fn written(number: u32, second: i64) -> JobView {
+        let token = Token::of_attempt("5b0e", number).unwrap();
+        JobView {
+            attempt: Some(Attempt {
+                token,
+                number,
+                written_at: at(second),
+            }),
+            ..view()
+        }
+    }
+
+    fn queued(phase: Phase, tasks: TaskCounts) -> QueuedJob {
+        QueuedJob {
+            id: JobId(42),
+            submitted_at: at(100),
+            token: Token::of_attempt("5b0e", 1).ok(),
+            user: "alice".to_owned(),
+            account: "t.a".to_owned(),
+            partition: "standard".to_owned(),
+            name: "pi".to_owned(),
+            phase,
+            state: "STATE".to_owned(),
+            reason: None,
+            waits_for: None,
+            tasks,
+            started_at: None,
+            nodes: NodeList::default(),
+        }
+    }
+
+    fn accounted(phase: Phase, tasks: TaskCounts) -> JobAccounting {
+        JobAccounting {
+            id: JobId(42),
+            submitted_at: at(100),
+            token: Token::of_attempt("5b0e", 1).ok(),
+            user: "alice".to_owned(),
+            account: "t.a".to_owned(),
+            partition: "standard".to_owned(),
+            name: "pi".to_owned(),
+            phase,
+            state: "STATE".to_owned(),
+            exit_code: Some(0),
+            signal: None,
+            started_at: None,
+            ended_at: None,
+            nodes: NodeList::default(),
+            tasks,
+            core_seconds: CoreSeconds(14),
+            gpu_seconds: GpuSeconds(0),
+        }
+    }
+
+    fn tasks(phases: &[(Phase, u64)]) -> TaskCounts {
+        let mut tasks = TaskCounts::default();
+        phases.iter().for_each(|(phase, count)| tasks.add(*phase, *count));
+        tasks
+    }
+
+    #[test]
+    fn the_token_is_written_before_the_scheduler_is_asked() {
+        let mut observed = Observed::nothing(at(0), SETTLE);
+        assert_eq!(next(&view(), &observed, at(100)), Step::WriteToken { number: 1 });
+        observed.own = OwnDoing::Wrote;
+        assert_eq!(next(&written(1, 100), &observed, at(100)), Step::Submit);
+    }
+
+    #[test]
+    fn a_token_of_an_earlier_life_is_looked_up_and_never_submitted() {
+        let mut observed = Observed::nothing(at(105), SETTLE);
+        let job = written(1, 100);
+        assert_eq!(next(&job, &observed, at(106)), Step::LookUp);
+        observed.lookup = Answer::Unreachable("slurmctld is down".to_owned());
+        assert!(matches!(next(&job, &observed, at(1000)), Step::Wait { .. }));
+        observed.lookup = Answer::Known((at(106), None));
+        assert!(
+            matches!(next(&job, &observed, at(106)), Step::Wait { until: Some(until), .. } if until == at(115))
+        );
+        assert_eq!(
+            next(&job, &observed, at(115)),
+            Step::LookUp,
+            "an answer from before is not enough"
+        );
+        observed.lookup = Answer::Known((at(115), None));
+        assert_eq!(next(&job, &observed, at(115)), Step::WriteToken { number: 2 });
+    }
+
+    #[test]
+    fn a_job_that_was_found_over_is_recorded_and_its_end_left_to_the_accounting() {
+        let mut observed = Observed::nothing(at(0), SETTLE);
+        observed.lookup = Answer::Known((
+            at(200),
+            Some(queued(Phase::Succeeded, tasks(&[(Phase::Succeeded, 1)]))),
+        ));
+        let Step::Record(progress) = next(&written(1, 100), &observed, at(200)) else {
+            panic!()
+        };
+        assert_eq!((progress.phase, progress.id), (Phase::Submitted, Some(JobId(42))));
+    }
+
+    #[test]
+    fn a_refusal_ends_the_job_and_an_absence_does_not() {
+        let mut observed = Observed::nothing(at(0), SETTLE);
+        let asked = |error| OwnDoing::Asked {
+            at: at(100),
+            answer: Err(error),
+        };
+        observed.own = asked(SubmitError::Refused(
+            "Invalid partition name specified".to_owned(),
+        ));
+        let Step::Finish(progress) = next(&written(1, 100), &observed, at(101)) else {
+            panic!()
+        };
+        assert_eq!(progress.phase, Phase::Failed);
+        assert_eq!(
+            progress.message.as_deref(),
+            Some("the scheduler refused the job: Invalid partition name specified")
+        );
+        for error in [
+            SubmitError::Unreachable("x".to_owned()),
+            SubmitError::Unknown("x".to_owned()),
+        ] {
+            observed.own = asked(error);
+            assert_eq!(next(&written(1, 100), &observed, at(101)), Step::LookUp);
+        }
+        observed.own = asked(SubmitError::NotAsked("x".to_owned()));
+        assert!(matches!(
+            next(&written(1, 100), &observed, at(101)),
+            Step::Wait { .. }
+        ));
+        assert_eq!(next(&written(1, 100), &observed, at(106)), Step::Submit);
+    }
+
+    #[test]
+    fn a_job_ends_only_when_the_accounting_knows_the_end_of_every_task() {
+        let job = JobView {
+            id: Some(JobId(42)),
+            tasks: tasks(&[(Phase::Queued, 6)]),
+            ..written(1, 100)
+        };
+        let mut observed = Observed::nothing(at(0), SETTLE);
+        assert_eq!(next(&job, &observed, at(200)), Step::AskQueue);
+        observed.queue = Answer::Known(None);
+        assert_eq!(next(&job, &observed, at(200)), Step::AskAccounting);
+        for (accounting, what) in [
+            (None, "unknown to it"),
+            (
+                Some(accounted(Phase::Running, tasks(&[(Phase::Running, 6)]))),
+                "still running",
+            ),
+            (
+                Some(accounted(Phase::Succeeded, tasks(&[(Phase::Succeeded, 5)]))),
+                "a task is missing",
+            ),
+        ] {
+            observed.accounting = Answer::Known(accounting);
+            assert!(
+                matches!(next(&job, &observed, at(200)), Step::Wait { .. }),
+                "{what}"
+            );
+        }
+        observed.accounting =
+            Answer::Known(Some(accounted(Phase::Succeeded, tasks(&[(Phase::Succeeded, 6)]))));
+        let Step::Finish(progress) = next(&job, &observed, at(200)) else {
+            panic!()
+        };
+        assert_eq!(
+            (progress.phase, progress.core_seconds),
+            (Phase::Succeeded, Some(CoreSeconds(14)))
+        );
+    }
+
+    #[test]
+    fn tasks_that_left_the_queue_are_counted_from_the_accounting() {
+        let job = JobView {
+            id: Some(JobId(42)),
+            tasks: tasks(&[(Phase::Queued, 20)]),
+            ..written(1, 100)
+        };
+        let mut observed = Observed::nothing(at(0), SETTLE);
+        observed.queue = Answer::Known(Some(queued(
+            Phase::Running,
+            tasks(&[(Phase::Queued, 5), (Phase::Running, 2)]),
+        )));
+        assert_eq!(next(&job, &observed, at(200)), Step::AskAccounting);
+        let told = tasks(&[
+            (Phase::Queued, 5),
+            (Phase::Running, 3),
+            (Phase::Succeeded, 11),
+            (Phase::Failed, 1),
+        ]);
+        observed.accounting = Answer::Known(Some(accounted(Phase::Running, told)));
+        let Step::Record(progress) = next(&job, &observed, at(200)) else {
+            panic!()
+        };
+        let expected = TaskCounts {
+            total: 20,
+            queued: 5,
+            running: 3,
+            succeeded: 11,
+            failed: 1,
+            cancelled: 0,
+        };
+        assert_eq!(progress.tasks, expected);
+    }
+
+    #[test]
+    fn a_job_is_cancelled_wherever_it_is() {
+        let observed = Observed::nothing(at(0), SETTLE);
+        let cancelled = |job: JobView| JobView { cancel: true, ..job };
+        assert!(
+            matches!(next(&cancelled(view()), &observed, at(0)), Step::Finish(progress) if progress.phase == Phase::Cancelled)
+        );
+        // It may have been submitted: look first.
+        assert_eq!(next(&cancelled(written(1, 0)), &observed, at(0)), Step::LookUp);
+        let known = JobView {
+            id: Some(JobId(42)),
+            ..written(1, 0)
+        };
+        let in_queue = Observed {
+            queue: Answer::Known(Some(queued(Phase::Running, tasks(&[(Phase::Running, 1)])))),
+            ..observed
+        };
+        assert_eq!(next(&cancelled(known), &in_queue, at(0)), Step::Cancel);
+    }
+
+    #[test]
+    fn an_end_is_told_in_a_sentence() {
+        let told = |phase, exit_code, signal, state: &str| {
+            let mut job = accounted(phase, tasks(&[(phase, 1)]));
+            (job.exit_code, job.signal, job.state) = (exit_code, signal, state.to_owned());
+            Progress::from_accounting(&job).message
+        };
+        assert_eq!(told(Phase::Succeeded, Some(0), None, "COMPLETED"), None);
+        assert_eq!(
+            told(Phase::Failed, Some(3), None, "FAILED").as_deref(),
+            Some("the script ended with exit code 3")
+        );
+        assert_eq!(
+            told(Phase::Failed, Some(0), Some(9), "FAILED").as_deref(),
+            Some("the script was ended by signal 9")
+        );
+        assert_eq!(
+            told(Phase::Cancelled, Some(0), None, "CANCELLED by 1001").as_deref(),
+            Some("was cancelled (CANCELLED by 1001)")
+        );
+    }
+
+    /// A scheduler, a place to write things down, and a process that is killed whenever the dice say so.
+    struct World {
+        now: i64,
+        dice: Vec<u8>,
+        rolled: usize,
+        /// Tokens of jobs that exist.
+        jobs: Vec<Token>,
+        /// Requests whose sender is gone, and when they arrive.
+        on_their_way: Vec<(i64, Token)>,
+        job: JobView,
+        observed: Observed,
+    }
+
+    impl World {
+        fn new(dice: Vec<u8>) -> Self {
+            let observed = Observed::nothing(at(1000), SETTLE);
+            Self {
+                now: 1000,
+                dice,
+                rolled: 0,
+                jobs: Vec::new(),
+                on_their_way: Vec::new(),
+                job: view(),
+                observed,
+            }
+        }
+
+        /// A number below `sides`; 0, the good case, when the dice are used up.
+        fn roll(&mut self, sides: u8) -> u8 {
+            let rolled = self.dice.get(self.rolled).map_or(0, |number| number % sides);
+            self.rolled += 1;
+            rolled
+        }
+
+        fn pass(&mut self, seconds: i64) {
+            self.now += seconds;
+            let now = self.now;
+            let (arrived, waiting) = self
+                .on_their_way
+                .drain(..)
+                .partition(|(arrives, _)| *arrives <= now);
+            self.on_their_way = waiting;
+            self.jobs
+                .extend(arrived.into_iter().map(|(_, token): (i64, Token)| token));
+        }
+
+        /// Killed and started again: what is in memory is gone, and a request under way may still arrive.
+        fn kill(&mut self, request: Option<Token>) {
+            if let Some(token) = request {
+                let delay = i64::from(self.roll(9));
+                self.on_their_way.push((self.now + delay, token));
+            }
+            let pause = i64::from(self.roll(12));
+            self.pass(pause);
+            self.observed = Observed::nothing(at(self.now), SETTLE);
+        }
+
+        fn found(&self) -> Option<QueuedJob> {
+            let token = &self.job.attempt.as_ref()?.token;
+            let there = self.jobs.iter().any(|job| job == token);
+            there.then(|| queued(Phase::Running, tasks(&[(Phase::Running, 1)])))
+        }
+
+        fn submit(&mut self) {
+            let token = self.job.attempt.clone().unwrap().token;
+            let answer = match self.roll(7) {
+                0 => {
+                    self.jobs.push(token);
+                    Ok(JobId(42))
+                }
+                1 => {
+                    self.jobs.push(token);
+                    Err(SubmitError::Unknown("the answer was lost".to_owned()))
+                }
+                2 => {
+                    // Timed out, sbatch was ended, its request arrives later.
+                    let delay = i64::from(self.roll(9));
+                    self.on_their_way.push((self.now + delay, token));
+                    Err(SubmitError::Unknown("no answer".to_owned()))
+                }
+                3 => Err(SubmitError::Unreachable("slurmctld is down".to_owned())),
+                4 => Err(SubmitError::NotAsked("no such account yet".to_owned())),
+                5 => return self.kill(Some(token)),
+                _ => return self.kill(None),
+            };
+            self.observed.own = OwnDoing::Asked {
+                at: at(self.now),
+                answer,
+            };
+        }
+
+        fn step(&mut self) {
+            let step = next(&self.job, &self.observed, at(self.now));
+            match step {
+                Step::WriteToken { number } => {
+                    let attempt = Attempt {
+                        token: Token::of_attempt(&self.job.uid, number).unwrap(),
+                        number,
+                        written_at: at(self.now),
+                    };
+                    match self.roll(5) {
+                        // Killed before the write, or after it.
+                        3 => self.kill(None),
+                        4 => {
+                            self.job.attempt = Some(attempt);
+                            self.kill(None);
+                        }
+                        _ => {
+                            self.job.attempt = Some(attempt);
+                            self.observed = Observed {
+                                own: OwnDoing::Wrote,
+                                ..Observed::nothing(self.observed.in_charge_since, SETTLE)
+                            };
+                        }
+                    }
+                }
+                Step::Submit => {
+                    // A queue of submissions may be long.
+                    let queueing = i64::from(self.roll(60));
+                    self.pass(queueing);
+                    self.submit();
+                }
+                Step::LookUp => {
+                    let asked_at = at(self.now);
+                    let found = self.found();
+                    self.observed.lookup = match self.roll(4) {
+                        3 => Answer::Unreachable("slurmdbd is down".to_owned()),
+                        _ => Answer::Known((asked_at, found)),
+                    };
+                    let took = i64::from(self.roll(3));
+                    self.pass(took);
+                }
+                Step::Record(progress) => match self.roll(4) {
+                    3 => self.kill(None),
+                    _ => {
+                        self.job.id = progress.id;
+                        self.job.phase = progress.phase;
+                    }
+                },
+                Step::Wait { until, .. } => {
+                    let wait = until.map_or(1, |until| until.as_second() - self.now).max(1);
+                    self.pass(wait);
+                    if !matches!(self.observed.lookup, Answer::Known(_)) {
+                        self.observed.lookup = Answer::NotAsked;
+                    }
+                    if self.roll(6) == 5 {
+                        self.kill(None);
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+        #[test]
+        fn killed_at_any_moment_there_is_exactly_one_job(dice in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut world = World::new(dice);
+            for _ in 0..300 {
+                if world.job.id.is_some() {
+                    break;
+                }
+                world.step();
+                prop_assert!(world.jobs.len() + world.on_their_way.len() <= 1, "{:?}", world.jobs);
+            }
+            world.pass(100);
+            prop_assert_eq!(world.job.id, Some(JobId(42)));
+            prop_assert_eq!(world.jobs.len(), 1);
+        }
     }
 }

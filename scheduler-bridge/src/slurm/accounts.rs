@@ -511,7 +511,10 @@ mod tests {
         actual
     }
 
-    fn desired(tenants: &[(&str, &[(&str, Option<u64>, &[&str])])]) -> DesiredAccounts {
+    /// An allocation's account, core minutes and members.
+    type Wanted<'a> = (&'a str, Option<u64>, &'a [&'a str]);
+
+    fn desired(tenants: &[(&str, &[Wanted<'_>])]) -> DesiredAccounts {
         let tenants = tenants
             .iter()
             .map(|(tenant, allocations)| {

@@ -139,8 +139,8 @@ impl Slurm {
                 format!("--endtime={}", in_utc(now.saturating_add(minute).unwrap_or(now))),
             ])
             .await?;
-        if let Some(row) = answer.malformed.first() {
-            // It might be the one.
+        let comment = job.token.to_comment();
+        if let Some(row) = answer.malformed.iter().find(|row| row.row.contains(&comment)) {
             return Err(SchedulerError::Garbled {
                 command: "sacct",
                 why: row.why.clone(),
@@ -210,7 +210,21 @@ fn read(row: &[&str]) -> Result<Run, String> {
         .split_once(':')
         .and_then(|(code, signal)| Some((code.parse().ok()?, signal.parse().ok()?)))
         .ok_or_else(|| format!("the exit code {exit:?} of job {id}"))?;
+    // A short job's end can reach slurmdbd before its beginning: then the row has a made-up name and no resources for
+    // a moment.
+    if partition.is_empty() {
+        return Err(format!(
+            "the accounting has not heard of the beginning of job {id} yet"
+        ));
+    }
     let number = |what: &str, text: &str| text.parse().map_err(|_| format!("{what} {text:?} of job {id}"));
+    let elapsed_seconds: u64 = number("the seconds", elapsed)?;
+    let tres = tres::parse(alloc_tres).map_err(|why| format!("{why} of job {id}"))?;
+    if elapsed_seconds > 0 && tres.cpus == 0 {
+        return Err(format!(
+            "the accounting does not know what job {id} held in {elapsed_seconds} seconds"
+        ));
+    }
     Ok(Run {
         cluster: ClusterName::new(cluster).map_err(|error| error.to_string())?,
         db_index: number("the row's number", db_index)?,
@@ -229,10 +243,10 @@ fn read(row: &[&str]) -> Result<Run, String> {
         token: Token::from_comment(comment),
         phase: phase_of(state).ok_or_else(|| format!("the state {state:?} of job {id}"))?,
         state: state.to_owned(),
-        elapsed_seconds: number("the seconds", elapsed)?,
+        elapsed_seconds,
         suspended_seconds: clock(suspended)
             .ok_or_else(|| format!("the time suspended {suspended:?} of job {id}"))?,
-        tres: tres::parse(alloc_tres).map_err(|why| format!("{why} of job {id}"))?,
+        tres,
         exit_code,
         signal,
         nodes: NodeList::new(nodes),
@@ -503,6 +517,14 @@ mod tests {
         };
         assert_eq!(why(11, "ten"), "the seconds \"ten\" of job 42");
         assert_eq!(why(13, "cpu=two"), "the resource \"cpu=two\" of job 42");
+        assert_eq!(
+            why(13, ""),
+            "the accounting does not know what job 42 held in 10 seconds"
+        );
+        assert_eq!(
+            why(9, ""),
+            "the accounting has not heard of the beginning of job 42 yet"
+        );
         assert_eq!(why(4, "Unknown"), "the submit time \"Unknown\" of job 42");
     }
 

@@ -108,7 +108,7 @@ impl std::str::FromStr for BillingMonth {
             text: text.to_owned(),
         };
         let (year, month) = text.split_once('-').ok_or_else(wrong)?;
-        if year.len() != 4 || month.len() != 2 {
+        if year.len() != 4 || month.len() != 2 || !text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
             return Err(wrong());
         }
         let date = Date::new(

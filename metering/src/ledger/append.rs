@@ -237,16 +237,10 @@ impl Ledger {
         })
     }
 
-    /// Writes the file beside the ledger when it says something else.
+    /// Brings the file beside the ledger up to what was just committed.
     pub(super) async fn anchor(&self, head: HeadFile) -> Result<(), LedgerError> {
         let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let before = head_file::read(&path)?;
-            if before == Some(head) || (before.is_none() && head.seq == 0) {
-                return Ok(());
-            }
-            head_file::write(&path, &head)
-        });
+        let written = tokio::task::spawn_blocking(move || head_file::advance(&path, head));
         written.await.unwrap_or_else(|e| {
             Err(LedgerError::HeadFile {
                 doing: "writing",

@@ -111,6 +111,13 @@ impl Ledger {
             .await
             .map_err(self.failed(doing))?;
         if !there {
+            let after: i64 = sqlx::query_scalar("SELECT coalesce(max(up_to_seq), 0) FROM closed_month")
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(self.failed(doing))?;
+            if after != closed.after_seq {
+                return Err(LedgerError::ClosedMeanwhile { month: closed.month });
+            }
             sqlx::query(
                 "INSERT INTO closed_month \
                  (month, time_zone, after_seq, up_to_seq, head, basis, statements, sha256, closed_ns) \

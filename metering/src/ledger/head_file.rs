@@ -69,32 +69,50 @@ pub(super) fn read(ledger: &Path) -> Result<Option<HeadFile>, LedgerError> {
     }
 }
 
-/// Writes it so that after a power cut there is the old one or the new one, and nothing between.
-pub(super) fn write(ledger: &Path, head: &HeadFile) -> Result<(), LedgerError> {
+/// Brings it up to `head`, which is committed. Commits that end side by side reach this in any order, from several
+/// processes even, so it only ever goes forward.
+pub(super) fn advance(ledger: &Path, head: HeadFile) -> Result<(), LedgerError> {
     let path = path_beside(ledger);
-    let write = || {
-        let mut draft = path.clone().into_os_string();
-        draft.push(".new");
-        let draft = PathBuf::from(draft);
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)?;
-        file.write_all(&serde_json::to_vec(head)?)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        std::fs::rename(&draft, &path)?;
-        // The rename itself is durable once its folder is.
-        match path.parent() {
-            Some(folder) => std::fs::File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    };
-    write().map_err(|source| LedgerError::HeadFile {
+    let failed = |source| LedgerError::HeadFile {
         doing: "writing",
         path: path.clone(),
         source,
-    })
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = std::fs::File::open(folder).map_err(failed)?;
+    // Held until the folder is closed at the end.
+    folder.lock().map_err(failed)?;
+    let before = read(ledger)?;
+    let mut next = head;
+    if let Some(before) = before {
+        if before.seq > next.seq {
+            (next.seq, next.hash) = (before.seq, before.hash);
+        }
+        if before.closed.map(|close| close.month) > next.closed.map(|close| close.month) {
+            next.closed = before.closed;
+        }
+    }
+    if before == Some(next) || (before.is_none() && next.seq == 0 && next.closed.is_none()) {
+        return Ok(());
+    }
+    write(&path, &next, &folder).map_err(failed)
+}
+
+/// After a power cut there is the old one or the new one, and nothing between.
+fn write(path: &Path, head: &HeadFile, folder: &std::fs::File) -> std::io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
+    file.write_all(&serde_json::to_vec(head)?)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    // The rename itself is durable once its folder is.
+    folder.sync_all()
 }

@@ -128,6 +128,12 @@ pub enum LedgerError {
         /// What is wrong.
         what: String,
     },
+    /// Another month was closed while this one was rated.
+    #[error("another month was closed while {month} was being closed: close {month} again")]
+    ClosedMeanwhile {
+        /// The month.
+        month: crate::calendar::BillingMonth,
+    },
     /// A value has no canonical form.
     #[error("writing {what} in canonical form failed: {source}")]
     Canonical {

@@ -1,0 +1,198 @@
+//! What the tests bill: the tenants, tariffs and pool of `examples/`, and records by hand.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use jiff::Timestamp;
+use mesocentre_api::{CostPoolSpec, Meter, TariffSpec, TenantCategory};
+use mesocentre_metering::*;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+pub fn at(instant: &str) -> Timestamp {
+    instant.parse().unwrap()
+}
+
+/// The objects of a kind in examples/70-billing.yaml, by name.
+fn example<T: serde::de::DeserializeOwned>(kind: &str) -> Vec<(String, T)> {
+    let yaml = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/70-billing.yaml"
+    ))
+    .unwrap();
+    serde_yaml::Deserializer::from_str(&yaml)
+        .map(|document| serde_yaml::Value::deserialize(document).unwrap())
+        .filter(|object| object["kind"] == kind)
+        .map(|object| {
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            (name, serde_yaml::from_value(object["spec"].clone()).unwrap())
+        })
+        .collect()
+}
+
+pub fn example_tariffs() -> Vec<NamedTariff> {
+    example::<TariffSpec>("Tariff")
+        .into_iter()
+        .map(|(name, spec)| NamedTariff { name, spec })
+        .collect()
+}
+
+pub fn example_pools() -> Vec<NamedPool> {
+    example::<CostPoolSpec>("CostPool")
+        .into_iter()
+        .map(|(name, spec)| NamedPool { name, spec })
+        .collect()
+}
+
+pub fn tenants() -> Vec<RatedTenant> {
+    [
+        ("univ-caen", TenantCategory::University),
+        ("chu-rouen", TenantCategory::PublicService),
+        ("nova-motors", TenantCategory::PrivateClient),
+    ]
+    .map(|(name, category)| RatedTenant {
+        name: name.to_owned(),
+        category,
+    })
+    .to_vec()
+}
+
+/// The examples' month, tariffs and pool.
+pub fn basis(month: &str) -> RatingBasis {
+    RatingBasis {
+        month: month.parse().unwrap(),
+        time_zone: "Europe/Paris".to_owned(),
+        tenants: tenants(),
+        tariffs: example_tariffs(),
+        cost_pools: example_pools(),
+    }
+}
+
+/// The same without the pool, where it would only be in the way.
+pub fn basis_without_pools(month: &str) -> RatingBasis {
+    RatingBasis {
+        cost_pools: Vec::new(),
+        ..basis(month)
+    }
+}
+
+pub fn record(native_key: &str, tenant: &str, quantity: i128, start: &str, end: &str) -> UsageRecord {
+    UsageRecord {
+        key: RecordKey {
+            source: "slurm".to_owned(),
+            cluster: "austral".to_owned(),
+            native_key: native_key.to_owned(),
+            meter: Meter::ComputeCoreHours,
+            revision: 0,
+        },
+        tenant: tenant.to_owned(),
+        allocation: Some("climate-2026".to_owned()),
+        user: Some("alice".to_owned()),
+        activity: Activity::NonEconomic,
+        activity_reason: "category University".to_owned(),
+        quantity,
+        start: at(start),
+        end: at(end),
+        evidence: BTreeMap::from([("state".to_owned(), "COMPLETED".to_owned())]),
+    }
+}
+
+pub fn with_meter(mut record: UsageRecord, meter: Meter) -> UsageRecord {
+    record.key.meter = meter;
+    record
+}
+
+pub fn revised(mut record: UsageRecord, revision: u32, quantity: i128) -> UsageRecord {
+    record.key.revision = revision;
+    record.quantity = quantity;
+    record
+}
+
+/// Rates records without a ledger.
+pub fn rate(basis: &RatingBasis, records: &[UsageRecord]) -> Rated {
+    let mut rating = Rating::new(basis).unwrap();
+    for record in records {
+        rating.add_use(&ValidRecord::try_from(record.clone()).unwrap());
+    }
+    let head = Head {
+        seq: 0,
+        hash: Digest::ZERO,
+    };
+    rating.finish(
+        mesocentre_api::StatementState::Provisional,
+        &head,
+        &Default::default(),
+    )
+}
+
+pub fn statement<'a>(rated: &'a Rated, tenant: &str) -> &'a mesocentre_api::StatementStatus {
+    &rated
+        .statements
+        .iter()
+        .find(|statement| statement.tenant == tenant)
+        .unwrap_or_else(|| panic!("{tenant} has no statement: {:?}", rated.faults))
+        .status
+}
+
+pub struct TestLedger {
+    pub folder: tempfile::TempDir,
+    pub url: LedgerUrl,
+    pub ledger: Ledger,
+}
+
+impl TestLedger {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url: LedgerUrl = format!("sqlite://{}/ledger.db", folder.path().display())
+            .parse()
+            .unwrap();
+        let ledger = Ledger::open(&url).await.unwrap();
+        Self { folder, url, ledger }
+    }
+
+    pub async fn append(&self, records: &[UsageRecord]) -> Appended {
+        self.ledger
+            .append(records, at("2026-12-01T08:00:00Z"))
+            .await
+            .unwrap()
+    }
+
+    /// Runs SQL behind the ledger's back, as somebody with the file and `sqlite3` could.
+    pub async fn behind_its_back(&self, sql: &str) -> Result<u64, sqlx::Error> {
+        use sqlx::{Connection as _, Executor as _};
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.url.path());
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+        let done = connection.execute(sqlx::AssertSqlSafe(sql.to_owned())).await?;
+        connection.close().await?;
+        Ok(done.rows_affected())
+    }
+
+    /// A row as text, to see that nothing moved.
+    pub async fn dump(&self, table: &str) -> Vec<String> {
+        use sqlx::{Column as _, Connection as _, Row as _, ValueRef as _};
+        let options = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(self.url.path())
+            .read_only(true);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}")))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        rows.iter()
+            .map(|row| {
+                let values = row.columns().iter().map(|column| {
+                    let raw = row.try_get_raw(column.ordinal()).unwrap();
+                    if raw.is_null() {
+                        return "NULL".to_owned();
+                    }
+                    row.try_get_unchecked::<Vec<u8>, _>(column.ordinal())
+                        .map(|bytes| format!("{bytes:?}"))
+                        .unwrap_or_else(|_| {
+                            row.try_get_unchecked::<i64, _>(column.ordinal())
+                                .unwrap()
+                                .to_string()
+                        })
+                });
+                values.collect::<Vec<_>>().join("|")
+            })
+            .collect()
+    }
+}

@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('mesocentre-') && !(self.metadata.name in ['default', 'root'])").message("a tenant cannot be named default, root, kube-… or mesocentre-…: those names belong to the platform; choose the institution's own name")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.category != 'PrivateClient' || !has(self.convention.kind) || self.convention.kind == 'CoInvestment'").message("a private client comes in by co-investment: write kind: CoInvestment in convention once such a convention is signed, or leave kind out"))]
 pub struct TenantSpec {
     /// The name that people read.
     #[schemars(length(min = 1, max = 200))]
@@ -146,6 +147,19 @@ pub struct Convention {
     /// Last day.
     #[schemars(schema_with = "crate::schema::date")]
     pub valid_until: Date,
+    /// What was signed. Absent: CoInvestment for a PrivateClient, who cannot come in otherwise, and Service for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ConventionKind>,
+}
+
+/// What a convention is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConventionKind {
+    /// Use of the datacentre's services, at the public tariff.
+    Service,
+    /// A share in the datacentre's investment and costs: the only way in for a private client, since service is
+    /// non-market by default (Framework for State aid for R&D&I, 2022/C 414/01).
+    CoInvestment,
 }
 
 /// One who may act for a tenant: a user or a group, as the API server names them.

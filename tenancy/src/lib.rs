@@ -1,1 +1,26 @@
-//! (being written)
+//! Tenancy: a tenant and its perimeter in, every object that must exist out.
+//!
+//! Pure: no I/O, no clock, no client. The operator gathers, asks here, and applies what it is told:
+//!
+//! ```text
+//! Tenant, TrustPerimeter, neighbours, today ──validate──▶ ValidTenant ─┐
+//! Workspace ────────────────────────────────validate──▶ ValidWorkspace ┼─plan──▶ NamespacePlan (objects, in order)
+//! ResourceQuotas as the API server has them ──quota──▶ slices ─────────┘
+//! two PeeringAgreements, both tenants ──peering──▶ open or closed, and the NetworkPolicies
+//! what a tenant still has ──deletion──▶ blockers, and the next step
+//! ```
+//!
+//! What is enforced while the operator is away is in the chart: `charts/mesocentre/templates/admission/`.
+
+pub mod deletion;
+pub mod names;
+pub mod peering;
+pub mod plan;
+pub mod quantity;
+pub mod quota;
+pub mod siret;
+pub mod validate;
+
+pub use names::{NameError, NamespaceName, PerimeterName, TenantName, WorkspaceName};
+pub use plan::{NamespacePlan, Planned, PlannedKind, plan_home, plan_workspace};
+pub use validate::{Invalid, PosixClaims, ValidMember, ValidPerimeter, ValidTenant, ValidWorkspace};

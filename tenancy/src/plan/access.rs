@@ -1,0 +1,1 @@
+//! Who may act in a namespace: one RoleBinding a role that has members, to a ClusterRole of the chart.

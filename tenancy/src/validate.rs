@@ -1,0 +1,492 @@
+//! From what was written to what is proven: a tenant that fits its perimeter, a workspace that fits its tenant.
+//!
+//! Holding a [`ValidTenant`] or [`ValidWorkspace`] means that nothing in it needs checking again. What does not fit is
+//! an [`Invalid`]: one sentence for the person who can mend it, and one CamelCase word for the condition's reason.
+
+use crate::names::{NameError, NamespaceName, PerimeterName, TenantName, WorkspaceName};
+use crate::quantity::QuantityError;
+use crate::quota::Amounts;
+use crate::siret::is_siret;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use mesocentre_api::{Role, Tenant, TenantCategory, TrustPerimeter, TrustPerimeterSpec, Workspace};
+use std::collections::{BTreeMap, HashMap};
+
+/// Why a tenant or a workspace cannot stand as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// A name that cannot be used.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The perimeter that the tenant names does not exist.
+    #[error(
+        "the tenant {tenant} names the perimeter {perimeter}, which does not exist: make that TrustPerimeter, or make the tenant again in one that kubectl get trustperimeters shows"
+    )]
+    UnknownPerimeter {
+        /// The tenant.
+        tenant: TenantName,
+        /// What it names.
+        perimeter: String,
+    },
+    /// The perimeter does not take tenants of this category.
+    #[error(
+        "the perimeter {perimeter} admits {admitted}, and {tenant} is a {category}: choose a perimeter that admits a {category}, or have {category} added to the perimeter's tenantCategories"
+    )]
+    CategoryNotAdmitted {
+        /// The tenant.
+        tenant: TenantName,
+        /// Its perimeter.
+        perimeter: PerimeterName,
+        /// Its category.
+        category: &'static str,
+        /// The categories that the perimeter takes.
+        admitted: String,
+    },
+    /// The convention's last day has passed.
+    #[error(
+        "the convention {reference} of {tenant} ended on {ended}: sign a new one and write its reference and dates into spec.convention"
+    )]
+    ConventionExpired {
+        /// The tenant.
+        tenant: TenantName,
+        /// The convention's reference.
+        reference: String,
+        /// Its last day.
+        ended: Date,
+    },
+    /// The convention's first day is still to come.
+    #[error(
+        "the convention {reference} of {tenant} begins on {begins}: wait until then, or write an earlier validFrom if that is what was signed"
+    )]
+    ConventionNotBegun {
+        /// The tenant.
+        tenant: TenantName,
+        /// The convention's reference.
+        reference: String,
+        /// Its first day.
+        begins: Date,
+    },
+    /// A private client without a co-investment convention.
+    #[error(
+        "{tenant} is a PrivateClient, and private clients come in by co-investment: write kind: CoInvestment into spec.convention once such a convention is signed"
+    )]
+    CoInvestmentRequired {
+        /// The tenant.
+        tenant: TenantName,
+    },
+    /// Another tenant's member, or another member, has the posix account.
+    #[error(
+        "the posix account {account} of {user} in {tenant} is taken by {holder} in {held_by}, who had it first: jobs of both would run as one; give {user} another posixAccount"
+    )]
+    PosixAccountTaken {
+        /// The tenant that asks.
+        tenant: TenantName,
+        /// The member who asks.
+        user: String,
+        /// The account.
+        account: String,
+        /// The tenant that has it.
+        held_by: String,
+        /// The member who has it.
+        holder: String,
+    },
+    /// A user or a group named more than once.
+    #[error(
+        "{who} stands more than once among the members of {tenant}: keep one line with the role that counts"
+    )]
+    DuplicateMember {
+        /// The tenant.
+        tenant: TenantName,
+        /// The user or group.
+        who: String,
+    },
+    /// The SIRET number's check digit is wrong.
+    #[error(
+        "the SIRET number {siret} of {tenant} is mistyped, its check digit does not fit: write the 14 digits as on the INSEE notice (avis de situation)"
+    )]
+    BadSiret {
+        /// The tenant.
+        tenant: TenantName,
+        /// What is written.
+        siret: String,
+    },
+    /// A quota that cannot be counted.
+    #[error("the quota {field} of {tenant} cannot be counted: {error}")]
+    BadQuota {
+        /// The tenant.
+        tenant: TenantName,
+        /// The field under spec.quota.
+        field: &'static str,
+        /// What is wrong with it.
+        error: QuantityError,
+    },
+    /// The workspace is not in a tenant's home namespace.
+    #[error(
+        "the workspace {workspace} is in the namespace {namespace}, which is not the home namespace of {tenant}: make it in {tenant}"
+    )]
+    NotInHomeNamespace {
+        /// The workspace.
+        workspace: WorkspaceName,
+        /// Where it is.
+        namespace: String,
+        /// The tenant.
+        tenant: TenantName,
+    },
+    /// The tenant has as many workspaces as it may.
+    #[error(
+        "{tenant} may have {allowed} workspaces and has them already: delete one, or ask the datacentre's administrators for more (spec.quota.workspaces)"
+    )]
+    TooManyWorkspaces {
+        /// The tenant.
+        tenant: TenantName,
+        /// How many it may have.
+        allowed: i64,
+    },
+    /// The namespace exists and was not made for this tenant or workspace.
+    #[error(
+        "the namespace {namespace} exists already and was not made for {owner}, so it is left alone: choose another name, or have the administrators delete that namespace if nobody needs it"
+    )]
+    NamespaceTaken {
+        /// The namespace.
+        namespace: NamespaceName,
+        /// For whom it would be.
+        owner: String,
+    },
+}
+
+impl Invalid {
+    /// The condition's reason: one CamelCase word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Name(_) => "BadName",
+            Self::UnknownPerimeter { .. } => "UnknownPerimeter",
+            Self::CategoryNotAdmitted { .. } => "CategoryNotAdmitted",
+            Self::ConventionExpired { .. } => "ConventionExpired",
+            Self::ConventionNotBegun { .. } => "ConventionNotBegun",
+            Self::CoInvestmentRequired { .. } => "CoInvestmentRequired",
+            Self::PosixAccountTaken { .. } => "PosixAccountTaken",
+            Self::DuplicateMember { .. } => "DuplicateMember",
+            Self::BadSiret { .. } => "BadSiret",
+            Self::BadQuota { .. } => "BadQuota",
+            Self::NotInHomeNamespace { .. } => "NotInHomeNamespace",
+            Self::TooManyWorkspaces { .. } => "TooManyWorkspaces",
+            Self::NamespaceTaken { .. } => "NamespaceTaken",
+        }
+    }
+}
+
+/// A perimeter as a tenant lives in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidPerimeter {
+    /// Its name.
+    pub name: PerimeterName,
+    /// Its rules.
+    pub rules: TrustPerimeterSpec,
+}
+
+/// Whom a member's line is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberSubject {
+    /// A user, as the API server names them, and the posix account that their batch jobs run as.
+    User {
+        /// User name.
+        name: String,
+        /// Posix account; without one, no batch jobs.
+        posix_account: Option<String>,
+    },
+    /// A group, as the API server names it.
+    Group {
+        /// Group name.
+        name: String,
+    },
+}
+
+/// One who may act for a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ValidMember {
+    /// Who.
+    pub subject: MemberSubject,
+    /// As what.
+    pub role: Role,
+}
+
+/// A tenant that fits its perimeter, its convention in force.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidTenant {
+    /// Its name.
+    pub name: TenantName,
+    /// The object's UID: its namespaces are made for it, and for no other tenant that had or will have the name.
+    pub uid: String,
+    /// Where it lives.
+    pub perimeter: ValidPerimeter,
+    /// Who may act for it, in a stable order.
+    pub members: Vec<ValidMember>,
+    /// What it may use over all its namespaces together.
+    pub quota: Amounts,
+    /// How many workspaces it may have.
+    pub workspaces: i64,
+}
+
+impl ValidTenant {
+    /// Its home namespace.
+    pub fn home(&self) -> NamespaceName {
+        NamespaceName::home(&self.name)
+    }
+
+    /// The posix account that a user's batch jobs run as.
+    pub fn posix_account(&self, user: &str) -> Option<&str> {
+        self.members.iter().find_map(|member| match &member.subject {
+            MemberSubject::User { name, posix_account } if name == user => posix_account.as_deref(),
+            _ => None,
+        })
+    }
+
+    /// Proves that a tenant can stand, or says everything that is wrong with it, the weightiest first.
+    ///
+    /// `perimeter` is the one that it names, when it exists; `claims` is made from all tenants, this one among them;
+    /// `today` is the civil day in the datacentre's zone.
+    pub fn new(
+        tenant: &Tenant,
+        perimeter: Option<&TrustPerimeter>,
+        claims: &PosixClaims,
+        today: Date,
+    ) -> Result<Self, Vec<Invalid>> {
+        let spec = &tenant.spec;
+        let name = TenantName::new(name_of(&tenant.metadata)).map_err(|e| vec![e.into()])?;
+        let Some(perimeter) = perimeter else {
+            return Err(vec![Invalid::UnknownPerimeter {
+                tenant: name,
+                perimeter: spec.perimeter.clone(),
+            }]);
+        };
+        let perimeter = ValidPerimeter {
+            name: PerimeterName::new(name_of(&perimeter.metadata)).map_err(|e| vec![e.into()])?,
+            rules: perimeter.spec.clone(),
+        };
+
+        let mut wrong = Vec::new();
+        let admitted = &perimeter.rules.tenant_categories;
+        if !admitted.contains(&spec.category) {
+            wrong.push(Invalid::CategoryNotAdmitted {
+                tenant: name.clone(),
+                perimeter: perimeter.name.clone(),
+                category: spec.category.as_str(),
+                admitted: admitted
+                    .iter()
+                    .map(|c| c.as_str())
+                    .collect::<Vec<_>>()
+                    .join(" and "),
+            });
+        }
+        let convention = &spec.convention;
+        if today > convention.valid_until {
+            wrong.push(Invalid::ConventionExpired {
+                tenant: name.clone(),
+                reference: convention.reference.clone(),
+                ended: convention.valid_until,
+            });
+        } else if today < convention.valid_from {
+            wrong.push(Invalid::ConventionNotBegun {
+                tenant: name.clone(),
+                reference: convention.reference.clone(),
+                begins: convention.valid_from,
+            });
+        }
+        if spec.category == TenantCategory::PrivateClient
+            && convention.kind == Some(mesocentre_api::ConventionKind::Service)
+        {
+            wrong.push(Invalid::CoInvestmentRequired { tenant: name.clone() });
+        }
+        if !is_siret(&spec.legal_entity.siret) {
+            wrong.push(Invalid::BadSiret {
+                tenant: name.clone(),
+                siret: spec.legal_entity.siret.clone(),
+            });
+        }
+        let members = members(tenant, &name, claims, &mut wrong);
+        let quota = Amounts::of_tenant(&spec.quota).unwrap_or_else(|bad| {
+            wrong.extend(bad.into_iter().map(|(field, error)| Invalid::BadQuota {
+                tenant: name.clone(),
+                field,
+                error,
+            }));
+            Amounts::default()
+        });
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        Ok(Self {
+            uid: tenant.metadata.uid.clone().unwrap_or_default(),
+            name,
+            perimeter,
+            members,
+            quota,
+            workspaces: spec.quota.workspaces,
+        })
+    }
+}
+
+/// The members in a stable order; what is wrong among them goes into `wrong`.
+fn members(
+    tenant: &Tenant,
+    name: &TenantName,
+    claims: &PosixClaims,
+    wrong: &mut Vec<Invalid>,
+) -> Vec<ValidMember> {
+    let mut seen: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+    let mut valid = Vec::with_capacity(tenant.spec.members.len());
+    for member in &tenant.spec.members {
+        // The schema allows exactly one of the two; a line with neither gives nobody anything.
+        let subject = match (&member.user, &member.group) {
+            (Some(user), _) => MemberSubject::User {
+                name: user.clone(),
+                posix_account: member.posix_account.clone(),
+            },
+            (None, Some(group)) => MemberSubject::Group { name: group.clone() },
+            (None, None) => continue,
+        };
+        let key = (
+            member.user.is_some(),
+            member.user.as_deref().or(member.group.as_deref()).unwrap_or(""),
+        );
+        let times = seen.entry(key).or_default();
+        *times += 1;
+        if *times == 2 {
+            wrong.push(Invalid::DuplicateMember {
+                tenant: name.clone(),
+                who: key.1.into(),
+            });
+        }
+        if let (Some(user), Some(account)) = (&member.user, &member.posix_account)
+            && let Some(claim) = claims.holder(account)
+            && (claim.tenant != name.as_str() || claim.user != *user)
+        {
+            wrong.push(Invalid::PosixAccountTaken {
+                tenant: name.clone(),
+                user: user.clone(),
+                account: account.clone(),
+                held_by: claim.tenant.clone(),
+                holder: claim.user.clone(),
+            });
+        }
+        valid.push(ValidMember {
+            subject,
+            role: member.role,
+        });
+    }
+    valid.sort();
+    valid
+}
+
+fn name_of(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
+    metadata.name.as_deref().unwrap_or("")
+}
+
+/// Who holds each posix account, over all tenants: the tenant that was created first, and in it the member named
+/// first. Built once for many validations.
+#[derive(Clone, Debug, Default)]
+pub struct PosixClaims {
+    by_account: HashMap<String, Claim>,
+}
+
+/// A posix account's holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Claim {
+    since: Timestamp,
+    tenant: String,
+    user: String,
+}
+
+impl PosixClaims {
+    /// The holders among these tenants.
+    pub fn of<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> Self {
+        let mut by_account: HashMap<String, Claim> = HashMap::new();
+        for tenant in tenants {
+            // An object that the API server has not stamped yet comes last.
+            let since = tenant
+                .metadata
+                .creation_timestamp
+                .as_ref()
+                .map_or(Timestamp::MAX, |t| t.0);
+            let name = name_of(&tenant.metadata);
+            for member in &tenant.spec.members {
+                let (Some(user), Some(account)) = (&member.user, &member.posix_account) else {
+                    continue;
+                };
+                let earlier = by_account
+                    .get(account)
+                    .is_some_and(|held| (held.since, held.tenant.as_str()) <= (since, name));
+                if !earlier {
+                    by_account.insert(
+                        account.clone(),
+                        Claim {
+                            since,
+                            tenant: name.into(),
+                            user: user.clone(),
+                        },
+                    );
+                }
+            }
+        }
+        Self { by_account }
+    }
+
+    fn holder(&self, account: &str) -> Option<&Claim> {
+        self.by_account.get(account)
+    }
+}
+
+/// A workspace of a valid tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidWorkspace {
+    /// Its name.
+    pub name: WorkspaceName,
+    /// The tenant that it belongs to.
+    pub tenant: TenantName,
+    /// The object's UID: its namespace is made for it alone.
+    pub uid: String,
+}
+
+impl ValidWorkspace {
+    /// Proves that a workspace fits its tenant. `earlier` is how many of the tenant's workspaces were created before
+    /// this one, by [`seniority`]: the first keep their places.
+    pub fn new(workspace: &Workspace, tenant: &ValidTenant, earlier: usize) -> Result<Self, Invalid> {
+        let name = WorkspaceName::new(name_of(&workspace.metadata))?;
+        let namespace = workspace.metadata.namespace.as_deref().unwrap_or("");
+        if namespace != tenant.name.as_str() {
+            return Err(Invalid::NotInHomeNamespace {
+                workspace: name,
+                namespace: namespace.into(),
+                tenant: tenant.name.clone(),
+            });
+        }
+        if i64::try_from(earlier).unwrap_or(i64::MAX) >= tenant.workspaces {
+            return Err(Invalid::TooManyWorkspaces {
+                tenant: tenant.name.clone(),
+                allowed: tenant.workspaces,
+            });
+        }
+        Ok(Self {
+            name,
+            tenant: tenant.name.clone(),
+            uid: workspace.metadata.uid.clone().unwrap_or_default(),
+        })
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> NamespaceName {
+        NamespaceName::workspace(&self.tenant, &self.name)
+    }
+}
+
+/// Orders workspaces by creation, then by name: those first in it keep their places when there are too many.
+pub fn seniority(workspace: &Workspace) -> (Timestamp, String) {
+    (
+        workspace
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(Timestamp::MAX, |t| t.0),
+        name_of(&workspace.metadata).to_owned(),
+    )
+}

@@ -29,7 +29,9 @@ pub use digest::{Digest, canonical_json};
 pub use ledger::{Appended, Head, Ledger, LedgerError, LedgerUrl, Quarantined, verify};
 pub use meter::{base_unit, base_units_per_unit, in_units, parse_meter};
 pub use money::Cents;
-pub use period::{MonthStatements, PeriodError, close_month, rate_month, recompute_closed_month};
+pub use period::{
+    MonthStatements, PeriodError, close_month, rate_month, recompute_closed_month, unbilled_records,
+};
 pub use rating::{NamedPool, Rated, RatedTenant, Rating, RatingBasis, RatingFault};
 pub use record::{Activity, BatchRun, RecordFault, RecordKey, UsageRecord, ValidRecord, from_batch_run};
 pub use statement::{MonthDocument, TenantStatement};

@@ -168,6 +168,21 @@ pub async fn close_month(
     Ok(ledger.write_closed(&closed).await?)
 }
 
+/// How many usage records of a tenant no closed month has billed yet, wholly or in part.
+///
+/// # Errors
+/// [`PeriodError`], when the ledger cannot be read.
+pub async fn unbilled_records(ledger: &Ledger, tenant: &str) -> Result<i64, PeriodError> {
+    let (up_to_seq, closed_until) = match ledger.last_closed().await? {
+        None => (0, Timestamp::MIN),
+        Some(last) => {
+            let window = DatacentreZone::named(&last.time_zone)?.month(last.month)?;
+            (last.up_to_seq, window.span.to)
+        }
+    };
+    Ok(ledger.records_outside(tenant, up_to_seq, closed_until).await?)
+}
+
 /// Computes a closed month again, from the ledger's records and the basis that was kept: the same bytes as were kept,
 /// unless somebody changed something.
 ///

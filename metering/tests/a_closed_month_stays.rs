@@ -284,6 +284,78 @@ async fn late_use_takes_up_the_tiers_where_the_closed_month_left_them() {
 }
 
 #[tokio::test]
+async fn use_is_unbilled_until_its_months_are_closed() {
+    let test = TestLedger::new().await;
+    let unbilled = async |tenant: &str| unbilled_records(&test.ledger, tenant).await.unwrap();
+    assert_eq!(unbilled("univ-caen").await, 0);
+    let over = record(
+        "over",
+        "univ-caen",
+        7_200,
+        "2026-11-30T22:00:00Z",
+        "2026-12-01T00:00:00Z",
+    );
+    test.append(&[
+        november("1", "univ-caen", 1),
+        over,
+        november("nothing", "chu-rouen", 0),
+    ])
+    .await;
+    assert_eq!((unbilled("univ-caen").await, unbilled("chu-rouen").await), (2, 0));
+    close(&test, "2026-11").await;
+    assert_eq!(unbilled("univ-caen").await, 1, "an hour of it is December's");
+    test.append(&[november("late", "univ-caen", 1)]).await;
+    assert_eq!(unbilled("univ-caen").await, 2);
+    close(&test, "2026-12").await;
+    assert_eq!(unbilled("univ-caen").await, 0);
+}
+
+#[test]
+fn a_closed_month_has_the_same_bytes_with_any_number_of_threads() {
+    let one = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (test, closed) = one.block_on(async {
+        let test = TestLedger::new().await;
+        let records: Vec<UsageRecord> = (0..500)
+            .map(|i| {
+                november(
+                    &format!("{i}"),
+                    ["univ-caen", "chu-rouen"][i % 2],
+                    7 * i128::try_from(i).unwrap(),
+                )
+            })
+            .collect();
+        test.append(&records).await;
+        let closed = close_month(&test.ledger, &basis("2026-11"), at(CLOSED_AT))
+            .await
+            .unwrap();
+        test.ledger.close().await;
+        (test, closed)
+    });
+    for threads in [1, 2, 8] {
+        let many = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()
+            .unwrap();
+        let url = test.url.clone();
+        let bytes = many.block_on(async {
+            let ledger = Ledger::open(&url).await.unwrap();
+            tokio::spawn(async move {
+                recompute_closed_month(&ledger, "2026-11".parse().unwrap())
+                    .await
+                    .unwrap()
+            })
+            .await
+            .unwrap()
+        });
+        assert!(bytes == closed.statements, "{threads} threads");
+    }
+}
+
+#[tokio::test]
 async fn months_are_closed_one_after_the_other() {
     let test = TestLedger::new().await;
     test.append(&[

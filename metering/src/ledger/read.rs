@@ -104,6 +104,28 @@ impl Ledger {
         Ok(used)
     }
 
+    /// How many of a tenant's records are not, or not wholly, in a closed month: those after `up_to_seq` and those that
+    /// reach past `closed_until`. With nothing closed, all of them: `(0, Timestamp::MIN)`.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when the file cannot be read.
+    pub(crate) async fn records_outside(
+        &self,
+        tenant: &str,
+        up_to_seq: i64,
+        closed_until: Timestamp,
+    ) -> Result<i64, LedgerError> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM usage_record WHERE (seq > ? OR end_ns > ?) AND tenant = ? AND quantity <> '0'",
+        )
+        .bind(up_to_seq)
+        .bind(nanoseconds(closed_until))
+        .bind(tenant)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(self.failed("reading"))
+    }
+
     /// The start of the earliest use that is more than nothing; none when there is none.
     ///
     /// # Errors

@@ -6,13 +6,14 @@
 //! takes a copy of a head somewhere else (each statement carries one), until checkpoints are signed.
 
 use super::chain::FORM;
-use super::head_file;
+use super::head_file::{self, HeadFile};
 use super::row::{COLUMNS, Row};
 use super::{Head, LedgerError, LedgerUrl};
 use crate::digest::Digest;
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Something that is not as it was written. Each names its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +136,26 @@ const TRIGGERS: [&str; 8] = [
 /// [`LedgerError`], when there is no ledger to read.
 pub async fn verify(url: &LedgerUrl) -> Result<Verification, LedgerError> {
     let path = url.path();
+    let failed = |source| LedgerError::Database {
+        doing: "opening",
+        path: path.to_owned(),
+        source,
+    };
+    // Read before the rows: it is never ahead of them, so rows appended meanwhile raise no alarm.
+    let anchor = head_file::read(path);
+    let options = super::connect_options(path).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    let found = verify_rows(path, anchor, &mut connection).await;
+    // The last one to leave a ledger tidies its write-ahead log: be gone before the answer.
+    connection.close().await.map_err(failed)?;
+    found
+}
+
+async fn verify_rows(
+    path: &Path,
+    anchor: Result<Option<HeadFile>, LedgerError>,
+    connection: &mut SqliteConnection,
+) -> Result<Verification, LedgerError> {
     let failed = |doing| {
         move |source| LedgerError::Database {
             doing,
@@ -142,12 +163,7 @@ pub async fn verify(url: &LedgerUrl) -> Result<Verification, LedgerError> {
             source,
         }
     };
-    // Read before the rows: it is never ahead of them, so rows appended meanwhile raise no alarm.
-    let anchor = head_file::read(path);
-    let options = super::connect_options(path).read_only(true);
-    let mut connection = SqliteConnection::connect_with(&options)
-        .await
-        .map_err(failed("opening"))?;
+    // One transaction: all of it as it was at one moment.
     let mut reading = connection.begin().await.map_err(failed("opening"))?;
     let mut faults = Vec::new();
 
@@ -319,6 +335,7 @@ pub async fn verify(url: &LedgerUrl) -> Result<Verification, LedgerError> {
             }),
         }
     }
+    reading.rollback().await.map_err(failed("reading"))?;
     Ok(Verification {
         records,
         closed_months: i64::try_from(months.len()).unwrap_or(i64::MAX),

@@ -173,11 +173,308 @@ pub struct Slice {
     pub leaving: bool,
 }
 
-/// The next `spec.hard` of each namespace that should get another one than it has: shrinkings, which are always safe,
-/// and growths by what is free. Empty means settled, or waiting for a shrinking to be seen in force.
+/// The next `spec.hard` of every namespace given: shrinkings, which are always safe, and growths by what is free.
+/// Where it equals what the namespace has, nothing is to be done, or a shrinking is still to be seen in force.
 ///
-/// Growths are safe in any order and each by itself. Call it again whenever a quota of the tenant changes.
+/// What is used is kept; what is free is split equally, and split anew when a namespace has less than half of an equal
+/// share left (not at each change of use, so that a quota is quiet while there is room). Growths are safe in any order
+/// and each by itself. Call it again whenever a quota of the tenant changes.
 pub fn plan_quota(total: &Amounts, current: &[Slice]) -> Vec<(NamespaceName, Amounts)> {
-    let _ = (total, current);
-    todo!()
+    let mut slices: Vec<&Slice> = current.iter().collect();
+    slices.sort_by(|a, b| a.namespace.cmp(&b.namespace));
+    let mut next: Vec<Amounts> = vec![Amounts::default(); slices.len()];
+    for resource in Resource::ALL {
+        let shares: Vec<Share> = slices.iter().map(|slice| Share::of(slice, resource)).collect();
+        let hard = next_hard(total.get(resource), resource.grain(), &shares);
+        for (amounts, hard) in next.iter_mut().zip(hard) {
+            amounts.set(resource, hard);
+        }
+    }
+    slices
+        .into_iter()
+        .map(|slice| slice.namespace.clone())
+        .zip(next)
+        .collect()
+}
+
+/// One resource in one namespace.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    spec: u64,
+    status: u64,
+    used: u64,
+    leaving: bool,
+}
+
+impl Share {
+    fn of(slice: &Slice, resource: Resource) -> Self {
+        let of = |amounts: &Option<Amounts>| amounts.as_ref().map_or(0, |a| a.get(resource));
+        Self {
+            spec: of(&slice.spec_hard),
+            status: of(&slice.status_hard),
+            used: slice.used.get(resource),
+            leaving: slice.leaving,
+        }
+    }
+
+    /// What the namespace may take, now or soon.
+    fn commitment(self) -> u64 {
+        self.spec.max(self.status).max(self.used)
+    }
+}
+
+fn next_hard(total: u64, grain: u64, shares: &[Share]) -> Vec<u64> {
+    let targets = targets(total, grain, shares);
+    let committed: u64 = shares.iter().fold(0, |sum, s| sum.saturating_add(s.commitment()));
+    let mut free = total.saturating_sub(committed);
+    shares
+        .iter()
+        .zip(targets)
+        .map(|(share, target)| {
+            let committed = share.commitment();
+            if target <= committed {
+                return target;
+            }
+            let growth = (target - committed).min(free);
+            free -= growth;
+            // Nothing free: a raise within the commitment alone would be undone by the next plan.
+            if growth == 0 {
+                target.min(share.spec)
+            } else {
+                committed + growth
+            }
+        })
+        .collect()
+}
+
+/// Where each share is heading.
+fn targets(total: u64, grain: u64, shares: &[Share]) -> Vec<u64> {
+    let leaving: u64 = shares
+        .iter()
+        .filter(|s| s.leaving)
+        .fold(0, |sum, s| sum.saturating_add(s.spec.min(s.used)));
+    let total = total.saturating_sub(leaving);
+    let staying = || shares.iter().filter(|s| !s.leaving);
+    let count = u64::try_from(staying().count()).unwrap_or(u64::MAX).max(1);
+    let used: u64 = staying().fold(0, |sum, s| sum.saturating_add(s.used));
+    let free = total.checked_sub(used);
+    let fair = free.unwrap_or(0) / count;
+
+    let handed_out: u64 = staying().fold(0, |sum, s| sum.saturating_add(s.spec));
+    let settled = handed_out == total && staying().all(|s| s.spec >= s.used.saturating_add(fair / 2));
+
+    let mut rest = free.map_or(0, |free| free - (fair - fair % grain) * count);
+    shares
+        .iter()
+        .map(|share| match (share.leaving, free) {
+            (true, _) => share.spec.min(share.used),
+            (false, _) if settled => share.spec,
+            (false, Some(_)) => share.used + (fair - fair % grain) + std::mem::take(&mut rest),
+            // More is used than there is (the tenant's quota was lowered): to each by its use, and nobody gets new.
+            (false, None) => {
+                let part = u128::from(total) * u128::from(share.used) / u128::from(used.max(1));
+                u64::try_from(part).unwrap_or(total)
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn namespace(index: usize) -> NamespaceName {
+        NamespaceName::new(&format!("t--w{index}")).unwrap()
+    }
+
+    fn pods(count: u64) -> Amounts {
+        let mut amounts = Amounts::default();
+        amounts.set(Resource::Pods, count);
+        amounts
+    }
+
+    fn slice(index: usize, spec: Option<u64>, status: Option<u64>, used: u64) -> Slice {
+        Slice {
+            namespace: namespace(index),
+            spec_hard: spec.map(pods),
+            status_hard: status.map(pods),
+            used: pods(used),
+            leaving: false,
+        }
+    }
+
+    fn planned(total: u64, current: &[Slice]) -> Vec<u64> {
+        plan_quota(&pods(total), current)
+            .iter()
+            .map(|(_, hard)| hard.get(Resource::Pods))
+            .collect()
+    }
+
+    #[test]
+    fn new_workspaces_split_the_quota_equally_and_to_the_last_unit() {
+        let three: Vec<Slice> = (0..3).map(|i| slice(i, None, None, 0)).collect();
+        assert_eq!(planned(200, &three), [68, 66, 66]);
+        assert_eq!(planned(1, &three), [1, 0, 0]);
+    }
+
+    #[test]
+    fn a_new_workspace_waits_until_the_others_shrinking_is_seen_in_force() {
+        let new = slice(1, None, None, 0);
+        assert_eq!(
+            planned(100, &[slice(0, Some(100), Some(100), 10), new.clone()]),
+            [55, 0]
+        );
+        assert_eq!(
+            planned(100, &[slice(0, Some(55), Some(100), 10), new.clone()]),
+            [55, 0]
+        );
+        assert_eq!(planned(100, &[slice(0, Some(55), Some(55), 10), new]), [55, 45]);
+    }
+
+    #[test]
+    fn nothing_moves_while_there_is_room_and_slices_follow_use_when_there_is_not() {
+        let with = |used| {
+            [
+                slice(0, Some(50), Some(50), used),
+                slice(1, Some(50), Some(50), 0),
+            ]
+        };
+        assert_eq!(planned(100, &with(30)), [50, 50]);
+        assert_eq!(planned(100, &with(40)), [50, 30], "the second shrinks first");
+        let shrunk = [slice(0, Some(50), Some(50), 40), slice(1, Some(30), Some(30), 0)];
+        assert_eq!(planned(100, &shrunk), [70, 30]);
+    }
+
+    #[test]
+    fn a_lowered_quota_takes_from_what_is_free_first_and_lets_nobody_start_more() {
+        let current = [slice(0, Some(50), Some(50), 20), slice(1, Some(50), Some(50), 0)];
+        assert_eq!(planned(30, &current), [25, 5]);
+        let overused = [slice(0, Some(50), Some(50), 40), slice(1, Some(50), Some(50), 40)];
+        assert_eq!(planned(20, &overused), [10, 10]);
+    }
+
+    #[test]
+    fn a_leaving_workspace_gives_back_what_it_does_not_use() {
+        let mut leaving = slice(0, Some(50), Some(50), 5);
+        leaving.leaving = true;
+        assert_eq!(
+            planned(100, &[leaving.clone(), slice(1, Some(50), Some(50), 0)]),
+            [5, 50]
+        );
+        leaving.spec_hard = Some(pods(5));
+        leaving.status_hard = Some(pods(5));
+        assert_eq!(planned(100, &[leaving, slice(1, Some(50), Some(50), 0)]), [5, 95]);
+    }
+
+    /// What can happen, in any order.
+    #[derive(Clone, Debug)]
+    enum Event {
+        /// The operator plans, seeing each quota so many versions late (never before its own last write), and this
+        /// many of its writes arrive before it is killed.
+        Plan { lag: Vec<usize>, writes: usize },
+        /// The controller manager brings one namespace's status up to its spec.
+        Enforce(usize),
+        /// Pods are asked for; quota admission decides.
+        Start(usize, u64),
+        /// Pods end.
+        End(usize, u64),
+        /// The workspace is deleted.
+        Leave(usize),
+    }
+
+    fn event(namespaces: usize) -> impl Strategy<Value = Event> {
+        let one = 0..namespaces;
+        prop_oneof![
+            3 => (prop::collection::vec(0usize..4, namespaces), 0..=namespaces)
+                .prop_map(|(lag, writes)| Event::Plan { lag, writes }),
+            3 => one.clone().prop_map(Event::Enforce),
+            4 => (one.clone(), 0u64..60).prop_map(|(i, n)| Event::Start(i, n)),
+            2 => (one.clone(), 0u64..60).prop_map(|(i, n)| Event::End(i, n)),
+            1 => one.prop_map(Event::Leave),
+        ]
+    }
+
+    /// A quota's versions, the newest last, and the oldest that the operator may still see.
+    struct Quota {
+        versions: Vec<Slice>,
+        seen: usize,
+    }
+
+    impl Quota {
+        fn now(&self) -> &Slice {
+            self.versions.last().unwrap()
+        }
+
+        fn change(&mut self, change: impl FnOnce(&mut Slice)) {
+            let mut next = self.now().clone();
+            change(&mut next);
+            self.versions.push(next);
+        }
+    }
+
+    fn taken(slice: &Slice) -> u64 {
+        Share::of(slice, Resource::Pods).commitment()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+        #[test]
+        fn the_sum_never_passes_the_total_in_any_order_of_steps_and_it_settles(
+            total in 0u64..200,
+            (count, events) in (1usize..5).prop_flat_map(|n| (Just(n), prop::collection::vec(event(n), 0..60))),
+        ) {
+            let mut quotas: Vec<Quota> = (0..count)
+                .map(|i| Quota { versions: vec![slice(i, None, None, 0)], seen: 0 })
+                .collect();
+            for event in events {
+                match event {
+                    Event::Plan { lag, writes } => {
+                        let seen: Vec<Slice> = quotas
+                            .iter()
+                            .zip(lag)
+                            .map(|(q, lag)| q.versions[(q.versions.len() - 1).saturating_sub(lag).max(q.seen)].clone())
+                            .collect();
+                        for (i, (_, hard)) in plan_quota(&pods(total), &seen).into_iter().enumerate().take(writes) {
+                            if seen[i].spec_hard.as_ref() != Some(&hard) {
+                                quotas[i].change(|slice| slice.spec_hard = Some(hard));
+                                quotas[i].seen = quotas[i].versions.len() - 1;
+                            }
+                        }
+                    }
+                    Event::Enforce(i) => quotas[i].change(|slice| slice.status_hard = slice.spec_hard.clone()),
+                    Event::Start(i, pods_wanted) => {
+                        let slice = quotas[i].now().clone();
+                        let used = slice.used.get(Resource::Pods) + pods_wanted;
+                        if slice.status_hard.is_some_and(|hard| used <= hard.get(Resource::Pods)) {
+                            quotas[i].change(|slice| slice.used = pods(used));
+                        }
+                    }
+                    Event::End(i, ended) => quotas[i].change(|slice| {
+                        slice.used = pods(slice.used.get(Resource::Pods).saturating_sub(ended));
+                    }),
+                    Event::Leave(i) => quotas[i].change(|slice| slice.leaving = true),
+                }
+                let sum: u64 = quotas.iter().map(|q| taken(q.now())).sum();
+                prop_assert!(sum <= total, "{sum} of {total} can be taken");
+            }
+            // Left alone, it settles in a few rounds, and then plans nothing new.
+            for round in 0..6 {
+                let seen: Vec<Slice> = quotas.iter().map(|q| q.now().clone()).collect();
+                let plan = plan_quota(&pods(total), &seen);
+                let quiet = plan.iter().zip(&seen).all(|((_, hard), s)| s.spec_hard.as_ref() == Some(hard));
+                if quiet {
+                    break;
+                }
+                prop_assert!(round < 5, "not settled: {seen:?} {plan:?}");
+                for (i, (_, hard)) in plan.into_iter().enumerate() {
+                    quotas[i].change(|slice| { slice.spec_hard = Some(hard.clone()); slice.status_hard = Some(hard) });
+                }
+            }
+            if quotas.iter().any(|q| !q.now().leaving) {
+                let sum: u64 = quotas.iter().map(|q| taken(q.now())).sum();
+                prop_assert_eq!(sum, total, "everything is handed out");
+            }
+        }
+    }
 }

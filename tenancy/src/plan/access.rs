@@ -1,1 +1,49 @@
-//! Who may act in a namespace: one RoleBinding a role that has members, to a ClusterRole of the chart.
+//! Who may act in a namespace: one RoleBinding a role that has members, to a ClusterRole of the chart
+//! (`charts/mesocentre/templates/tenant-roles.yaml`).
+
+use super::{Place, Planned, PlannedKind};
+use crate::validate::MemberSubject;
+use mesocentre_api::Role;
+use serde_json::{Value, json};
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// The role bindings of a namespace, in the order of the roles.
+pub(super) fn bindings(place: &Place<'_>) -> Vec<Planned> {
+    Role::ALL
+        .into_iter()
+        // Billing reads allocations and statements, and these are in the home namespace alone.
+        .filter(|role| place.workspace.is_none() || *role != Role::Billing)
+        .filter_map(|role| binding(place, role))
+        .collect()
+}
+
+fn binding(place: &Place<'_>, role: Role) -> Option<Planned> {
+    let subjects: Vec<Value> = place
+        .tenant
+        .members
+        .iter()
+        .filter(|member| member.role == role)
+        .map(|member| match &member.subject {
+            MemberSubject::User { name, .. } => json!({"apiGroup": RBAC, "kind": "User", "name": name}),
+            MemberSubject::Group { name } => json!({"apiGroup": RBAC, "kind": "Group", "name": name}),
+        })
+        .collect();
+    if subjects.is_empty() {
+        return None;
+    }
+    let scope = if place.workspace.is_none() {
+        "tenant"
+    } else {
+        "workspace"
+    };
+    let cluster_role = format!("mesocentre-{scope}-{}", role.as_str());
+    Some(place.planned(
+        PlannedKind::RoleBinding,
+        &format!("mesocentre-{}", role.as_str()),
+        json!({
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": cluster_role},
+            "subjects": subjects,
+        }),
+    ))
+}

@@ -1,4 +1,144 @@
 //! What holds a namespace inside its perimeter: quota, limits, network, and the rules that admission reads.
 
+use super::{Place, Planned, PlannedKind};
+use crate::quota::Amounts;
+use crate::validate::MemberSubject;
+use mesocentre_api::{EgressRule, PERIMETER_RULES_NAME, PerimeterRulesSpec, RulesMember, labels};
+use serde_json::{Value, json};
+
 /// The ResourceQuota's name in each namespace.
 pub const QUOTA_NAME: &str = "tenant";
+
+/// What a container gets that says nothing: requests, then limits. Every pod must say both, since the quota counts both.
+const DEFAULT_REQUEST: (&str, &str) = ("100m", "128Mi");
+const DEFAULT_LIMIT: (&str, &str) = ("500m", "512Mi");
+
+/// The quota: this namespace's slice, and none of the services that would open the cluster to the outside.
+pub(super) fn quota(place: &Place<'_>, hard: &Amounts) -> Planned {
+    let mut hard = json!(hard.to_hard());
+    hard["services.loadbalancers"] = json!("0");
+    hard["services.nodeports"] = json!("0");
+    place.planned(
+        PlannedKind::ResourceQuota,
+        QUOTA_NAME,
+        json!({"spec": {"hard": hard}}),
+    )
+}
+
+/// The body that a merge patch of `resourcequotas/status` takes right after `quota` was made in a namespace that
+/// nobody may act in yet: the quota is enforced from then on, without waiting for the controller manager.
+pub fn first_quota_status(quota: &Planned) -> Value {
+    let hard = quota.body["spec"]["hard"].clone();
+    let mut used = hard.clone();
+    if let Some(used) = used.as_object_mut() {
+        used.values_mut().for_each(|amount| *amount = json!("0"));
+    }
+    json!({"status": {"hard": hard, "used": used}})
+}
+
+/// Defaults for containers that name no requests or limits.
+pub(super) fn limits(place: &Place<'_>) -> Planned {
+    let amounts = |(cpu, memory): (&str, &str)| json!({"cpu": cpu, "memory": memory});
+    place.planned(
+        PlannedKind::LimitRange,
+        "defaults",
+        json!({"spec": {"limits": [{
+            "type": "Container",
+            "default": amounts(DEFAULT_LIMIT),
+            "defaultRequest": amounts(DEFAULT_REQUEST),
+        }]}}),
+    )
+}
+
+/// The network: nothing in or out but the tenant's own pods, DNS, and what the perimeter lists.
+pub(super) fn network(place: &Place<'_>) -> Planned {
+    // The label is on namespaces, where no tenant can write it.
+    let own_pods =
+        json!([{"namespaceSelector": {"matchLabels": {labels::TENANT: place.tenant.name.as_str()}}}]);
+    let mut egress = vec![
+        json!({"to": own_pods}),
+        json!({
+            "to": [{
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+            }],
+            "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+        }),
+    ];
+    egress.extend(
+        place
+            .tenant
+            .perimeter
+            .rules
+            .network
+            .egress
+            .iter()
+            .map(destination),
+    );
+    place.planned(
+        PlannedKind::NetworkPolicy,
+        "perimeter",
+        json!({"spec": {
+            "podSelector": {},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": own_pods}],
+            "egress": egress,
+        }}),
+    )
+}
+
+fn destination(rule: &EgressRule) -> Value {
+    let mut to = json!({"to": [{"ipBlock": {"cidr": rule.cidr}}]});
+    if !rule.ports.is_empty() {
+        to["ports"] = rule
+            .ports
+            .iter()
+            .map(|p| json!({"port": p.port, "protocol": p.protocol.as_str()}))
+            .collect();
+    }
+    to
+}
+
+/// The rules that the API server's admission policies read.
+pub(super) fn rules(place: &Place<'_>) -> Planned {
+    let perimeter = &place.tenant.perimeter;
+    let spec = PerimeterRulesSpec {
+        tenant: place.tenant.name.to_string(),
+        workspace: place.workspace.map(|w| w.name.to_string()),
+        perimeter: perimeter.name.to_string(),
+        image_registries: perimeter.rules.images.registries.clone(),
+        require_image_digest: perimeter.rules.images.require_digest,
+        node_selector: perimeter
+            .rules
+            .nodes
+            .as_ref()
+            .map(|nodes| nodes.selector.clone())
+            .unwrap_or_default(),
+        runtime_class_name: perimeter.rules.runtime_class_name.clone(),
+        storage_classes: perimeter.rules.storage_classes.clone(),
+        members: place
+            .tenant
+            .members
+            .iter()
+            .map(|member| match &member.subject {
+                MemberSubject::User { name, posix_account } => RulesMember {
+                    user: Some(name.clone()),
+                    group: None,
+                    role: member.role,
+                    runs_batch_jobs: posix_account.is_some(),
+                },
+                MemberSubject::Group { name } => RulesMember {
+                    user: None,
+                    group: Some(name.clone()),
+                    role: member.role,
+                    runs_batch_jobs: false,
+                },
+            })
+            .collect(),
+    };
+    place.planned(
+        PlannedKind::PerimeterRules,
+        PERIMETER_RULES_NAME,
+        json!({"spec": spec}),
+    )
+}

@@ -7,9 +7,10 @@ mod namespace;
 use crate::names::NamespaceName;
 use crate::quota::Amounts;
 use crate::validate::{ValidTenant, ValidWorkspace};
-use serde_json::Value;
+use mesocentre_api::labels;
+use serde_json::{Value, json};
 
-pub use fence::QUOTA_NAME;
+pub use fence::{QUOTA_NAME, first_quota_status};
 pub use namespace::{MADE_FOR, is_ours};
 
 /// A kind of object that is planned.
@@ -72,10 +73,22 @@ impl Planned {
     /// different, or anything different in what the kind is about (spec, subjects, roleRef). A Namespace's own spec
     /// (its finalizers) is the API server's.
     ///
-    /// Where applying the plan leaves it so (a foreign manager added a key to a map), replace the object.
+    /// Where applying the plan leaves it so (a foreign manager added a key to a map), replace the object; where a
+    /// RoleBinding's `roleRef` differs, delete it first, since that field never changes.
     pub fn differs(&self, live: &Value) -> bool {
-        let _ = live;
-        todo!()
+        let ours_stand = |of: &str| {
+            self.body["metadata"][of].as_object().is_none_or(|ours| {
+                ours.iter()
+                    .all(|(key, value)| live["metadata"][of].get(key) == Some(value))
+            })
+        };
+        let content = ["spec", "roleRef", "subjects"];
+        !ours_stand("labels")
+            || !ours_stand("annotations")
+            || (self.kind != PlannedKind::Namespace
+                && content
+                    .iter()
+                    .any(|field| self.body.get(field) != live.get(field)))
     }
 }
 
@@ -106,12 +119,84 @@ impl NamespacePlan {
 
 /// What a tenant's home namespace must hold. No pods run in it.
 pub fn plan_home(tenant: &ValidTenant) -> NamespacePlan {
-    let _ = tenant;
-    todo!()
+    Place {
+        tenant,
+        workspace: None,
+        namespace: tenant.home(),
+    }
+    .plan(&Amounts::default())
 }
 
 /// What a workspace's namespace must hold; `hard` is its slice of the tenant's quota (see [`crate::quota`]).
 pub fn plan_workspace(tenant: &ValidTenant, workspace: &ValidWorkspace, hard: &Amounts) -> NamespacePlan {
-    let _ = (tenant, workspace, hard);
-    todo!()
+    Place {
+        tenant,
+        workspace: Some(workspace),
+        namespace: workspace.namespace(),
+    }
+    .plan(hard)
+}
+
+/// The namespace that is being planned, and whose it is.
+struct Place<'a> {
+    tenant: &'a ValidTenant,
+    /// None in the home namespace.
+    workspace: Option<&'a ValidWorkspace>,
+    namespace: NamespaceName,
+}
+
+impl Place<'_> {
+    fn plan(&self, hard: &Amounts) -> NamespacePlan {
+        NamespacePlan {
+            namespace: self.namespace.clone(),
+            object: namespace::object(self),
+            fences: vec![
+                fence::quota(self, hard),
+                fence::limits(self),
+                fence::network(self),
+                fence::rules(self),
+            ],
+            access: access::bindings(self),
+        }
+    }
+
+    /// The labels of everything in the namespace.
+    fn labels(&self) -> Value {
+        let mut labels = json!({
+            labels::MANAGED_BY: labels::MANAGED_BY_VALUE,
+            labels::TENANT: self.tenant.name.as_str(),
+        });
+        if let Some(workspace) = self.workspace {
+            labels[labels::WORKSPACE] = json!(workspace.name.as_str());
+        }
+        labels
+    }
+
+    /// An object in the namespace: `content` and the metadata that all have.
+    fn planned(&self, kind: PlannedKind, name: &str, content: Value) -> Planned {
+        Planned::in_namespace(kind, &self.namespace, name, self.labels(), content)
+    }
+}
+
+impl Planned {
+    /// An object in a namespace: `content` beside apiVersion, kind and metadata.
+    pub(crate) fn in_namespace(
+        kind: PlannedKind,
+        namespace: &NamespaceName,
+        name: &str,
+        labels: Value,
+        content: Value,
+    ) -> Self {
+        let (api_version, kind_name, _) = kind.names();
+        let mut body = content;
+        body["apiVersion"] = json!(api_version);
+        body["kind"] = json!(kind_name);
+        body["metadata"] = json!({"name": name, "namespace": namespace.as_str(), "labels": labels});
+        Self {
+            kind,
+            namespace: Some(namespace.clone()),
+            name: name.into(),
+            body,
+        }
+    }
 }

@@ -24,7 +24,8 @@ pub trait BatchScheduler: Send + Sync {
     fn partitions(&self) -> impl Future<Output = Result<Vec<Partition>, SchedulerError>> + Send;
 
     /// Submits once. The caller has written the token down before, and calls again with the same token only after
-    /// [`find`](Self::find) has said that there is no such job.
+    /// [`find`](Self::find) has said that there is no such job. When the future is dropped before it is done, the outcome
+    /// is unknown, as with [`SubmitError::Unknown`].
     ///
     /// # Errors
     /// [`SubmitError`] tells what is final from what must be looked up.

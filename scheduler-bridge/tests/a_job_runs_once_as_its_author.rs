@@ -92,9 +92,9 @@ async fn the_scripts_own_lines_hold_where_no_field_says_otherwise() {
 #[ignore = "needs the development stack: cargo dev test runs it"]
 async fn each_end_is_told_apart() {
     let slurm = slurm();
-    let failed = submission("exit 3");
-    let signalled = submission("kill -9 $$");
-    let mut unhappy = submission("true");
+    let failed = submission("#SBATCH -o /dev/null\nexit 3");
+    let signalled = submission("#SBATCH -o /dev/null\nkill -9 $$");
+    let mut unhappy = submission("#SBATCH -o /dev/null\ntrue");
     let failed_id = slurm.submit(&failed).await.unwrap();
     let signalled_id = slurm.submit(&signalled).await.unwrap();
     unhappy.dependencies = vec![Dependency {

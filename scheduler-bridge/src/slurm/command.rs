@@ -2,7 +2,9 @@
 //!
 //! No shell takes part, and nothing of this process's environment is passed on: a command sees what is set here,
 //! times in UTC as seconds since 1970, and no colours or languages. A command dies with this process (`setpriv
-//! --pdeathsig KILL`, which holds for SIGKILL too), when its answer is no longer waited for, or when its time is up.
+//! --pdeathsig KILL`, which holds for SIGKILL too), when its answer is no longer waited for, or when its time is up. The
+//! kernel binds it to the thread that started it (prctl(2)): start it from a worker thread of the runtime, which lives
+//! as long as the runtime, never from a thread for blocking work, which ends when idle.
 
 use super::SlurmConfig;
 use crate::SchedulerError;

@@ -132,6 +132,9 @@ impl Slurm {
         let answer = self
             .sacct(&[
                 format!("--user={}", job.user),
+                // Jobs that have not ended are in slurmctld's memory. Asked by state, sacct also finds those that
+                // were cancelled while held: it takes them for never begun otherwise.
+                "--state=BF,CA,CD,DL,F,NF,OOM,PR,RV,TO".to_owned(),
                 format!(
                     "--starttime={}",
                     in_utc(since.saturating_sub(minute).unwrap_or(since))
@@ -546,5 +549,71 @@ mod tests {
     fn times_are_given_to_sacct_in_utc() {
         let moment: Timestamp = "2026-10-25T02:30:00.9+02:00".parse().unwrap();
         assert_eq!(in_utc(moment), "2026-10-25T00:30:00");
+    }
+
+    /// sacct does not show such a job unless it is asked for states, and nobody else does once slurmctld has forgotten
+    /// it (MinJobAge).
+    #[tokio::test]
+    #[ignore = "needs the development stack: cargo dev test runs it"]
+    async fn a_job_that_was_cancelled_while_it_was_held_is_still_found_in_the_accounting() {
+        use crate::slurm::{Slurm, SlurmConfig};
+        use crate::{AccountName, BatchScheduler, Submission};
+        let conf = std::env::var_os("SLURM_CONF").expect("SLURM_CONF: cargo dev env exports it");
+        let mut config = SlurmConfig::new(ClusterName::new("meso").unwrap());
+        config.slurm_conf = Some(conf.into());
+        let slurm = Slurm::new(config).unwrap();
+        for words in [
+            "add account bridge-held cluster=meso",
+            "add user bob account=bridge-held cluster=meso",
+        ] {
+            slurm
+                .run("sacctmgr", std::iter::once("--immediate").chain(words.split(' ')))
+                .await
+                .unwrap();
+        }
+        let account = AccountName::new("bridge-held").unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while slurm
+            .account_use(std::slice::from_ref(&account))
+            .await
+            .unwrap()
+            .is_empty()
+        {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "slurmctld has not heard of the account"
+            );
+        }
+        let before = Timestamp::now();
+        let token = Token::of_attempt(&format!("held-{}", before.as_nanosecond()), 1).unwrap();
+        let mut held = Submission::new(
+            token,
+            UserName::new("bob").unwrap(),
+            account,
+            "held",
+            "#!/bin/bash\n#SBATCH --mem=10\n",
+        );
+        held.hold = true;
+        let id = slurm.submit(&held).await.unwrap();
+        let mut job = JobIdentity {
+            token: held.token.clone(),
+            user: held.user.clone(),
+            id: Some(id),
+            submitted_at: None,
+        };
+        slurm.cancel(&job).await.unwrap();
+        job.id = None;
+        // slurmdbd may have much to take in before.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let found = loop {
+            if let Some(found) = slurm.find_in_accounting(&job, before).await.unwrap() {
+                break found;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the accounting does not find it"
+            );
+        };
+        assert_eq!((found.id, found.phase), (id, Phase::Cancelled));
     }
 }

@@ -134,7 +134,7 @@ pub struct JobResources {
 pub struct JobArray {
     /// Indices as sbatch --array takes them: 1-20, 0-100:5 or 1,3,5.
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,9}(-[0-9]{1,9}(:[0-9]{1,9})?)?(,[0-9]{1,9}(-[0-9]{1,9}(:[0-9]{1,9})?)?)*$')").message("write the indices as sbatch --array takes them, for example 1-20, 0-100:5 or 1,3,5; the limit of tasks at a time goes into maxConcurrent"), validation = Rule::new("!self.matches('^[0-9,:-]*$') || self.split(',').all(p, p.split(':')[0].split('-').all(n, n.size() > 9 || n.size() == 0 || int(n) <= 100000))").message("an array's index is at most 100000: write fewer, larger tasks, or several arrays"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,9}(-[0-9]{1,9}(:[0-9]{1,9})?)?(,[0-9]{1,9}(-[0-9]{1,9}(:[0-9]{1,9})?)?)*$')").message("write the indices as sbatch --array takes them, for example 1-20, 0-100:5 or 1,3,5; the limit of tasks at a time goes into maxConcurrent"), validation = Rule::new("!self.matches('^[0-9]{1,9}(-[0-9]{1,9}(:[0-9]{1,9})?)?(,[0-9]{1,9}(-[0-9]{1,9}(:[0-9]{1,9})?)?)*$') || self.matches('^(100000|[0-9]{1,5})(-(100000|[0-9]{1,5})(:(100000|[0-9]{1,5}))?)?(,(100000|[0-9]{1,5})(-(100000|[0-9]{1,5})(:(100000|[0-9]{1,5}))?)?)*$')").message("an array's index is at most 100000: write fewer, larger tasks, or several arrays"))]
     pub indices: String,
     /// How many tasks may run at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -26,8 +26,7 @@ use std::collections::BTreeMap;
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].message"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.size() <= 40").message("an agreement's name has at most 40 characters"),
-    validation = Rule::new("self.spec.with != self.metadata.?namespace.orValue('')").message("an agreement is with another tenant: write its name in spec.with")
+    validation = Rule::new("self.metadata.name.size() <= 40").message("an agreement's name has at most 40 characters")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PeeringAgreementSpec {

@@ -78,6 +78,14 @@ fn open(ours: Side<'_>, theirs: Side<'_>, today: Date) -> Result<Peering, Closed
     let our_name = our_agreement.metadata.namespace.as_deref().unwrap_or("");
     let their_name = our_agreement.spec.with.as_str();
 
+    if our_name == their_name {
+        return Err((
+            "WithItself",
+            format!(
+                "the agreement {name} of {our_name} is with {our_name} itself: write another tenant's name into spec.with"
+            ),
+        ));
+    }
     let our_tenant = proven(our_name, ours.tenant)?;
     let their_tenant = proven(their_name, theirs.tenant)?;
     let their_agreement = theirs.agreement.ok_or_else(|| {

@@ -1,0 +1,26 @@
+{{/* Labels of everything that the chart installs. Not the operator's managed-by: nothing here is drift. */}}
+{{- define "mesocentre.labels" -}}
+app.kubernetes.io/name: mesocentre
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end }}
+
+{{/* The operator's user name, as the API server says it. */}}
+{{- define "mesocentre.operatorUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:mesocentre-operator
+{{- end }}
+
+{{/* CEL: the request is the operator's. */}}
+{{- define "mesocentre.isOperator" -}}
+request.userInfo.username == '{{ include "mesocentre.operatorUser" . }}'
+{{- end }}
+
+{{/* CEL: the request is an administrator's. */}}
+{{- define "mesocentre.isAdministrator" -}}
+request.userInfo.groups.exists(g, g in [{{ range $i, $group := .Values.admission.administratorGroups }}{{ if $i }}, {{ end }}'{{ $group }}'{{ end }}])
+{{- end }}
+
+{{/* CEL: the request comes from Kubernetes' own controllers, whose accounts no tenant can have. */}}
+{{- define "mesocentre.isControlPlane" -}}
+(request.userInfo.username == 'system:kube-controller-manager' || request.userInfo.username.startsWith('system:serviceaccount:kube-system:'))
+{{- end }}

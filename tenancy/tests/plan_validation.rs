@@ -1,0 +1,127 @@
+//! What a tenant or a workspace is refused for, and with which sentence.
+
+mod examples;
+
+use examples::{Examples, date};
+use mesocentre_api::ConventionKind;
+use mesocentre_tenancy::{Invalid, ValidWorkspace};
+
+/// The reasons, and all sentences in one text.
+fn refused(result: Result<mesocentre_tenancy::ValidTenant, Vec<Invalid>>) -> (Vec<&'static str>, String) {
+    let wrong = result.err().unwrap_or_default();
+    let sentences: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    (wrong.iter().map(Invalid::reason).collect(), sentences.join("\n"))
+}
+
+#[test]
+fn every_example_is_valid_today() {
+    let examples = Examples::read();
+    for tenant in &examples.tenants {
+        let name = tenant.metadata.name.as_deref().unwrap();
+        assert!(examples.valid(name, date(2026, 11, 24)).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn an_unknown_perimeter_is_named() {
+    let examples = Examples::read();
+    let mut tenant = examples.tenant("univ-caen").clone();
+    tenant.spec.perimeter = "atlantis".into();
+    let (reasons, sentence) = refused(examples.validate(&tenant, date(2026, 11, 24)));
+    assert_eq!(reasons, ["UnknownPerimeter"]);
+    assert!(sentence.contains("atlantis, which does not exist"), "{sentence}");
+}
+
+#[test]
+fn a_category_that_the_perimeter_does_not_admit_is_refused_with_those_it_does() {
+    let examples = Examples::read();
+    let mut tenant = examples.tenant("univ-caen").clone();
+    tenant.spec.perimeter = "co-invested".into();
+    let (reasons, sentence) = refused(examples.validate(&tenant, date(2026, 11, 24)));
+    assert_eq!(reasons, ["CategoryNotAdmitted"]);
+    assert!(
+        sentence.contains("co-invested admits PrivateClient"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_convention_counts_from_its_first_day_to_its_last() {
+    let examples = Examples::read();
+    let on = |year, month, day| refused(examples.valid("chu-rouen", date(year, month, day))).0;
+    assert_eq!(on(2026, 2, 28), ["ConventionNotBegun"]);
+    assert!(on(2026, 3, 1).is_empty());
+    assert!(on(2027, 2, 28).is_empty());
+    assert_eq!(on(2027, 3, 1), ["ConventionExpired"]);
+}
+
+#[test]
+fn a_private_client_without_co_investment_is_refused() {
+    let examples = Examples::read();
+    let mut tenant = examples.tenant("nova-motors").clone();
+    tenant.spec.convention.kind = Some(ConventionKind::Service);
+    let (reasons, sentence) = refused(examples.validate(&tenant, date(2026, 11, 24)));
+    assert_eq!(reasons, ["CoInvestmentRequired"]);
+    assert!(sentence.contains("kind: CoInvestment"), "{sentence}");
+}
+
+#[test]
+fn the_first_to_ask_keeps_a_posix_account_and_the_second_is_told_whose_it_is() {
+    let mut examples = Examples::read();
+    for (index, seconds) in [(0, 200), (1, 100)] {
+        examples.tenants[index].metadata.creation_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                jiff::Timestamp::from_second(seconds).unwrap(),
+            ));
+    }
+    // univ-caen (created later) writes bob's line with carol's account, which is chu-rouen's.
+    examples.tenants[0].spec.members[1].posix_account = Some("carol".into());
+    let today = date(2026, 11, 24);
+    assert!(examples.valid("chu-rouen", today).is_ok());
+    let (reasons, sentence) = refused(examples.valid("univ-caen", today));
+    assert_eq!(reasons, ["PosixAccountTaken"]);
+    assert!(
+        sentence.contains("carol of bob in univ-caen is taken by carol in chu-rouen"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn two_members_of_one_tenant_do_not_share_a_posix_account() {
+    let mut examples = Examples::read();
+    examples.tenants[0].spec.members[1].posix_account = Some("alice".into());
+    let (reasons, _) = refused(examples.valid("univ-caen", date(2026, 11, 24)));
+    assert_eq!(reasons, ["PosixAccountTaken"]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let mut examples = Examples::read();
+    let spec = &mut examples.tenants[0].spec;
+    spec.legal_entity.siret = "19141408500017".into();
+    spec.quota.memory.0 = "lots".into();
+    spec.members.push(spec.members[0].clone());
+    let (reasons, sentences) = refused(examples.valid("univ-caen", date(2026, 11, 24)));
+    assert_eq!(reasons, ["BadSiret", "DuplicateMember", "BadQuota"]);
+    assert!(
+        sentences.contains("\"lots\" is not a Kubernetes quantity"),
+        "{sentences}"
+    );
+}
+
+#[test]
+fn a_workspace_is_in_its_tenants_home_namespace_and_within_their_number() {
+    let examples = Examples::read();
+    let tenant = examples.valid("nova-motors", date(2026, 11, 24)).unwrap();
+    let cfd = examples.workspaces_of("nova-motors")[0];
+    assert!(ValidWorkspace::new(cfd, &tenant, 2).is_ok());
+    assert_eq!(
+        ValidWorkspace::new(cfd, &tenant, 3).unwrap_err().reason(),
+        "TooManyWorkspaces"
+    );
+    let climate = examples.workspaces_of("univ-caen")[0];
+    assert_eq!(
+        ValidWorkspace::new(climate, &tenant, 0).unwrap_err().reason(),
+        "NotInHomeNamespace"
+    );
+}

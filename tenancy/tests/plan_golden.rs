@@ -2,7 +2,11 @@
 //!
 //! After a change that is meant: `UPDATE_GOLDEN=1 cargo test -p mesocentre-tenancy`, and read the difference.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what broke by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what broke by panicking"
+)]
 
 mod examples;
 

@@ -1,6 +1,10 @@
 //! When traffic between two tenants is open, and what is said while it is not.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what broke by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what broke by panicking"
+)]
 
 mod examples;
 

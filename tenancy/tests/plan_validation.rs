@@ -1,6 +1,10 @@
 //! What a tenant or a workspace is refused for, and with which sentence.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what broke by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what broke by panicking"
+)]
 
 mod examples;
 

@@ -1,0 +1,51 @@
+//! A role binding to a role that the chart does not carry would give nobody anything, silently; a role that the
+//! operator may not bind would stop it.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // A test may end itself.
+
+mod examples;
+
+use examples::{Examples, date};
+use mesocentre_tenancy::{PlannedKind, ValidWorkspace, plan_home, plan_workspace};
+use std::path::Path;
+
+#[test]
+fn every_role_that_is_bound_is_in_the_chart_and_the_operator_may_bind_it() {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/mesocentre/templates");
+    let read = |file: &str| std::fs::read_to_string(templates.join(file)).unwrap();
+    let (roles, rights) = (read("tenant-roles.yaml"), read("operator-rights.yaml"));
+
+    let examples = Examples::read();
+    let mut tenant = examples.valid("univ-caen", date(2026, 11, 24)).unwrap();
+    tenant.members = mesocentre_api::Role::ALL
+        .map(|role| mesocentre_tenancy::ValidMember {
+            subject: mesocentre_tenancy::validate::MemberSubject::Group {
+                name: "everybody".into(),
+            },
+            role,
+        })
+        .to_vec();
+    let workspace = ValidWorkspace::new(examples.workspaces_of("univ-caen")[0], &tenant, 0).unwrap();
+    let plans = [
+        plan_home(&tenant),
+        plan_workspace(&tenant, &workspace, &Default::default()),
+    ];
+    let mut bound = 0;
+    for binding in plans
+        .iter()
+        .flat_map(|plan| plan.all())
+        .filter(|o| o.kind == PlannedKind::RoleBinding)
+    {
+        let role = binding.body["roleRef"]["name"].as_str().unwrap();
+        assert!(
+            roles.contains(&format!("  name: {role}\n")),
+            "{role} is not in tenant-roles.yaml"
+        );
+        assert!(
+            rights.contains(&format!("  - {role}\n")),
+            "the operator may not bind {role}"
+        );
+        bound += 1;
+    }
+    assert_eq!(bound, 7, "four roles at home, three in a workspace");
+}

@@ -22,5 +22,5 @@ pub mod siret;
 pub mod validate;
 
 pub use names::{NameError, NamespaceName, PerimeterName, TenantName, WorkspaceName};
-pub use plan::{NamespacePlan, Planned, PlannedKind, plan_home, plan_workspace};
+pub use plan::{NamespacePlan, Planned, plan_home, plan_workspace};
 pub use validate::{Invalid, PosixClaims, ValidMember, ValidPerimeter, ValidTenant, ValidWorkspace};

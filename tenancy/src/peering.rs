@@ -9,7 +9,7 @@
 //! Peers are selected by labels of their namespaces, which no tenant can write; pods only narrow that down.
 
 use crate::names::{NamespaceName, TenantName, WorkspaceName};
-use crate::plan::{Planned, PlannedKind};
+use crate::plan::Planned;
 use crate::validate::{Invalid, ValidTenant};
 use jiff::civil::Date;
 use mesocentre_api::{PeeringAgreement, PeeringExposure, labels};
@@ -298,7 +298,8 @@ fn ports(exposure: &PeeringExposure) -> Value {
 
 fn policy(peering: &str, tenant: &TenantName, workspace: &WorkspaceName, name: &str, spec: Value) -> Planned {
     Planned::in_namespace(
-        PlannedKind::NetworkPolicy,
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
         &NamespaceName::workspace(tenant, workspace),
         name,
         json!({

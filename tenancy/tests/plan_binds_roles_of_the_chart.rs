@@ -6,7 +6,7 @@
 mod examples;
 
 use examples::{Examples, date};
-use mesocentre_tenancy::{PlannedKind, ValidWorkspace, plan_home, plan_workspace};
+use mesocentre_tenancy::{ValidWorkspace, plan_home, plan_workspace};
 use std::path::Path;
 
 #[test]
@@ -34,7 +34,7 @@ fn every_role_that_is_bound_is_in_the_chart_and_the_operator_may_bind_it() {
     for binding in plans
         .iter()
         .flat_map(|plan| plan.all())
-        .filter(|o| o.kind == PlannedKind::RoleBinding)
+        .filter(|o| o.kind == "RoleBinding")
     {
         let role = binding.body["roleRef"]["name"].as_str().unwrap();
         assert!(

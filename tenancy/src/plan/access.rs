@@ -1,7 +1,7 @@
 //! Who may act in a namespace: one RoleBinding a role that has members, to a ClusterRole of the chart
 //! (`charts/mesocentre/templates/tenant-roles.yaml`).
 
-use super::{Place, Planned, PlannedKind};
+use super::{Place, Planned};
 use crate::validate::MemberSubject;
 use mesocentre_api::Role;
 use serde_json::{Value, json};
@@ -39,7 +39,8 @@ fn binding(place: &Place<'_>, role: Role) -> Option<Planned> {
     };
     let cluster_role = format!("mesocentre-{scope}-{}", role.as_str());
     Some(place.planned(
-        PlannedKind::RoleBinding,
+        "rbac.authorization.k8s.io/v1",
+        "RoleBinding",
         &format!("mesocentre-{}", role.as_str()),
         json!({
             "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": cluster_role},

@@ -1,6 +1,6 @@
 //! What holds a namespace inside its perimeter: quota, limits, network, and the rules that admission reads.
 
-use super::{Place, Planned, PlannedKind};
+use super::{Place, Planned};
 use crate::quota::Amounts;
 use crate::validate::MemberSubject;
 use mesocentre_api::{EgressRule, PERIMETER_RULES_NAME, PerimeterRulesSpec, RulesMember, labels};
@@ -18,11 +18,7 @@ pub(super) fn quota(place: &Place<'_>, hard: &Amounts) -> Planned {
     let mut hard = json!(hard.to_hard());
     hard["services.loadbalancers"] = json!("0");
     hard["services.nodeports"] = json!("0");
-    place.planned(
-        PlannedKind::ResourceQuota,
-        QUOTA_NAME,
-        json!({"spec": {"hard": hard}}),
-    )
+    place.planned("v1", "ResourceQuota", QUOTA_NAME, json!({"spec": {"hard": hard}}))
 }
 
 /// The body that a merge patch of `resourcequotas/status` takes right after `quota` was made in a namespace that
@@ -40,7 +36,8 @@ pub fn first_quota_status(quota: &Planned) -> Value {
 pub(super) fn limits(place: &Place<'_>) -> Planned {
     let amounts = |(cpu, memory): (&str, &str)| json!({"cpu": cpu, "memory": memory});
     place.planned(
-        PlannedKind::LimitRange,
+        "v1",
+        "LimitRange",
         "defaults",
         json!({"spec": {"limits": [{
             "type": "Container",
@@ -76,7 +73,8 @@ pub(super) fn network(place: &Place<'_>) -> Planned {
             .map(destination),
     );
     place.planned(
-        PlannedKind::NetworkPolicy,
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
         "perimeter",
         json!({"spec": {
             "podSelector": {},
@@ -137,7 +135,8 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
             .collect(),
     };
     place.planned(
-        PlannedKind::PerimeterRules,
+        "mesocentre.io/v1alpha1",
+        "PerimeterRules",
         PERIMETER_RULES_NAME,
         json!({"spec": spec}),
     )

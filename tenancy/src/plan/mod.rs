@@ -13,83 +13,21 @@ use serde_json::{Value, json};
 pub use fence::{QUOTA_NAME, first_quota_status};
 pub use namespace::{MADE_FOR, is_ours};
 
-/// A kind of object that is planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PlannedKind {
-    /// v1 Namespace.
-    Namespace,
-    /// v1 ResourceQuota.
-    ResourceQuota,
-    /// v1 LimitRange.
-    LimitRange,
-    /// networking.k8s.io/v1 NetworkPolicy.
-    NetworkPolicy,
-    /// mesocentre.io/v1alpha1 PerimeterRules.
-    PerimeterRules,
-    /// rbac.authorization.k8s.io/v1 RoleBinding.
-    RoleBinding,
-}
-
-impl PlannedKind {
-    /// Every kind.
-    pub const ALL: [PlannedKind; 6] = [
-        PlannedKind::Namespace,
-        PlannedKind::ResourceQuota,
-        PlannedKind::LimitRange,
-        PlannedKind::NetworkPolicy,
-        PlannedKind::PerimeterRules,
-        PlannedKind::RoleBinding,
-    ];
-
-    /// apiVersion, kind and the plural in paths.
-    pub fn names(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::Namespace => ("v1", "Namespace", "namespaces"),
-            Self::ResourceQuota => ("v1", "ResourceQuota", "resourcequotas"),
-            Self::LimitRange => ("v1", "LimitRange", "limitranges"),
-            Self::NetworkPolicy => ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
-            Self::PerimeterRules => ("mesocentre.io/v1alpha1", "PerimeterRules", "perimeterrules"),
-            Self::RoleBinding => ("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
-        }
-    }
-}
-
 /// One object that must exist, whole: every field that the API server would fill in is written out, so that equality
-/// means that nothing drifted.
+/// with the live object's means that nothing drifted.
+///
+/// Server-side apply brings it about, with two exceptions: where a foreign manager added a key to a map, the object is
+/// replaced; and a RoleBinding whose `roleRef` differs is deleted first, since that field never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
     /// Its kind.
-    pub kind: PlannedKind,
-    /// Its namespace; none for a Namespace.
-    pub namespace: Option<NamespaceName>,
+    pub kind: String,
+    /// Its namespace; none for what is cluster-scoped.
+    pub namespace: Option<String>,
     /// Its name.
     pub name: String,
     /// The object, with apiVersion, kind and metadata, as server-side apply takes it.
     pub body: Value,
-}
-
-impl Planned {
-    /// True when the live object says something else than the plan: a label or annotation of ours missing or
-    /// different, or anything different in what the kind is about (spec, subjects, roleRef). A Namespace's own spec
-    /// (its finalizers) is the API server's.
-    ///
-    /// Where applying the plan leaves it so (a foreign manager added a key to a map), replace the object; where a
-    /// RoleBinding's `roleRef` differs, delete it first, since that field never changes.
-    pub fn differs(&self, live: &Value) -> bool {
-        let ours_stand = |of: &str| {
-            self.body["metadata"][of].as_object().is_none_or(|ours| {
-                ours.iter()
-                    .all(|(key, value)| live["metadata"][of].get(key) == Some(value))
-            })
-        };
-        let content = ["spec", "roleRef", "subjects"];
-        !ours_stand("labels")
-            || !ours_stand("annotations")
-            || (self.kind != PlannedKind::Namespace
-                && content
-                    .iter()
-                    .any(|field| self.body.get(field) != live.get(field)))
-    }
 }
 
 /// Everything that must exist for one namespace of a tenant.
@@ -173,28 +111,28 @@ impl Place<'_> {
     }
 
     /// An object in the namespace: `content` and the metadata that all have.
-    fn planned(&self, kind: PlannedKind, name: &str, content: Value) -> Planned {
-        Planned::in_namespace(kind, &self.namespace, name, self.labels(), content)
+    fn planned(&self, api_version: &str, kind: &str, name: &str, content: Value) -> Planned {
+        Planned::in_namespace(api_version, kind, &self.namespace, name, self.labels(), content)
     }
 }
 
 impl Planned {
     /// An object in a namespace: `content` beside apiVersion, kind and metadata.
     pub(crate) fn in_namespace(
-        kind: PlannedKind,
+        api_version: &str,
+        kind: &str,
         namespace: &NamespaceName,
         name: &str,
         labels: Value,
         content: Value,
     ) -> Self {
-        let (api_version, kind_name, _) = kind.names();
         let mut body = content;
         body["apiVersion"] = json!(api_version);
-        body["kind"] = json!(kind_name);
+        body["kind"] = json!(kind);
         body["metadata"] = json!({"name": name, "namespace": namespace.as_str(), "labels": labels});
         Self {
-            kind,
-            namespace: Some(namespace.clone()),
+            kind: kind.into(),
+            namespace: Some(namespace.to_string()),
             name: name.into(),
             body,
         }

@@ -1,6 +1,6 @@
 //! The namespace itself, and how ours is told from another's of the same name.
 
-use super::{Place, Planned, PlannedKind};
+use super::{Place, Planned};
 use mesocentre_api::labels;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(super) fn object(place: &Place<'_>) -> Planned {
         .workspace
         .map_or(&place.tenant.uid, |workspace| &workspace.uid);
     Planned {
-        kind: PlannedKind::Namespace,
+        kind: "Namespace".into(),
         namespace: None,
         name: place.namespace.to_string(),
         body: json!({

@@ -1,1 +1,56 @@
-fn main() {}
+//! `meso`, the command line of Mesocentre; linked as `kubectl-meso` it is `kubectl meso`.
+//!
+//! It acts as the user, with nothing but a kubeconfig, and checks nothing that the API server checks. One file a
+//! command; what is pure stands by itself (`sbatch/`, `table.rs`, `french_number.rs`, `api_answer.rs`, `elapsed.rs`).
+
+mod allocations;
+mod api_answer;
+mod arguments;
+mod batch_jobs;
+mod cancel;
+mod completion;
+mod connection;
+mod elapsed;
+mod failure;
+mod french_number;
+mod ledger_verify;
+mod logs;
+mod output;
+mod queue;
+mod sbatch;
+mod show;
+mod statement;
+mod submit;
+mod table;
+mod wait;
+
+use arguments::{Cli, Command, LedgerCommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let (cli, name) = arguments::parse();
+    // One thread: a command makes a few requests and ends.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::Failed(format!("starting failed: {error}")).report(),
+    };
+    match runtime.block_on(run(cli, name)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
+    match cli.command {
+        Command::Submit(options) => submit::run(*options, cli.place, name).await,
+        Command::Queue(options) => queue::run(options, cli.place).await,
+        Command::Show(options) => show::run(options, cli.place).await,
+        Command::Logs(options) => logs::run(options, cli.place).await,
+        Command::Cancel(options) => cancel::run(options, cli.place).await,
+        Command::Allocations(options) => allocations::run(options, cli.place).await,
+        Command::Statement(options) => statement::run(options, cli.place).await,
+        Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,
+        Command::Completion(options) => completion::run(&options),
+    }
+}

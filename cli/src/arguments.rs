@@ -1,0 +1,117 @@
+//! The command line. What a command takes stands in the command's own file.
+
+use crate::connection::Place;
+use crate::failure::EXIT_CODES;
+use crate::{allocations, cancel, completion, ledger_verify, logs, queue, show, statement, submit};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::path::Path;
+
+/// Batch jobs, allocations and bills of Mesocentre, as the user of your kubeconfig.
+#[derive(Debug, Parser)]
+#[command(name = "meso", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What stands before the command.
+    #[command(flatten)]
+    pub place: Place,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Submit a batch script, as sbatch does
+    Submit(Box<submit::Options>),
+    /// List your jobs, as squeue does
+    Queue(queue::Options),
+    /// Show everything that is known of a job
+    Show(show::Options),
+    /// Print a job's output
+    Logs(logs::Options),
+    /// Cancel jobs, as scancel does
+    Cancel(cancel::Options),
+    /// List the hours granted, used and left
+    Allocations(allocations::Options),
+    /// Show what a tenant owes for a month (décompte)
+    Statement(statement::Options),
+    /// Prove the ledger
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Print the shell's completion script
+    Completion(completion::Options),
+}
+
+/// What to do with the ledger.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Find every row that was changed, removed or moved
+    Verify(ledger_verify::Options),
+}
+
+/// Reads the command line, and says how the program was called: `meso` or `kubectl meso`. Ends the process with 2 when
+/// the line cannot be understood.
+pub fn parse() -> (Cli, &'static str) {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let is_plugin = Path::new(&called)
+        .file_stem()
+        .is_some_and(|name| name == "kubectl-meso" || name == "kubectl_meso");
+    let name = if is_plugin { "kubectl meso" } else { "meso" };
+    let mut command = Cli::command().bin_name(name).mut_subcommand("submit", |submit| {
+        submit.override_usage(format!("{name} submit [OPTIONS] [SCRIPT [ARGUMENTS]...]"))
+    });
+    let matches = command.clone().get_matches();
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => (cli, name),
+        Err(error) => error.format(&mut command).exit(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submitted(line: &[&str]) -> submit::Options {
+        match Cli::try_parse_from(line).map(|cli| cli.command) {
+            Ok(Command::Submit(options)) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_two_options_share_a_letter() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_stands_after_the_script_is_the_scripts_own() {
+        let options = submitted(&[
+            "meso", "submit", "-n4", "-o", "out", "pi.sh", "-n", "5", "--wait", "-o", "x",
+        ]);
+        assert_eq!(
+            options.script_and_arguments,
+            ["pi.sh", "-n", "5", "--wait", "-o", "x"]
+        );
+        assert!(!options.wait);
+    }
+
+    #[test]
+    fn the_namespace_may_stand_before_or_after_the_command() {
+        for line in [
+            ["meso", "-n", "a--b", "show", "pi"],
+            ["meso", "show", "-n", "a--b", "pi"],
+            ["meso", "show", "pi", "--namespace", "a--b"],
+        ] {
+            assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_ends_with_the_exit_codes() {
+        let help = Cli::command().render_help().to_string();
+        assert!(
+            help.trim_end().ends_with(EXIT_CODES.lines().last().unwrap()),
+            "{help}"
+        );
+    }
+}

@@ -1,0 +1,424 @@
+//! `meso logs`: a job's output, read where the scheduler wrote it.
+//!
+//! The file is opened as the posix user who runs meso, on a machine that shares the scheduler's file system: what that
+//! user may not read stays unread. Elsewhere one sentence says where the file is.
+
+use crate::batch_jobs::{get, phase};
+use crate::connection::{Connection, Place};
+use crate::failure::Failure;
+use crate::output;
+use crate::wait::{changes, refusal};
+use clap::Args;
+use futures::StreamExt;
+use kube::{Api, ResourceExt};
+use mesocentre_api::{BatchJob, BatchJobStatus};
+use std::fs::File;
+use std::io::{ErrorKind, IsTerminal, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What `logs` takes.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The job's name, and of an array the task's index: sweep.13
+    #[arg(value_name = "JOB[.TASK]")]
+    job: String,
+    /// Go on as the file grows, until the job has ended
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    tail: Option<usize>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// More than this is not poured over a terminal unasked.
+const MOST_FOR_A_TERMINAL: u64 = 4 << 20;
+const PIECE: usize = 64 << 10;
+
+/// Prints the output.
+///
+/// # Errors
+/// [`Failure::Failed`], when the file is not reachable from here; else as the API server answers.
+pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
+    let connection = Connection::open(options.place.clone().or(before)).await?;
+    let api: Api<BatchJob> = Api::namespaced(connection.client.clone(), connection.namespace()?);
+    let doing = format!("reading the output of {}", options.job);
+    let (mut job, task) = find(&api, &options.job, &doing).await?;
+    let name = job.name_any();
+    let mut changes = changes(api, &name);
+    let mut changes_go_on = options.follow;
+    let mut reading: Option<Reading> = None;
+    let mut poll = tokio::time::interval(Duration::from_millis(300));
+    loop {
+        // Decided before the file is read: what the job wrote until its end is then in what is read.
+        let goes_on = options.follow && !phase(&job).is_finished();
+        let path = output_file(&job, task.as_deref())?;
+        match (&path, &mut reading) {
+            (Some(path), None) => match Reading::open(path, options.tail, &job)? {
+                Some(mut opened) => {
+                    if !opened.print_new()? {
+                        return Ok(());
+                    }
+                    reading = Some(opened);
+                }
+                None if goes_on => {}
+                None => return Err(not_reachable(path, &job)),
+            },
+            (_, Some(reading)) => {
+                if !reading.print_new()? {
+                    return Ok(());
+                }
+            }
+            (None, None) if goes_on => {}
+            (None, None) => return Err(Failure::Failed(no_output_yet(&job))),
+        }
+        if !goes_on {
+            return Ok(());
+        }
+        tokio::select! {
+            change = changes.next(), if changes_go_on => match change {
+                Some(Ok(Some(changed))) => job = changed,
+                Some(Ok(None)) => return Err(Failure::Failed(format!("{doing}: the job was deleted"))),
+                // The file still grows, whatever the API server does.
+                Some(Err(error)) => if let Some(failure) = refusal(&error, &doing) {
+                    return Err(failure);
+                },
+                None => changes_go_on = false,
+            },
+            _ = poll.tick() => {}
+        }
+    }
+}
+
+/// The job of this name, or the task of the job before the last dot: names may hold dots themselves.
+async fn find(
+    api: &Api<BatchJob>,
+    written: &str,
+    doing: &str,
+) -> Result<(BatchJob, Option<String>), Failure> {
+    match (get(api, written, doing).await, job_and_task(written)) {
+        (Ok(job), _) => Ok((job, None)),
+        (Err(Failure::NotFound(_)), Some((name, task))) => {
+            Ok((get(api, name, doing).await?, Some(task.to_owned())))
+        }
+        (Err(failure), _) => Err(failure),
+    }
+}
+
+fn job_and_task(written: &str) -> Option<(&str, &str)> {
+    written.rsplit_once('.').filter(|(name, task)| {
+        !name.is_empty() && !task.is_empty() && task.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
+/// Where the output is; none while nobody knows.
+fn output_file(job: &BatchJob, task: Option<&str>) -> Result<Option<PathBuf>, Failure> {
+    let Some(pattern) = job
+        .status
+        .as_ref()
+        .and_then(|status| status.output_path.as_deref())
+    else {
+        return Ok(None);
+    };
+    let Some(path) = with_task(pattern, task) else {
+        return Err(Failure::Usage(format!(
+            "{name} is an array, and each task writes a file of its own: name the task, for example `meso logs {name}.1`",
+            name = job.name_any()
+        )));
+    };
+    Ok(Some(PathBuf::from(path)))
+}
+
+/// The path of a task: `%a`, or `%4a` with leading zeros (`sbatch(1)`, filename pattern). None when there is a `%a` and
+/// no task.
+fn with_task(pattern: &str, task: Option<&str>) -> Option<String> {
+    let mut path = String::new();
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('%') {
+        path.push_str(before);
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let (width, tail) = after.split_at(digits);
+        if let Some(tail) = tail.strip_prefix('a') {
+            let width = width.parse::<usize>().unwrap_or(0).min(10);
+            path.push_str(&format!("{:0>width$}", task?));
+            rest = tail;
+        } else {
+            path.push('%');
+            rest = after;
+        }
+    }
+    path.push_str(rest);
+    Some(path)
+}
+
+fn no_output_yet(job: &BatchJob) -> String {
+    let why = job
+        .status
+        .as_ref()
+        .and_then(|status| status.message.as_ref())
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    format!(
+        "{} has no output: it is {}{why}",
+        job.name_any(),
+        phase(job).as_str()
+    )
+}
+
+/// One sentence: where the file is, and why it is not read here.
+fn not_reachable(path: &Path, job: &BatchJob) -> Failure {
+    let status = job.status.clone().unwrap_or_default();
+    let has_started = status.started_at.is_some() || phase(job).is_finished();
+    Failure::Failed(if has_started {
+        format!(
+            "the output of {} is the file {} of {}, which is not there on this machine: read it on a machine that shares that cluster's file system, for example its login node",
+            job.name_any(),
+            path.display(),
+            cluster(&status)
+        )
+    } else {
+        no_output_yet(job)
+    })
+}
+
+fn cluster(status: &BatchJobStatus) -> String {
+    match &status.scheduler {
+        Some(scheduler) => match &scheduler.user {
+            Some(user) => format!("{user} on the scheduler {}", scheduler.name),
+            None => format!("the scheduler {}", scheduler.name),
+        },
+        None => "its scheduler".to_owned(),
+    }
+}
+
+/// A file that is being printed.
+struct Reading {
+    path: PathBuf,
+    file: File,
+    at: u64,
+    is_first: bool,
+}
+
+impl Reading {
+    /// Opens the file at the place to begin from; none when it is not there.
+    fn open(path: &Path, tail: Option<usize>, job: &BatchJob) -> Result<Option<Self>, Failure> {
+        let failed = |error: &std::io::Error| {
+            Failure::Failed(format!(
+                "reading {}, the output of {}, failed: {error}",
+                path.display(),
+                job.name_any()
+            ))
+        };
+        // A pipe would be waited for, and a device never end: look before opening.
+        let metadata = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(not_yours(path, job));
+            }
+            Err(error) => return Err(failed(&error)),
+        };
+        if !metadata.is_file() {
+            return Err(Failure::Failed(format!(
+                "the output of {} goes to {}, which is no regular file: there is nothing kept to read",
+                job.name_any(),
+                path.display()
+            )));
+        }
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(not_yours(path, job)),
+            Err(error) => return Err(failed(&error)),
+        };
+        let is_terminal = std::io::stdout().is_terminal();
+        let at = match tail {
+            Some(lines) => start_of_last_lines(&mut file, lines).map_err(|error| failed(&error))?,
+            None if is_terminal && metadata.len() > MOST_FOR_A_TERMINAL => {
+                eprintln!(
+                    "meso: {} has {} MiB; its end follows. `meso logs {} | less` shows it whole",
+                    path.display(),
+                    metadata.len() >> 20,
+                    job.name_any()
+                );
+                start_of_last_lines(&mut file, 1000).map_err(|error| failed(&error))?
+            }
+            None => 0,
+        };
+        Ok(Some(Self {
+            path: path.to_owned(),
+            file,
+            at,
+            is_first: true,
+        }))
+    }
+
+    /// Prints what was added since the last time; false when nobody reads any more.
+    fn print_new(&mut self) -> Result<bool, Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::Failed(format!("reading {} failed: {error}", self.path.display()))
+        };
+        let length = self.file.metadata().map_err(failed)?.len();
+        if length < self.at {
+            eprintln!("meso: {} was begun anew", self.path.display());
+            self.at = 0;
+        }
+        self.file.seek(SeekFrom::Start(self.at)).map_err(failed)?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = self.file.read(&mut piece).map_err(failed)?;
+            if read == 0 {
+                return Ok(true);
+            }
+            let new = &piece[..read];
+            if self.is_first && new.contains(&0) && std::io::stdout().is_terminal() {
+                return Err(Failure::Failed(format!(
+                    "{} is not text, and would spoil the terminal: send it to a file or a program, for example `meso logs … > output`",
+                    self.path.display()
+                )));
+            }
+            self.is_first = false;
+            self.at += read as u64;
+            if !output::print_bytes(new)? {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+fn not_yours(path: &Path, job: &BatchJob) -> Failure {
+    Failure::Failed(format!(
+        "the output of {} is {}, which your account on this machine may not read: it belongs to {}",
+        job.name_any(),
+        path.display(),
+        cluster(&job.status.clone().unwrap_or_default())
+    ))
+}
+
+/// Where the last lines begin, read from the end in pieces.
+fn start_of_last_lines(file: &mut (impl Read + Seek), lines: usize) -> std::io::Result<u64> {
+    let end = file.seek(SeekFrom::End(0))?;
+    if lines == 0 {
+        return Ok(end);
+    }
+    let (mut at, mut found) = (end, 0);
+    let mut piece = vec![0; PIECE];
+    while at > 0 {
+        let length = at.min(PIECE as u64);
+        at -= length;
+        file.seek(SeekFrom::Start(at))?;
+        let new = &mut piece[..usize::try_from(length).unwrap_or(PIECE)];
+        file.read_exact(new)?;
+        for (index, byte) in new.iter().enumerate().rev() {
+            let place = at + index as u64;
+            // The end of the last line begins no other.
+            if *byte == b'\n' && place + 1 < end {
+                found += 1;
+                if found == lines {
+                    return Ok(place + 1);
+                }
+            }
+        }
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Cursor, Write};
+
+    #[test]
+    fn a_task_has_a_file_of_its_own() {
+        assert_eq!(with_task("/h/pi-42.out", None).unwrap(), "/h/pi-42.out");
+        assert_eq!(with_task("/h/s-42_%a.out", Some("13")).unwrap(), "/h/s-42_13.out");
+        assert_eq!(with_task("/h/%4a/%N-%a", Some("13")).unwrap(), "/h/0013/%N-13");
+        assert_eq!(with_task("/h/s-42_%a.out", None), None);
+        assert_eq!(job_and_task("sweep.13"), Some(("sweep", "13")));
+        for name in ["sweep", "a.b", "a.", ".3"] {
+            assert_eq!(job_and_task(name), None);
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_found_from_the_end() {
+        let begin = |text: &str, lines| {
+            let at = start_of_last_lines(&mut Cursor::new(text.as_bytes()), lines).unwrap();
+            text[usize::try_from(at).unwrap()..].to_owned()
+        };
+        assert_eq!(begin("a\nb\nc\n", 2), "b\nc\n");
+        assert_eq!(begin("a\nb\nc", 2), "b\nc");
+        assert_eq!(begin("a\nb\n", 9), "a\nb\n");
+        assert_eq!(begin("a\n", 0), "");
+        assert_eq!(begin("", 3), "");
+        let long = format!("first\n{}\nlast\n", "x".repeat(3 * PIECE));
+        assert_eq!(begin(&long, 1), "last\n");
+        assert_eq!(begin(&long, 2).len(), 3 * PIECE + 6);
+    }
+
+    fn job(status: serde_json::Value) -> BatchJob {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "mesocentre.io/v1alpha1", "kind": "BatchJob", "metadata": {"name": "pi"},
+            "spec": {"allocation": "a", "script": "#!/bin/sh"}, "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_file_that_is_not_here_is_told_with_its_cluster() {
+        let job = job(serde_json::json!({
+            "phase": "Running", "startedAt": "2026-11-24T10:00:00Z",
+            "scheduler": {"name": "austral", "user": "alice"}, "outputPath": "/nowhere/pi-42.out",
+        }));
+        assert!(
+            Reading::open(Path::new("/nowhere/pi-42.out"), None, &job)
+                .unwrap()
+                .is_none()
+        );
+        let failure = not_reachable(Path::new("/nowhere/pi-42.out"), &job);
+        assert_eq!(failure.code(), 1);
+        let said = failure.to_string();
+        assert!(
+            said.contains("/nowhere/pi-42.out of alice on the scheduler austral"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_job_that_waits_says_what_for_instead_of_where_its_file_will_be() {
+        let job = job(
+            serde_json::json!({"phase": "Queued", "message": "waits for free nodes", "outputPath": "/h/pi.out"}),
+        );
+        assert_eq!(
+            not_reachable(Path::new("/h/pi.out"), &job).to_string(),
+            "pi has no output: it is Queued: waits for free nodes"
+        );
+    }
+
+    #[test]
+    fn a_device_is_not_read_for_ever() {
+        let job = job(serde_json::json!({"phase": "Running"}));
+        assert!(Reading::open(Path::new("/dev/zero"), None, &job).is_err());
+    }
+
+    #[test]
+    fn only_what_is_new_is_read_and_a_file_begun_anew_from_its_start() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"one\n").unwrap();
+        let mut reading = Reading::open(file.path(), None, &job(serde_json::Value::Null))
+            .unwrap()
+            .unwrap();
+        assert!(reading.print_new().unwrap());
+        assert_eq!(reading.at, 4);
+        file.write_all(b"two\n").unwrap();
+        assert!(reading.print_new().unwrap());
+        assert_eq!(reading.at, 8);
+        file.as_file().set_len(0).unwrap();
+        assert!(reading.print_new().unwrap());
+        assert_eq!(reading.at, 0);
+    }
+}

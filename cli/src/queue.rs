@@ -1,0 +1,345 @@
+//! `meso queue`: jobs and where they are, as squeue.
+
+use crate::batch_jobs::{list_all, phase, who_am_i};
+use crate::connection::{Connection, Place};
+use crate::elapsed::{clock, ran};
+use crate::failure::Failure;
+use crate::output::{self, Format, FormatArgument, List, machine_readable};
+use crate::table::{Align, Table};
+use crate::wait::refusal;
+use clap::Args;
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use mesocentre_api::{BatchJob, Workspace};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// What `queue` takes.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Jobs of every workspace of the tenant
+    #[arg(short = 'A', long)]
+    all_tenant: bool,
+    /// Finished jobs as well
+    #[arg(long)]
+    all: bool,
+    /// Jobs of this user [default: yours]
+    #[arg(short = 'u', long, value_name = "USER")]
+    user: Option<String>,
+    /// Jobs of everyone
+    #[arg(long, conflicts_with = "user")]
+    everyone: bool,
+    /// Follow the changes until Ctrl-C
+    #[arg(short = 'w', long, conflicts_with = "format")]
+    watch: bool,
+    #[command(flatten)]
+    format: FormatArgument,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Which jobs are shown.
+#[derive(Debug)]
+struct Wanted {
+    user: Option<String>,
+    finished: bool,
+}
+
+impl Wanted {
+    fn takes(&self, job: &BatchJob) -> bool {
+        let is_users = self
+            .user
+            .as_ref()
+            .is_none_or(|user| job.spec.submitted_by.as_ref() == Some(user));
+        is_users && (self.finished || !phase(job).is_finished())
+    }
+}
+
+/// Lists the jobs.
+///
+/// # Errors
+/// [`Failure`], as the API server answers.
+pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
+    let connection = Connection::open(options.place.or(before)).await?;
+    let namespaces = if options.all_tenant {
+        workspaces(&connection).await?
+    } else {
+        vec![connection.namespace()?.to_owned()]
+    };
+    let user = match (options.user, options.everyone) {
+        (Some(user), _) => Some(user),
+        (None, true) => None,
+        (None, false) => Some(who_am_i(&connection).await?),
+    };
+    let wanted = Wanted {
+        user,
+        finished: options.all,
+    };
+    if options.watch {
+        return watch(&connection, &namespaces, &wanted, options.all_tenant).await;
+    }
+
+    let mut jobs = Vec::new();
+    for namespace in &namespaces {
+        let api: Api<BatchJob> = Api::namespaced(connection.client.clone(), namespace);
+        jobs.extend(list_all(&api, &format!("listing the jobs of {namespace}")).await?);
+    }
+    jobs.retain(|job| wanted.takes(job));
+    oldest_first(&mut jobs);
+    if let Some(text) = machine_readable(options.format.format, &List::of(&jobs))? {
+        return output::print(&text);
+    }
+    output::print(&table(&jobs, options.all_tenant, Timestamp::now()).render(output::terminal_width()))?;
+    if jobs.is_empty() && options.format.format == Format::Table {
+        eprintln!("{}", nothing(&wanted, &namespaces));
+    }
+    Ok(())
+}
+
+/// The namespaces of the tenant's workspaces, those that stand.
+async fn workspaces(connection: &Connection) -> Result<Vec<String>, Failure> {
+    let home = connection.home()?;
+    let api: Api<Workspace> = Api::namespaced(connection.client.clone(), home);
+    let all = list_all(&api, &format!("listing the workspaces of {home}")).await?;
+    Ok(all
+        .into_iter()
+        .filter_map(|workspace| workspace.status.and_then(|status| status.namespace))
+        .collect())
+}
+
+/// Why the table is empty, and what would fill it.
+fn nothing(wanted: &Wanted, namespaces: &[String]) -> String {
+    let whose = wanted
+        .user
+        .as_ref()
+        .map(|user| format!(" of {user}"))
+        .unwrap_or_default();
+    let which = if wanted.finished { "" } else { " unfinished" };
+    let mut more = Vec::new();
+    if !wanted.finished {
+        more.push("--all shows finished ones");
+    }
+    if wanted.user.is_some() {
+        more.push("--everyone those of others");
+    }
+    let more = if more.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", more.join(", "))
+    };
+    format!("No{which} job{whose} in {}{more}", namespaces.join(", "))
+}
+
+fn oldest_first(jobs: &mut [BatchJob]) {
+    jobs.sort_by_key(|job| {
+        (
+            job.creation_timestamp().map(|time| time.0),
+            job.namespace(),
+            job.name_any(),
+        )
+    });
+}
+
+fn table(jobs: &[BatchJob], with_namespace: bool, now: Timestamp) -> Table {
+    let mut heads = vec![
+        ("NAME", Align::Left),
+        ("JOBID", Align::Right),
+        ("ALLOCATION", Align::Left),
+        ("USER", Align::Left),
+        ("PHASE", Align::Left),
+        ("TIME", Align::Right),
+        ("NODES", Align::Left),
+        ("WHY", Align::Left),
+    ];
+    if with_namespace {
+        heads.insert(0, ("NAMESPACE", Align::Left));
+    }
+    let mut table = Table::new(&heads);
+    for job in jobs {
+        let status = job.status.clone().unwrap_or_default();
+        let scheduler = status.scheduler.unwrap_or_default();
+        let tasks = status.tasks.filter(|tasks| tasks.total > 1).map(|tasks| {
+            format!(
+                " {}/{}",
+                tasks.succeeded + tasks.failed + tasks.cancelled,
+                tasks.total
+            )
+        });
+        let mut row = vec![
+            job.name_any(),
+            scheduler.job_id.unwrap_or_else(|| "-".to_owned()),
+            job.spec.allocation.clone(),
+            job.spec.submitted_by.clone().unwrap_or_default(),
+            format!("{}{}", phase(job).as_str(), tasks.unwrap_or_default()),
+            clock(ran(status.started_at, status.finished_at, now).unwrap_or(0)),
+            status.nodes.join(","),
+            status
+                .message
+                .or(scheduler.reason.filter(|reason| reason != "None"))
+                .unwrap_or_default(),
+        ];
+        if with_namespace {
+            row.insert(0, job.namespace().unwrap_or_default());
+        }
+        table.row(row);
+    }
+    table
+}
+
+/// Draws the table anew when something changed, and each second for the times.
+async fn watch(
+    connection: &Connection,
+    namespaces: &[String],
+    wanted: &Wanted,
+    with_namespace: bool,
+) -> Result<(), Failure> {
+    let streams = namespaces.iter().map(|namespace| {
+        let api: Api<BatchJob> = Api::namespaced(connection.client.clone(), namespace);
+        let of = namespace.clone();
+        watcher(api, watcher::Config::default())
+            .default_backoff()
+            .map(move |event| (of.clone(), event))
+            .boxed()
+    });
+    let mut events = futures::stream::select_all(streams);
+    let mut jobs: BTreeMap<(String, String), BatchJob> = BTreeMap::new();
+    let mut relisted: BTreeMap<(String, String), BatchJob> = BTreeMap::new();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let is_terminal = std::io::stdout().is_terminal();
+    let (mut trouble, mut is_listed, mut drawn) = (None, false, String::new());
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let Some((namespace, event)) = event else { return Ok(()) };
+                let key = |job: &BatchJob| (namespace.clone(), job.name_any());
+                match event {
+                    Err(error) => {
+                        if let Some(failure) = refusal(&error, &format!("watching the jobs of {namespace}")) {
+                            return Err(failure);
+                        }
+                        trouble = Some("The API server does not answer: what follows is as it was.\n");
+                        continue;
+                    }
+                    Ok(Event::Init) => relisted.retain(|(of, _), _| *of != namespace),
+                    Ok(Event::InitApply(job)) => {
+                        relisted.insert(key(&job), slim(job));
+                    }
+                    Ok(Event::InitDone) => {
+                        jobs.retain(|(of, _), _| *of != namespace);
+                        let (mine, others) = std::mem::take(&mut relisted)
+                            .into_iter()
+                            .partition(|((of, _), _)| *of == namespace);
+                        relisted = others;
+                        jobs.extend::<BTreeMap<_, _>>(mine);
+                        is_listed = true;
+                    }
+                    Ok(Event::Apply(job)) => {
+                        jobs.insert(key(&job), slim(job));
+                    }
+                    Ok(Event::Delete(job)) => {
+                        jobs.remove(&key(&job));
+                    }
+                }
+                trouble = None;
+            }
+            _ = tick.tick(), if is_listed || trouble.is_some() => {
+                let mut shown: Vec<BatchJob> = jobs.values().filter(|job| wanted.takes(job)).cloned().collect();
+                oldest_first(&mut shown);
+                let table = table(&shown, with_namespace, Timestamp::now()).render(output::terminal_width());
+                let text = format!("{}{table}", trouble.unwrap_or_default());
+                if is_terminal {
+                    // Home, then clear: no flicker as with clearing first and writing later.
+                    output::print(&format!("\x1b[H\x1b[2J{text}"))?;
+                } else if text != drawn && !output::print_bytes(format!("{text}\n").as_bytes())? {
+                    return Ok(());
+                }
+                drawn = text;
+            }
+        }
+    }
+}
+
+/// Without the script: a queue of thousands stays small.
+fn slim(mut job: BatchJob) -> BatchJob {
+    job.spec.script = String::new();
+    job.metadata.managed_fields = None;
+    job
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(name: &str, user: &str, status: serde_json::Value) -> BatchJob {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "mesocentre.io/v1alpha1", "kind": "BatchJob",
+            "metadata": {"name": name, "namespace": "univ-caen--climate"},
+            "spec": {"allocation": "climate-2026", "script": "#!/bin/sh", "submittedBy": user}, "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_queue_reads_as_squeue_does() {
+        let jobs = [
+            job(
+                "pi",
+                "alice",
+                serde_json::json!({"phase": "Running", "startedAt": "2026-11-24T10:00:00Z",
+                "scheduler": {"name": "austral", "jobId": "42"}, "nodes": ["n1"]}),
+            ),
+            job(
+                "sweep",
+                "alice",
+                serde_json::json!({"phase": "Queued", "message": "waits for pi",
+                "tasks": {"total": 20, "queued": 18, "running": 0, "succeeded": 1, "failed": 1, "cancelled": 0}}),
+            ),
+        ];
+        assert_eq!(
+            table(&jobs, false, "2026-11-24T10:01:09Z".parse().unwrap()).render(None),
+            "NAME   JOBID  ALLOCATION    USER   PHASE        TIME  NODES  WHY\n\
+             pi        42  climate-2026  alice  Running      1:09  n1\n\
+             sweep      -  climate-2026  alice  Queued 2/20  0:00         waits for pi\n"
+        );
+        assert!(
+            table(&jobs, true, Timestamp::now())
+                .render(None)
+                .contains("univ-caen--climate  pi")
+        );
+    }
+
+    #[test]
+    fn others_jobs_and_finished_ones_are_shown_when_asked_for() {
+        let finished = job("done", "alice", serde_json::json!({"phase": "Succeeded"}));
+        let (mine, hers) = (
+            job("a", "alice", serde_json::Value::Null),
+            job("b", "bob", serde_json::Value::Null),
+        );
+        let wanted = Wanted {
+            user: Some("alice".to_owned()),
+            finished: false,
+        };
+        assert!(wanted.takes(&mine) && !wanted.takes(&hers) && !wanted.takes(&finished));
+        let wanted = Wanted {
+            user: None,
+            finished: true,
+        };
+        assert!(wanted.takes(&mine) && wanted.takes(&hers) && wanted.takes(&finished));
+    }
+
+    #[test]
+    fn an_empty_queue_says_where_it_looked_and_what_would_show_more() {
+        let wanted = Wanted {
+            user: Some("alice".to_owned()),
+            finished: false,
+        };
+        assert_eq!(
+            nothing(&wanted, &["univ-caen--climate".to_owned()]),
+            "No unfinished job of alice in univ-caen--climate; --all shows finished ones, --everyone those of others"
+        );
+    }
+}

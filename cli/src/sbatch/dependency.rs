@@ -1,0 +1,90 @@
+//! `--dependency=afterok:NAME[:NAME…][,afterany:NAME…]`. Here a job is known by its batch job's name, not by a number
+//! that comes round again.
+
+use super::Unreadable;
+use mesocentre_api::{Dependency, DependencyState};
+
+/// Reads dependencies that must all hold.
+///
+/// # Errors
+/// A sentence, for kinds that the API does not have and for Slurm's job ids.
+pub fn parse(text: &str) -> Result<Vec<Dependency>, Unreadable> {
+    if text.contains('?') {
+        return Err(Unreadable(
+            "dependencies of which any one may hold (?) are not supported: separate them by commas, and all must hold".to_owned(),
+        ));
+    }
+    let mut dependencies = Vec::new();
+    for each in text.split(',') {
+        let mut parts = each.split(':');
+        let when = match parts.next().unwrap_or_default() {
+            "afterok" => DependencyState::Succeeded,
+            "afternotok" => DependencyState::Failed,
+            "afterany" => DependencyState::Finished,
+            "after" => DependencyState::Started,
+            other => {
+                return Err(Unreadable(format!(
+                    "{other:?} is no dependency: write afterok:NAME, afternotok:NAME, afterany:NAME or after:NAME, with a batch job's name"
+                )));
+            }
+        };
+        let names: Vec<&str> = parts.collect();
+        if names.is_empty() {
+            return Err(Unreadable(format!(
+                "the dependency {each:?} names no job: write {each}:NAME, with a batch job's name"
+            )));
+        }
+        for name in names {
+            if name.is_empty() || name.bytes().all(|byte| byte.is_ascii_digit()) || name.contains(['+', '_'])
+            {
+                return Err(Unreadable(format!(
+                    "the dependency on {name:?}: write the batch job's name, as `meso queue` shows it, not the scheduler's number, task or delay"
+                )));
+            }
+            dependencies.push(Dependency {
+                job: name.to_owned(),
+                when,
+            });
+        }
+    }
+    Ok(dependencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sbatchs_words_become_ours() {
+        let on = |job: &str, when| Dependency {
+            job: job.to_owned(),
+            when,
+        };
+        assert_eq!(
+            parse("afterok:pi:tau,afternotok:a,afterany:b,after:c").unwrap(),
+            [
+                on("pi", DependencyState::Succeeded),
+                on("tau", DependencyState::Succeeded),
+                on("a", DependencyState::Failed),
+                on("b", DependencyState::Finished),
+                on("c", DependencyState::Started),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_has_no_counterpart_says_what_to_write() {
+        for text in [
+            "",
+            "afterok",
+            "afterok:",
+            "afterok:42",
+            "after:pi+5",
+            "afterok:a?afterany:b",
+            "singleton",
+            "aftercorr:a",
+        ] {
+            assert!(parse(text).unwrap_err().to_string().contains(": "), "{text}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `meso statement`: what a tenant owes for a month, as an accountant reads it, in French with English beside.
+//!
+//! Amounts are shown digit for digit as the statement says them; nothing is added up here.
+
+use crate::api_answer;
+use crate::batch_jobs::list_all;
+use crate::connection::{Connection, Place, home_of};
+use crate::failure::Failure;
+use crate::french_number::{french, french_money, french_percent};
+use crate::output::{self, FormatArgument, machine_readable};
+use crate::table::{Align, Table};
+use clap::Args;
+use jiff::tz::TimeZone;
+use kube::{Api, ResourceExt};
+use mesocentre_api::{
+    LineKind, Meter, Statement, StatementLine, StatementPeriod, StatementState, StatementStatus,
+};
+
+/// What `statement` takes.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The month, for example 2026-11 [default: the latest]
+    #[arg(value_name = "MONTH")]
+    month: Option<String>,
+    /// The tenant [default: the namespace's]
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+    #[command(flatten)]
+    format: FormatArgument,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Shows the statement.
+///
+/// # Errors
+/// [`Failure`], as the API server answers.
+pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
+    let connection = Connection::open(options.place.or(before)).await?;
+    let home = match &options.tenant {
+        Some(tenant) => home_of(tenant),
+        None => connection.home()?,
+    };
+    let api: Api<Statement> = Api::namespaced(connection.client.clone(), home);
+    let statement = match &options.month {
+        Some(month) => {
+            let mut statement = api
+                .get(month)
+                .await
+                .map_err(|error| api_answer::failure(&format!("reading the statement of {home}"), &error))?;
+            statement.metadata.managed_fields = None;
+            statement
+        }
+        // Months are the names, and sort as they follow each other.
+        None => list_all(&api, &format!("listing the statements of {home}"))
+            .await?
+            .into_iter()
+            .max_by_key(ResourceExt::name_any)
+            .ok_or_else(|| {
+                Failure::NotFound(format!(
+                    "{home} has no statement yet: the first stands once a billing period has begun"
+                ))
+            })?,
+    };
+    if let Some(text) = machine_readable(options.format.format, &statement)? {
+        return output::print(&text);
+    }
+    let Some(status) = &statement.status else {
+        return Err(Failure::Failed(format!(
+            "the statement {} of {home} has not been computed yet: try again in a minute",
+            statement.name_any()
+        )));
+    };
+    output::print(&describe(home, status))
+}
+
+fn describe(tenant: &str, status: &StatementStatus) -> String {
+    let currency = status.currency.as_str();
+    let state = match status.state {
+        StatementState::Provisional => "PROVISOIRE / Provisional",
+        StatementState::Final => "DÉFINITIF / Final",
+    };
+    let mut text = format!(
+        "Décompte / Statement  {tenant}  {}  {state}\nPériode / Period      {}\n\n",
+        status.period.month,
+        days(&status.period)
+    );
+
+    let mut lines = Table::new(&[
+        ("Désignation / Item", Align::Left),
+        ("Quantité / Quantity", Align::Right),
+        ("Prix unitaire / Unit price", Align::Right),
+        ("TVA / VAT", Align::Right),
+        ("Montant HT / Net", Align::Right),
+    ]);
+    for line in &status.lines {
+        lines.row(vec![
+            item(line),
+            line.quantity.as_deref().map(french).unwrap_or_default(),
+            line.unit_price
+                .as_deref()
+                .map(|price| french_money(price, currency))
+                .unwrap_or_default(),
+            line.vat_rate.as_deref().map(french_percent).unwrap_or_default(),
+            french_money(&line.amount, currency),
+        ]);
+    }
+    text.push_str(&lines.render(None));
+    if status.lines.is_empty() {
+        text.push_str("(aucune ligne / no line)\n");
+    }
+
+    let mut totals = Table::new(&[("", Align::Left), ("", Align::Right)]);
+    totals.row(vec![
+        "Total HT / Net".to_owned(),
+        french_money(&status.totals.net, currency),
+    ]);
+    for vat in &status.totals.vat {
+        totals.row(vec![
+            format!(
+                "TVA / VAT {} (base {})",
+                french_percent(&vat.rate),
+                french_money(&vat.base, currency)
+            ),
+            french_money(&vat.amount, currency),
+        ]);
+    }
+    totals.row(vec![
+        "Total TTC / Gross".to_owned(),
+        french_money(&status.totals.gross, currency),
+    ]);
+    text.push_str(&totals.render(None));
+
+    text.push_str(&format!(
+        "\n{} relevés d'usage / usage records; registre / ledger {}\n",
+        status.ledger.records, status.ledger.head
+    ));
+    for condition in status
+        .conditions
+        .iter()
+        .filter(|condition| condition.status != mesocentre_api::ConditionStatus::True)
+    {
+        text.push_str(&format!("{}: {}\n", condition.type_, condition.message));
+    }
+    text
+}
+
+/// First and last day, both included.
+fn days(period: &StatementPeriod) -> String {
+    let Ok(zone) = TimeZone::get(&period.time_zone) else {
+        return format!("{} – {}", period.from, period.to);
+    };
+    let last = period.to - jiff::SignedDuration::from_secs(1);
+    format!(
+        "du {} au {} inclus / both days included ({})",
+        period.from.to_zoned(zone.clone()).strftime("%d/%m/%Y"),
+        last.to_zoned(zone).strftime("%d/%m/%Y"),
+        period.time_zone
+    )
+}
+
+fn item(line: &StatementLine) -> String {
+    let mut words = match line.kind {
+        LineKind::Usage => String::new(),
+        LineKind::CostShare => "Part de mutualisation / Cost share".to_owned(),
+        LineKind::Correction => format!("Correction {}", line.corrects.as_deref().unwrap_or_default()),
+    };
+    let mut add = |text: Option<String>| {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            if !words.is_empty() {
+                words.push_str(", ");
+            }
+            words.push_str(&text);
+        }
+    };
+    add(line.meter.map(|meter| in_words(meter).to_owned()));
+    add(line.allocation.clone());
+    add(line.cost_pool.clone());
+    add(line.description.clone());
+    add(line.tariff.as_ref().map(|tariff| match line.tier {
+        Some(tier) => format!("{tariff} tranche/tier {tier}"),
+        None => tariff.clone(),
+    }));
+    words
+}
+
+fn in_words(meter: Meter) -> &'static str {
+    match meter {
+        Meter::ComputeCoreHours => "Heures de cœur / Core-hours",
+        Meter::ComputeGpuHours => "Heures de GPU / GPU-hours",
+        Meter::ClusterCpuHours => "Heures de CPU du cluster / Cluster CPU-hours",
+        Meter::ClusterMemoryGibHours => "Gio-heures de mémoire / Memory GiB-hours",
+        Meter::StorageGibMonths => "Gio-mois de stockage / Storage GiB-months",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accountant_reads_the_statement_in_french_form() {
+        let statement: Statement = serde_json::from_value(serde_json::json!({
+            "apiVersion": "mesocentre.io/v1alpha1", "kind": "Statement",
+            "metadata": {"name": "2026-11", "namespace": "univ-caen"},
+            "status": {
+                "state": "Provisional", "currency": "EUR",
+                "period": {"month": "2026-11", "from": "2026-10-31T23:00:00Z", "to": "2026-11-30T23:00:00Z", "timeZone": "Europe/Paris"},
+                "lines": [
+                    {"kind": "Usage", "meter": "compute.core-hours", "allocation": "climate-2026", "tariff": "public-2026",
+                     "quantity": "20.000278", "unitPrice": "0.0120", "amount": "0.24", "vatRate": "20", "records": 22},
+                    {"kind": "CostShare", "costPool": "datacentre-2026", "description": "Bâtiment", "amount": "18240.00", "vatRate": "20"},
+                    {"kind": "Correction", "corrects": "2026-10", "meter": "compute.gpu-hours", "amount": "-1.00"},
+                ],
+                "totals": {"net": "18239.24", "vat": [{"rate": "20", "base": "18239.24", "amount": "3647.85"}], "gross": "21887.09"},
+                "ledger": {"records": 22, "head": "9f2c"},
+            },
+        }))
+        .unwrap();
+        let shown = describe("univ-caen", statement.status.as_ref().unwrap())
+            .replace('\u{202f}', "_")
+            .replace('\u{a0}', "~");
+        assert!(
+            shown.starts_with("Décompte / Statement  univ-caen  2026-11  PROVISOIRE / Provisional\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("du 01/11/2026 au 30/11/2026 inclus"), "{shown}");
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(
+            lines[4].starts_with("Heures de cœur / Core-hours, climate-2026, public-2026"),
+            "{shown}"
+        );
+        assert!(
+            lines[4].contains("20,000278") && lines[4].contains("0,0120~€") && lines[4].ends_with(" 0,24~€"),
+            "{shown}"
+        );
+        assert!(
+            lines[5].contains(" 20~% ") && lines[5].ends_with(" 18_240,00~€"),
+            "{shown}"
+        );
+        assert!(
+            lines[6].starts_with("Correction 2026-10, Heures de GPU") && lines[6].ends_with("−1,00~€"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("TVA / VAT 20~% (base 18_239,24~€)   3_647,85~€\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("21_887,09~€\n\n22 relevés d'usage"), "{shown}");
+    }
+}

@@ -37,6 +37,9 @@ fn from_status(doing: &str, status: &Status) -> Failure {
             "{doing}: the API server does not know who you are: the certificate or token in your kubeconfig is missing or has expired. Get a new one."
         )),
         (404, _) | (_, "NotFound") => Failure::NotFound(format!("{doing}: {}", not_found(status))),
+        (_, "AlreadyExists") => Failure::Refused(format!(
+            "{doing}: there is one of that name already: choose another name"
+        )),
         (429 | 500..=599, _) => Failure::Unreachable(format!(
             "{doing}: the API server cannot answer now ({sentence}). Try again."
         )),
@@ -110,6 +113,9 @@ fn missing_right(message: &str) -> Option<String> {
         .and_then(|(_, rest)| rest.split_once('"'))
         .map(|(namespace, _)| namespace);
     Some(match place {
+        Some(namespace) if resource == "batchjobs" && !namespace.contains("--") => format!(
+            "{user} has no right to {verb} {resource} in the namespace {namespace}, which is no workspace, and batch jobs live in one: write --namespace {namespace}--WORKSPACE"
+        ),
         Some(namespace) => {
             let tenant = namespace.split_once("--").map_or(namespace, |(tenant, _)| tenant);
             format!(
@@ -217,6 +223,15 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("If you belong to univ-caen,"), "{said}");
+    }
+
+    #[test]
+    fn who_looks_for_jobs_in_a_home_namespace_is_sent_to_a_workspace() {
+        let (_, said) = told(json!({
+            "status": "Failure", "code": 403, "reason": "Forbidden",
+            "message": "batchjobs.mesocentre.io is forbidden: User \"alice\" cannot list resource \"batchjobs\" in API group \"mesocentre.io\" in the namespace \"univ-caen\"",
+        }));
+        assert!(said.ends_with("write --namespace univ-caen--WORKSPACE"), "{said}");
     }
 
     #[test]

@@ -83,12 +83,16 @@ fn sentence(status: &Status) -> String {
     for cause in status.details.iter().flat_map(|details| &details.causes) {
         let message = without_value(&cause.message);
         // The schema's own words need the field beside them; a rule's sentence stands by itself.
-        let line =
-            if cause.reason == "FieldValueInvalid" && message != cause.message || cause.field.is_empty() {
-                message.to_owned()
-            } else {
-                format!("{}: {message}", cause.field)
-            };
+        let is_rules = cause.reason == "FieldValueInvalid" && message != cause.message;
+        let line = if cause.field.starts_with("metadata.") {
+            // Kubernetes' own rules of names, without their regular expression.
+            let rule = message.split_once(" (e.g.").map_or(message, |(rule, _)| rule);
+            format!("{}: {rule}", cause.field)
+        } else if is_rules || cause.field.is_empty() {
+            message.to_owned()
+        } else {
+            format!("{}: {message}", cause.field)
+        };
         // A rule that could not be judged because another failed is no news.
         if !line.contains("some validation rules were not checked") && !said.contains(&line) {
             said.push(line);
@@ -194,6 +198,21 @@ mod tests {
             ]},
         }));
         assert_eq!(said, "submitting pi.sh: spec.allocation: Required value");
+    }
+
+    #[test]
+    fn a_name_that_kubernetes_refuses_is_told_without_the_regular_expression() {
+        let (_, said) = told(json!({
+            "status": "Failure", "code": 422, "reason": "Invalid", "message": "…",
+            "details": {"kind": "BatchJob", "causes": [
+                {"reason": "FieldValueInvalid", "field": "metadata.name",
+                 "message": "Invalid value: \"Pi\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters (e.g. 'x', regex used for validation is '[a-z]')"},
+            ]},
+        }));
+        assert_eq!(
+            said,
+            "submitting pi.sh: metadata.name: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters"
+        );
     }
 
     #[test]

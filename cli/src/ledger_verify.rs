@@ -80,3 +80,72 @@ fn in_words(found: &Found) -> String {
     });
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::{SignedDuration, Timestamp};
+    use mesocentre_api::Meter;
+    use mesocentre_metering::{Activity, Ledger, RecordKey, UsageRecord};
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    async fn ledger_with_a_record(path: &Path) {
+        let url: LedgerUrl = format!("sqlite://{}", path.display()).parse().unwrap();
+        let ledger = Ledger::open(&url).await.unwrap();
+        let start: Timestamp = "2026-11-02T00:00:00Z".parse().unwrap();
+        let record = UsageRecord {
+            key: RecordKey {
+                source: "slurm".into(),
+                cluster: "austral".into(),
+                native_key: "42".into(),
+                meter: Meter::ComputeCoreHours,
+                revision: 0,
+            },
+            tenant: "univ-caen".into(),
+            allocation: Some("climate-2026".into()),
+            user: Some("alice".into()),
+            activity: Activity::NonEconomic,
+            activity_reason: "category University".into(),
+            quantity: 14,
+            start,
+            end: start + SignedDuration::from_secs(7),
+            evidence: BTreeMap::new(),
+        };
+        ledger.append(&[record], start).await.unwrap();
+        ledger.close().await;
+    }
+
+    async fn verified(path: &Path) -> Result<(), Failure> {
+        run(Options {
+            ledger: format!("sqlite://{}", path.display()),
+            format: FormatArgument { format: Format::Json },
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_byte_changed_behind_the_ledgers_back_ends_with_1() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        ledger_with_a_record(&path).await;
+        verified(&path).await.unwrap();
+
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes
+            .windows(12)
+            .position(|window| window == b"climate-2026")
+            .unwrap();
+        bytes[at + 11] = b'5';
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(verified(&path).await.unwrap_err().code(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_is_not_there_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        assert_eq!(verified(&path).await.unwrap_err().code(), 4);
+        assert!(!path.exists());
+    }
+}

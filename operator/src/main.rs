@@ -1,1 +1,293 @@
-fn main() {}
+//! The operator: one process, one leader, one folder a kind.
+//!
+//! ```text
+//!  lease ─► ledger ─► caches ─► controllers ─► /readyz
+//!                                  each: gather ─► validate ─► plan ─► apply ─► report
+//! ```
+//!
+//! Nothing is decided here: wiring, health, a clean end.
+
+mod batch;
+mod billing;
+mod context;
+mod controller;
+mod failure;
+mod http;
+mod leader;
+mod metrics;
+mod report;
+mod settings;
+mod tenancy;
+mod triggers;
+mod watch;
+
+pub use context::Context;
+
+use anyhow::Context as _;
+use clap::Parser;
+use futures::FutureExt;
+use kube::runtime::events::{Recorder, Reporter};
+use mesocentre_metering::{DatacentreZone, Ledger};
+use settings::{LogFormat, Settings};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch as flag;
+
+fn main() -> ExitCode {
+    let settings = Settings::parse();
+    log_to_stderr(&settings);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "starting failed");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log_to_stderr(settings: &Settings) {
+    let filter = tracing_subscriber::EnvFilter::new(&settings.log);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Human => log.with_ansi(false).with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let zone = DatacentreZone::named(&settings.time_zone)?;
+    let mut config = kube::Config::infer()
+        .await
+        .context("finding the API server: run in a pod with a service account, or set KUBECONFIG")?;
+    // Long watches have their own bound; nothing else may hang for ever.
+    config.read_timeout = Some(Duration::from_secs(330));
+    let client = kube::Client::try_from(config).context("preparing to speak to the API server")?;
+    let metrics = metrics::Metrics::new()?;
+    let readiness = http::Readiness::default();
+    let (ending, ended) = flag::channel(false);
+    let shutdown = move || {
+        let mut ended = ended.clone();
+        async move {
+            // A sender that is gone ends the process as well.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    };
+
+    let server = tokio::spawn(
+        http::serve(settings.http, metrics.clone(), readiness.clone(), shutdown()).inspect(|outcome| {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "health and metrics cannot be served: see that MESO_HTTP is a free address");
+            }
+        }),
+    );
+    let stopped = stop_signal()?;
+    tokio::pin!(stopped);
+
+    let candidate = leader::Candidate::new(client.clone(), &settings.namespace);
+    tokio::select! {
+        () = candidate.acquire(|| readiness.set()) => {}
+        () = &mut stopped => return Ok(()),
+    }
+    readiness.unset();
+    metrics.leader.set(1);
+    let in_charge_since = jiff::Timestamp::now();
+    tracing::info!("this process leads");
+
+    let work = lead(
+        &settings,
+        client,
+        zone,
+        metrics,
+        in_charge_since,
+        &readiness,
+        shutdown.clone(),
+    );
+    tokio::pin!(work);
+    let outcome = tokio::select! {
+        outcome = &mut work => outcome.map(|()| "its work has ended".to_owned()),
+        () = &mut stopped => Ok("it was asked to stop".to_owned()),
+        // Another may act from now on: nothing may follow, not even an orderly end.
+        why = candidate.hold() => {
+            tracing::error!("{why}; this process ends at once");
+            std::process::exit(1);
+        }
+    };
+    let why = outcome?;
+    tracing::info!("ending: {why}");
+    ending.send_replace(true);
+    if tokio::time::timeout(Duration::from_secs(20), work).await.is_err() {
+        tracing::warn!("some work did not end in time; it is taken up again at the next start");
+    }
+    candidate.release().await;
+    let _ = server.await;
+    Ok(())
+}
+
+/// Everything that a leader does, until `shutdown`.
+async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
+    settings: &Settings,
+    client: kube::Client,
+    zone: DatacentreZone,
+    metrics: metrics::Metrics,
+    in_charge_since: jiff::Timestamp,
+    readiness: &http::Readiness,
+    shutdown: impl Fn() -> Ended,
+) -> anyhow::Result<()> {
+    let ledger = Ledger::open(&settings.ledger_url).await?;
+    let (triggers, queues) = triggers::triggers();
+    let mut watches = context::Watches::new(&client);
+    let stores = watches.stores();
+    let batch = batch::Batch::new(settings, triggers.clone());
+    triggers::connect(&mut watches, &stores, &triggers, &batch);
+    let reporter = Reporter {
+        controller: mesocentre_api::OPERATOR_SERVICE_ACCOUNT.into(),
+        instance: None,
+    };
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        stores,
+        triggers,
+        own_writes: Default::default(),
+        metrics,
+        ledger,
+        zone,
+        batch,
+        in_charge_since,
+        quotas: Default::default(),
+    });
+    watches.start();
+    tokio::select! {
+        () = context.stores.wait_until_full() => {}
+        () = shutdown() => return Ok(()),
+    }
+    readiness.set();
+    tracing::info!("caches are full; controllers start");
+
+    let c = || Arc::clone(&context);
+    let s = &context.stores;
+    tokio::join!(
+        controller::run(
+            "perimeter",
+            c(),
+            s.perimeters.clone(),
+            queues.perimeters,
+            8,
+            tenancy::perimeter::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "tenant",
+            c(),
+            s.tenants.clone(),
+            queues.tenants,
+            16,
+            tenancy::tenant::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "workspace",
+            c(),
+            s.workspaces.clone(),
+            queues.workspaces,
+            32,
+            tenancy::workspace::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "peering",
+            c(),
+            s.agreements.clone(),
+            queues.agreements,
+            8,
+            tenancy::peering::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "scheduler",
+            c(),
+            s.schedulers.clone(),
+            queues.schedulers,
+            4,
+            batch::scheduler::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "allocation",
+            c(),
+            s.allocations.clone(),
+            queues.allocations,
+            8,
+            batch::allocation::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "batch_job",
+            c(),
+            s.jobs.clone(),
+            queues.jobs,
+            64,
+            batch::job::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "tariff",
+            c(),
+            s.tariffs.clone(),
+            queues.tariffs,
+            4,
+            billing::tariff::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "cost_pool",
+            c(),
+            s.pools.clone(),
+            queues.pools,
+            4,
+            billing::cost_pool::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "billing_period",
+            c(),
+            s.periods.clone(),
+            queues.periods,
+            1,
+            billing::period::reconcile,
+            shutdown()
+        ),
+        tenancy::sweep(c(), shutdown()),
+        batch::count_phases(c(), shutdown()),
+    );
+    context.batch.end().await;
+    context.ledger.close().await;
+    Ok(())
+}
+
+/// Resolves when the process is asked to stop.
+fn stop_signal() -> anyhow::Result<impl std::future::Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,148 @@
+//! What every reconcile may read and use.
+
+use crate::batch::Batch;
+use crate::controller::OwnWrites;
+use crate::metrics::Metrics;
+use crate::triggers::Triggers;
+use crate::watch::Watch;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::Store;
+use kube::{Api, Client};
+use mesocentre_api::{
+    Allocation, BatchJob, BillingPeriod, CostPool, PeeringAgreement, PerimeterRules, Scheduler, Statement,
+    Tariff, Tenant, TrustPerimeter, Workspace,
+};
+use mesocentre_metering::{DatacentreZone, Ledger};
+
+/// What every reconcile may read and use.
+pub struct Context {
+    /// Speaks as the operator.
+    pub client: Client,
+    /// The caches.
+    pub stores: Stores,
+    /// Has other objects looked at.
+    pub triggers: Triggers,
+    /// What this process wrote lately.
+    pub own_writes: OwnWrites,
+    /// What /metrics shows.
+    pub metrics: Metrics,
+    /// Writes events.
+    pub recorder: Recorder,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The datacentre's time zone.
+    pub zone: DatacentreZone,
+    /// The batch schedulers, and what is known of them.
+    pub batch: Batch,
+    /// Since when this process alone acts: when it took the lease.
+    pub in_charge_since: Timestamp,
+    /// What is being planned for each tenant's quota, by one task at a time.
+    pub quotas: crate::tenancy::quota::Quotas,
+}
+
+impl Context {
+    /// The civil day now, in the datacentre's zone.
+    pub fn today(&self) -> Date {
+        self.zone.day_of(Timestamp::now())
+    }
+}
+
+macro_rules! stores {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty = $which:ident $(, slim $slim:path)?;)+) => {
+        /// The caches, one a kind.
+        #[derive(Clone)]
+        pub struct Stores {
+            $($(#[$doc])* pub $field: Store<$kind>,)+
+        }
+
+        /// The watches, before they are started: listeners are added here.
+        pub struct Watches {
+            $($(#[$doc])* pub $field: Watch<$kind>,)+
+        }
+
+        impl Watches {
+            /// Prepares them; nothing is asked yet.
+            pub fn new(client: &Client) -> Self {
+                Self {
+                    $($field: Watch::$which(Api::all(client.clone()))$(.slim($slim))?,)+
+                }
+            }
+
+            /// Their caches.
+            pub fn stores(&self) -> Stores {
+                Stores { $($field: self.$field.store(),)+ }
+            }
+
+            /// Starts them, each in a task of its own.
+            pub fn start(self) {
+                $(tokio::spawn(self.$field.run());)+
+            }
+        }
+
+        impl Stores {
+            /// Waits until every cache holds what there is.
+            pub async fn wait_until_full(&self) {
+                // A cache whose watch has ended is never full, and the process is ending then.
+                $(let _ = self.$field.wait_until_ready().await;)+
+            }
+        }
+    };
+}
+
+stores! {
+    /// Trust perimeters.
+    perimeters: TrustPerimeter = all;
+    /// Tenants.
+    tenants: Tenant = all;
+    /// Workspaces.
+    workspaces: Workspace = all;
+    /// Peering agreements.
+    agreements: PeeringAgreement = all;
+    /// Schedulers.
+    schedulers: Scheduler = all;
+    /// Allocations.
+    allocations: Allocation = all;
+    /// Batch jobs, without the scripts of those that the scheduler has.
+    jobs: BatchJob = all, slim slim_job;
+    /// Tariffs.
+    tariffs: Tariff = all;
+    /// Cost pools.
+    pools: CostPool = all;
+    /// Billing periods.
+    periods: BillingPeriod = all;
+    /// Statements.
+    statements: Statement = all;
+    /// Rules of admission, in tenants' namespaces.
+    rules: PerimeterRules = ours;
+    /// Namespaces that we made.
+    namespaces: Namespace = ours;
+    /// Quotas that we made.
+    quotas: ResourceQuota = ours;
+    /// Limit ranges that we made.
+    limits: LimitRange = ours;
+    /// Network policies that we made.
+    policies: NetworkPolicy = ours;
+    /// Role bindings that we made.
+    bindings: RoleBinding = ours;
+}
+
+/// What is not needed any more once the scheduler has the job: a script may be a quarter of a megabyte.
+fn slim_job(job: &mut BatchJob) {
+    let handed_over = job.status.as_ref().is_some_and(|status| {
+        status.phase.is_finished() || status.scheduler.as_ref().is_some_and(|s| s.job_id.is_some())
+    });
+    if handed_over {
+        job.spec.script = String::new();
+        job.spec.environment = Vec::new();
+        job.spec.arguments = Vec::new();
+    }
+    if let Some(annotations) = &mut job.metadata.annotations {
+        // kubectl's own copy of the whole object.
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}

@@ -1,0 +1,171 @@
+//! Runs a controller: a queue of objects to look at, each by one reconcile at a time, tried again with growing pauses
+//! when it fails.
+
+use crate::Context;
+use crate::failure::Failure;
+use crate::watch::Watchable;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::{FutureExt, StreamExt};
+use kube::ResourceExt;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::{ObjectRef, Store};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Asks a controller to look at an object. Cheap to clone.
+#[derive(Debug)]
+pub struct Trigger<K: Watchable>(UnboundedSender<ObjectRef<K>>);
+
+impl<K: Watchable> Clone for Trigger<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: Watchable> Trigger<K> {
+    /// Has an object looked at, soon and once for any number of calls. One that is not there is passed over.
+    pub fn reconcile(&self, object: ObjectRef<K>) {
+        // The queue only ends with the process.
+        let _ = self.0.unbounded_send(object);
+    }
+
+    /// Has all that are in the cache looked at.
+    pub fn reconcile_all(&self, store: &Store<K>) {
+        for object in store.state() {
+            self.reconcile(ObjectRef::from_obj(object.as_ref()));
+        }
+    }
+}
+
+/// The other end of a [`Trigger`].
+pub type Queue<K> = UnboundedReceiver<ObjectRef<K>>;
+
+/// A queue and its trigger.
+pub fn queue<K: Watchable>() -> (Trigger<K>, Queue<K>) {
+    let (sender, receiver) = unbounded();
+    (Trigger(sender), receiver)
+}
+
+/// How long after a failure an object is looked at again: first soon, then ever less often.
+fn pause_after(failures: u32) -> Duration {
+    Duration::from_millis(200)
+        .saturating_mul(1 << failures.min(9))
+        .min(Duration::from_secs(60))
+}
+
+/// Reconciles what is in the queue until `shutdown`, then ends what is under way.
+pub async fn run<K, Reconciled>(
+    name: &'static str,
+    context: Arc<Context>,
+    store: Store<K>,
+    queue: Queue<K>,
+    concurrency: u16,
+    reconcile: impl Fn(Arc<K>, Arc<Context>) -> Reconciled + Clone + Send + Sync + 'static,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) where
+    K: Watchable,
+    Reconciled: Future<Output = Result<Action, Failure>> + Send + 'static,
+{
+    let failures: Arc<Mutex<HashMap<ObjectRef<K>, u32>>> = Arc::default();
+    let one = {
+        let failures = Arc::clone(&failures);
+        move |cached: Arc<K>, context: Arc<Context>| {
+            let reconcile = reconcile.clone();
+            let failures = Arc::clone(&failures);
+            async move {
+                let object = context.own_writes.fresher(cached);
+                let key = ObjectRef::from_obj(object.as_ref());
+                let started = Instant::now();
+                let outcome = reconcile(object, Arc::clone(&context)).await;
+                context.metrics.reconciled(name, started.elapsed(), &outcome);
+                let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                let action = match outcome {
+                    Ok(action) => {
+                        failures.remove(&key);
+                        action
+                    }
+                    Err(Failure::Conflict { .. }) => Action::requeue(Duration::from_millis(50)),
+                    Err(failure) => {
+                        let times = failures.entry(key.clone()).or_default();
+                        let pause = pause_after(*times);
+                        *times = times.saturating_add(1);
+                        tracing::warn!(controller = name, object = %key, failure = %failure, "tried again in {pause:?}");
+                        Action::requeue(pause)
+                    }
+                };
+                Ok::<Action, Infallible>(action)
+            }
+            .boxed()
+        }
+    };
+    kube::runtime::applier(
+        one,
+        |_, never: &Infallible, _| match *never {},
+        context,
+        store,
+        queue.map(Ok::<_, Infallible>).take_until(shutdown),
+        Config::default().concurrency(concurrency),
+    )
+    // What was asked for and is gone is no error.
+    .for_each(|_| std::future::ready(()))
+    .await;
+}
+
+/// The last answers of the API server to this process's own writes, for as long as the caches have not caught up: a
+/// reconcile never sees an object older than what it wrote itself.
+#[derive(Default)]
+pub struct OwnWrites(Mutex<HashMap<String, (u64, Arc<dyn std::any::Any + Send + Sync>)>>);
+
+/// A resource version as a number. Since Kubernetes 1.35 those of one kind can be compared (KEP-5504).
+fn version<K: ResourceExt>(object: &K) -> u64 {
+    object
+        .resource_version()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(0)
+}
+
+impl OwnWrites {
+    /// Remembers the API server's answer to a write.
+    pub fn remember<K: Watchable>(&self, answer: Arc<K>) {
+        let Some(uid) = answer.uid() else { return };
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.insert(uid, (version(answer.as_ref()), answer));
+    }
+
+    /// The newer of what is cached and what was written.
+    pub fn fresher<K: Watchable>(&self, cached: Arc<K>) -> Arc<K> {
+        let Some(uid) = cached.uid() else { return cached };
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match answers.get(&uid) {
+            Some((written, answer)) if *written > version(cached.as_ref()) => {
+                Arc::clone(answer).downcast::<K>().unwrap_or(cached)
+            }
+            Some(_) => {
+                answers.remove(&uid);
+                cached
+            }
+            None => cached,
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_minute() {
+        let pauses: Vec<u128> = (0..12).map(|n| pause_after(n).as_millis()).collect();
+        assert_eq!(pauses[..4], [200, 400, 800, 1600]);
+        assert_eq!(pauses[11], 60_000);
+        assert!(pauses.windows(2).all(|two| two[0] <= two[1]));
+    }
+}

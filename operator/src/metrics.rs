@@ -1,0 +1,157 @@
+//! What /metrics shows. Names carry their unit; no label has a value that a tenant chooses without bound.
+
+use crate::failure::Failure;
+use kube::runtime::controller::Action;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+use std::time::Duration;
+
+/// Every metric of the operator.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: IntCounterVec,
+    reconcile_seconds: HistogramVec,
+    writes: IntCounter,
+    /// Batch jobs by phase.
+    pub batch_jobs: IntGaugeVec,
+    /// Seconds that calls of a scheduler took, by call.
+    pub scheduler_seconds: HistogramVec,
+    /// Calls of a scheduler that failed, by call.
+    pub scheduler_errors: IntCounterVec,
+    /// Usage records taken into the ledger.
+    pub ledger_records: IntCounter,
+    /// Reports that went into quarantine.
+    pub ledger_quarantined: IntCounter,
+    /// Seconds between now and the moment up to which a source has reported everything.
+    pub ledger_lag_seconds: IntGaugeVec,
+    /// Drift that was repaired, by kind.
+    pub drift_repaired: IntCounterVec,
+    /// 1 while this process leads.
+    pub leader: IntGauge,
+}
+
+impl Metrics {
+    /// Makes and registers them.
+    ///
+    /// # Errors
+    /// When two metrics have one name: a defect.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+                let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(metric.clone()))?;
+                Ok(metric)
+            };
+        let gauges = |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
+            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let histograms =
+            |name: &str, help: &str, labels: &[&str]| -> Result<HistogramVec, prometheus::Error> {
+                let buckets = vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
+                let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?;
+                registry.register(Box::new(metric.clone()))?;
+                Ok(metric)
+            };
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let metric = IntCounter::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let leader = IntGauge::new("mesocentre_leader", "1 while this process leads")?;
+        registry.register(Box::new(leader.clone()))?;
+        Ok(Self {
+            reconciles: counters(
+                "mesocentre_reconciles_total",
+                "Reconciles by controller and outcome (done, conflict, failed)",
+                &["controller", "outcome"],
+            )?,
+            reconcile_seconds: histograms(
+                "mesocentre_reconcile_seconds",
+                "Duration of reconciles",
+                &["controller"],
+            )?,
+            writes: counter(
+                "mesocentre_api_writes_total",
+                "Writes of status and metadata to the API server",
+            )?,
+            batch_jobs: gauges("mesocentre_batch_jobs", "Batch jobs by phase", &["phase"])?,
+            scheduler_seconds: histograms(
+                "mesocentre_scheduler_call_seconds",
+                "Duration of calls to a batch scheduler",
+                &["scheduler", "call"],
+            )?,
+            scheduler_errors: counters(
+                "mesocentre_scheduler_errors_total",
+                "Calls to a batch scheduler that got no usable answer",
+                &["scheduler", "call"],
+            )?,
+            ledger_records: counter(
+                "mesocentre_ledger_records_total",
+                "Usage records taken into the ledger",
+            )?,
+            ledger_quarantined: counter(
+                "mesocentre_ledger_quarantined_total",
+                "Reports that went into the ledger's quarantine",
+            )?,
+            ledger_lag_seconds: gauges(
+                "mesocentre_ledger_lag_seconds",
+                "Age of the moment up to which a source has reported everything",
+                &["source", "cluster"],
+            )?,
+            drift_repaired: counters(
+                "mesocentre_drift_repaired_total",
+                "Objects that were not as planned and were set right",
+                &["kind"],
+            )?,
+            leader,
+            registry,
+        })
+    }
+
+    /// Counts a reconcile.
+    pub fn reconciled(&self, controller: &str, took: Duration, outcome: &Result<Action, Failure>) {
+        let word = match outcome {
+            Ok(_) => "done",
+            Err(Failure::Conflict { .. }) => "conflict",
+            Err(_) => "failed",
+        };
+        self.reconciles.with_label_values(&[controller, word]).inc();
+        self.reconcile_seconds
+            .with_label_values(&[controller])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts a write of status or metadata.
+    pub fn wrote(&self) {
+        self.writes.inc();
+    }
+
+    /// Everything, in Prometheus' text form, with the process's own memory.
+    pub fn text(&self) -> String {
+        let mut buffer = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut buffer) {
+            tracing::error!(%error, "the metrics cannot be written");
+        }
+        let mut text = String::from_utf8_lossy(&buffer).into_owned();
+        if let Some(bytes) = resident_bytes() {
+            text.push_str(&format!(
+                "# HELP process_resident_memory_bytes Resident memory\n# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {bytes}\n"
+            ));
+        }
+        text
+    }
+}
+
+/// `VmRSS` of this process (proc(5)), in bytes.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}

@@ -1,0 +1,73 @@
+//! What the operator is told from outside: environment variables, or the flags of the same names.
+
+use clap::{Parser, ValueEnum};
+use mesocentre_metering::LedgerUrl;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The operator of Mesocentre: tenants, batch jobs and bills as Kubernetes objects.
+///
+/// It reaches the API server as the service account of its pod, or as the user of KUBECONFIG.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "mesocentre-operator", version)]
+pub struct Settings {
+    /// The ledger of usage, for example sqlite:///var/lib/mesocentre/ledger.db
+    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL")]
+    pub ledger_url: LedgerUrl,
+    /// Configuration of Slurm's commands [default: their own]
+    #[arg(long, env = "SLURM_CONF", value_name = "FILE")]
+    pub slurm_conf: Option<PathBuf>,
+    /// Where Slurm's commands are; also the PATH that jobs start with
+    #[arg(
+        long,
+        env = "MESO_SLURM_PATH",
+        value_name = "DIRECTORIES",
+        default_value = "/usr/local/bin:/usr/bin:/bin"
+    )]
+    pub slurm_path: String,
+    /// Address of /healthz, /readyz and /metrics
+    #[arg(
+        long,
+        env = "MESO_HTTP",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub http: SocketAddr,
+    /// The datacentre's time zone (IANA): in it, conventions, allocations and tariffs begin and end
+    #[arg(
+        long,
+        env = "MESO_TIME_ZONE",
+        value_name = "ZONE",
+        default_value = "Europe/Paris"
+    )]
+    pub time_zone: String,
+    /// Form of the log
+    #[arg(
+        long,
+        env = "MESO_LOG_FORMAT",
+        value_name = "FORM",
+        value_enum,
+        default_value = "human"
+    )]
+    pub log_format: LogFormat,
+    /// What is logged, as tracing's filters have it
+    #[arg(long, env = "MESO_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+    /// Namespace of the lease that makes one replica the leader
+    #[arg(
+        long,
+        env = "MESO_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = mesocentre_api::SYSTEM_NAMESPACE
+    )]
+    pub namespace: String,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}

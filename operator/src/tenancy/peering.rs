@@ -1,0 +1,15 @@
+//! PeeringAgreement.
+
+use crate::Context;
+use crate::failure::Failure;
+use kube::runtime::controller::Action;
+use mesocentre_api::PeeringAgreement;
+use std::sync::Arc;
+
+/// One reconcile.
+///
+/// # Errors
+/// When something could not be done now.
+pub async fn reconcile(_object: Arc<PeeringAgreement>, _context: Arc<Context>) -> Result<Action, Failure> {
+    Ok(Action::await_change())
+}

@@ -1,0 +1,15 @@
+//! Tenant.
+
+use crate::Context;
+use crate::failure::Failure;
+use kube::runtime::controller::Action;
+use mesocentre_api::Tenant;
+use std::sync::Arc;
+
+/// One reconcile.
+///
+/// # Errors
+/// When something could not be done now.
+pub async fn reconcile(_object: Arc<Tenant>, _context: Arc<Context>) -> Result<Action, Failure> {
+    Ok(Action::await_change())
+}

@@ -1,0 +1,275 @@
+//! Who is looked at again when something changes: the one place that says so.
+//!
+//! | a change of | has looked at |
+//! | --- | --- |
+//! | TrustPerimeter | its tenants, their workspaces, all agreements |
+//! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools that name it; periods |
+//! | Workspace | its tenant, the tenant's other workspaces (they share a quota), the tenant's agreements |
+//! | PeeringAgreement | the other side's of the same name |
+//! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for |
+//! | Scheduler | its allocations, batch jobs that wait for it |
+//! | Allocation | the scheduler's accounts, batch jobs that wait for it, its tenant |
+//! | BatchJob | those that wait for it |
+//! | Tariff | all tariffs, periods |
+//! | CostPool | periods |
+//! | Statement | its period |
+//!
+//! And each has itself looked at. What hangs on the spec alone is not disturbed by a status.
+
+use crate::batch::{Batch, WaitsFor};
+use crate::context::{Stores, Watches};
+use crate::controller::{Queue, Trigger, queue};
+use crate::watch::key;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use mesocentre_api::{
+    Allocation, BatchJob, BillingPeriod, CostPool, PeeringAgreement, Scheduler, Tariff, Tenant,
+    TrustPerimeter, Workspace, labels,
+};
+use std::sync::Arc;
+
+macro_rules! triggers {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty;)+) => {
+        /// Asks controllers to look at objects. Cheap to clone.
+        #[derive(Clone)]
+        pub struct Triggers {
+            $($(#[$doc])* pub $field: Trigger<$kind>,)+
+        }
+
+        /// The queues of the controllers.
+        pub struct Queues {
+            $($(#[$doc])* pub $field: Queue<$kind>,)+
+        }
+
+        /// Triggers and the queues that they fill.
+        pub fn triggers() -> (Triggers, Queues) {
+            $(let $field = queue::<$kind>();)+
+            (Triggers { $($field: $field.0,)+ }, Queues { $($field: $field.1,)+ })
+        }
+    };
+}
+
+triggers! {
+    /// Trust perimeters.
+    perimeters: TrustPerimeter;
+    /// Tenants.
+    tenants: Tenant;
+    /// Workspaces.
+    workspaces: Workspace;
+    /// Peering agreements.
+    agreements: PeeringAgreement;
+    /// Schedulers.
+    schedulers: Scheduler;
+    /// Allocations.
+    allocations: Allocation;
+    /// Batch jobs.
+    jobs: BatchJob;
+    /// Tariffs.
+    tariffs: Tariff;
+    /// Cost pools.
+    pools: CostPool;
+    /// Billing periods.
+    periods: BillingPeriod;
+}
+
+/// Adds the listeners to the watches.
+pub fn connect(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &Batch) {
+    tenancy(watches, stores, triggers, batch);
+    made_for(watches, triggers);
+    batches(watches, stores, triggers, batch);
+    billing(watches, stores, triggers);
+}
+
+fn tenancy(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &Batch) {
+    let t = triggers.clone();
+    watches
+        .perimeters
+        .on_change(move |perimeter| t.perimeters.reconcile(ObjectRef::from_obj(perimeter.as_ref())));
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.perimeters.on_spec_change(move |perimeter| {
+        let name = perimeter.name_any();
+        for tenant in s.tenants.state() {
+            if tenant.spec.perimeter == name {
+                t.tenants.reconcile(ObjectRef::from_obj(tenant.as_ref()));
+                for workspace in s.workspaces.state() {
+                    if workspace.namespace().as_deref() == Some(&tenant.name_any()) {
+                        t.workspaces.reconcile(ObjectRef::from_obj(workspace.as_ref()));
+                    }
+                }
+            }
+        }
+        t.agreements.reconcile_all(&s.agreements);
+    });
+
+    let t = triggers.clone();
+    watches
+        .tenants
+        .on_change(move |tenant| t.tenants.reconcile(ObjectRef::from_obj(tenant.as_ref())));
+    let (s, t, b) = (stores.clone(), triggers.clone(), batch.clone());
+    watches.tenants.on_spec_change(move |tenant| {
+        let name = tenant.name_any();
+        t.perimeters.reconcile(key(None, &tenant.spec.perimeter));
+        for workspace in s.workspaces.state() {
+            if workspace.namespace().as_deref() == Some(&name) {
+                t.workspaces.reconcile(ObjectRef::from_obj(workspace.as_ref()));
+            }
+        }
+        agreements_of(&name, &s, &t);
+        for allocation in s.allocations.state() {
+            if allocation.namespace().as_deref() == Some(&name) {
+                t.allocations.reconcile(ObjectRef::from_obj(allocation.as_ref()));
+                b.accounts_changed(&allocation.spec.scheduler);
+                b.wake(&WaitsFor::Allocation(name.clone(), allocation.name_any()));
+            }
+        }
+        for pool in s.pools.state() {
+            if pool.spec.shares.iter().any(|share| share.tenant == name) {
+                t.pools.reconcile(ObjectRef::from_obj(pool.as_ref()));
+            }
+        }
+        t.periods.reconcile_all(&s.periods);
+    });
+
+    let t = triggers.clone();
+    watches
+        .workspaces
+        .on_change(move |workspace| t.workspaces.reconcile(ObjectRef::from_obj(workspace.as_ref())));
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.workspaces.on_spec_change(move |workspace| {
+        let Some(tenant) = workspace.namespace() else {
+            return;
+        };
+        t.tenants.reconcile(key(None, &tenant));
+        for other in s.workspaces.state() {
+            if other.namespace().as_deref() == Some(&tenant) {
+                t.workspaces.reconcile(ObjectRef::from_obj(other.as_ref()));
+            }
+        }
+        agreements_of(&tenant, &s, &t);
+    });
+
+    let t = triggers.clone();
+    watches
+        .agreements
+        .on_change(move |agreement| t.agreements.reconcile(ObjectRef::from_obj(agreement.as_ref())));
+    let t = triggers.clone();
+    watches.agreements.on_spec_change(move |agreement| {
+        t.agreements
+            .reconcile(key(Some(&agreement.spec.with), &agreement.name_any()));
+    });
+}
+
+fn agreements_of(tenant: &str, stores: &Stores, triggers: &Triggers) {
+    for agreement in stores.agreements.state() {
+        if agreement.namespace().as_deref() == Some(tenant) || agreement.spec.with == tenant {
+            triggers
+                .agreements
+                .reconcile(ObjectRef::from_obj(agreement.as_ref()));
+        }
+    }
+}
+
+/// What we made and label with whom it is for.
+fn made_for(watches: &mut Watches, triggers: &Triggers) {
+    fn listen<K: crate::watch::Watchable>(watch: &mut crate::watch::Watch<K>, triggers: &Triggers) {
+        let t = triggers.clone();
+        watch.on_change(move |object: &Arc<K>| {
+            let labels = object.labels();
+            let Some(tenant) = labels.get(labels::TENANT) else {
+                return;
+            };
+            match labels.get(labels::WORKSPACE) {
+                Some(workspace) => t.workspaces.reconcile(key(Some(tenant), workspace)),
+                None => t.tenants.reconcile(key(None, tenant)),
+            }
+        });
+    }
+    listen(&mut watches.namespaces, triggers);
+    listen(&mut watches.quotas, triggers);
+    listen(&mut watches.limits, triggers);
+    listen(&mut watches.policies, triggers);
+    listen(&mut watches.bindings, triggers);
+    listen(&mut watches.rules, triggers);
+
+    // Policies of a peering are the agreements' to keep.
+    let t = triggers.clone();
+    watches.policies.on_change(move |policy| {
+        let labels = policy.labels();
+        if let (Some(peering), Some(tenant)) = (
+            labels.get(mesocentre_tenancy::peering::PEERING),
+            labels.get(labels::TENANT),
+        ) {
+            t.agreements.reconcile(key(Some(tenant), peering));
+        }
+    });
+}
+
+fn batches(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &Batch) {
+    let t = triggers.clone();
+    watches
+        .schedulers
+        .on_change(move |scheduler| t.schedulers.reconcile(ObjectRef::from_obj(scheduler.as_ref())));
+    let (s, t, b) = (stores.clone(), triggers.clone(), batch.clone());
+    watches.schedulers.on_change(move |scheduler| {
+        let name = scheduler.name_any();
+        for allocation in s.allocations.state() {
+            if allocation.spec.scheduler == name {
+                t.allocations.reconcile(ObjectRef::from_obj(allocation.as_ref()));
+            }
+        }
+        b.wake(&WaitsFor::Scheduler(name));
+    });
+
+    let (t, b) = (triggers.clone(), batch.clone());
+    watches.allocations.on_change(move |allocation| {
+        t.allocations.reconcile(ObjectRef::from_obj(allocation.as_ref()));
+        let home = allocation.namespace().unwrap_or_default();
+        b.wake(&WaitsFor::Allocation(home, allocation.name_any()));
+    });
+    let (t, b) = (triggers.clone(), batch.clone());
+    watches.allocations.on_spec_change(move |allocation| {
+        b.accounts_changed(&allocation.spec.scheduler);
+        t.tenants
+            .reconcile(key(None, &allocation.namespace().unwrap_or_default()));
+    });
+
+    let (t, b) = (triggers.clone(), batch.clone());
+    watches.jobs.on_change(move |job| {
+        t.jobs.reconcile(ObjectRef::from_obj(job.as_ref()));
+        b.wake(&WaitsFor::Job(
+            job.namespace().unwrap_or_default(),
+            job.name_any(),
+        ));
+    });
+}
+
+fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers) {
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.tariffs.on_spec_change(move |_| {
+        // Each may overlap with each.
+        t.tariffs.reconcile_all(&s.tariffs);
+        t.periods.reconcile_all(&s.periods);
+    });
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.pools.on_spec_change(move |pool| {
+        t.pools.reconcile(ObjectRef::from_obj(pool.as_ref()));
+        t.periods.reconcile_all(&s.periods);
+    });
+    let t = triggers.clone();
+    watches
+        .periods
+        .on_change(move |period| t.periods.reconcile(ObjectRef::from_obj(period.as_ref())));
+    let t = triggers.clone();
+    watches
+        .statements
+        .on_change(move |statement| t.periods.reconcile(key(None, &statement.name_any())));
+}
+
+/// The tenant that a batch job's namespace belongs to: `<tenant>--<workspace>`.
+pub fn tenant_of(job: &BatchJob) -> String {
+    let namespace = job.namespace().unwrap_or_default();
+    namespace
+        .split_once("--")
+        .map_or(namespace.as_str(), |(tenant, _)| tenant)
+        .to_owned()
+}

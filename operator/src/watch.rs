@@ -1,0 +1,187 @@
+//! One watch and one cache a kind, shared by all controllers.
+//!
+//! ```text
+//!  API server ──watch──► Watch<K> ──► Store<K>     what everybody reads
+//!                            └──────► listeners    who is to be reconciled again
+//! ```
+//!
+//! Lists are consistent reads, and the first one is made after the lease was taken: what is in a cache is never older
+//! than this process's charge. What was removed while a watch was interrupted is told to the listeners as well.
+
+use futures::StreamExt;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// What can be watched: a kind that is known when this program is built.
+pub trait Watchable:
+    Resource<DynamicType: Default + Eq + Hash + Clone + Debug + Unpin>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+impl<K> Watchable for K where
+    K: Resource<DynamicType: Default + Eq + Hash + Clone + Debug + Unpin>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+type Listener<K> = Box<dyn Fn(&Arc<K>) + Send + Sync>;
+
+/// A kind's watch, before it is started.
+pub struct Watch<K: Watchable> {
+    api: Api<K>,
+    config: watcher::Config,
+    slim: fn(&mut K),
+    writer: Writer<K>,
+    store: Store<K>,
+    listeners: Vec<Listener<K>>,
+    spec_listeners: Vec<Listener<K>>,
+}
+
+impl<K: Watchable> Watch<K> {
+    /// Of all objects of the kind, in all namespaces.
+    pub fn all(api: Api<K>) -> Self {
+        Self::of(api, watcher::Config::default())
+    }
+
+    /// Of those that the operator made.
+    pub fn ours(api: Api<K>) -> Self {
+        let selector = format!(
+            "{}={}",
+            mesocentre_api::labels::MANAGED_BY,
+            mesocentre_api::labels::MANAGED_BY_VALUE
+        );
+        Self::of(api, watcher::Config::default().labels(&selector))
+    }
+
+    fn of(api: Api<K>, config: watcher::Config) -> Self {
+        let writer = Writer::default();
+        Self {
+            api,
+            config,
+            slim: |_| {},
+            store: writer.as_reader(),
+            writer,
+            listeners: Vec::new(),
+            spec_listeners: Vec::new(),
+        }
+    }
+
+    /// Leaves out what nobody reads before an object is kept.
+    pub fn slim(mut self, slim: fn(&mut K)) -> Self {
+        self.slim = slim;
+        self
+    }
+
+    /// The cache.
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// Calls `listener` with each object that came, changed or went.
+    pub fn on_change(&mut self, listener: impl Fn(&Arc<K>) + Send + Sync + 'static) {
+        self.listeners.push(Box::new(listener));
+    }
+
+    /// Calls `listener` with each object that came or went, or whose spec, labels, annotations or deletion changed: not
+    /// for a status that is written often.
+    pub fn on_spec_change(&mut self, listener: impl Fn(&Arc<K>) + Send + Sync + 'static) {
+        self.spec_listeners.push(Box::new(listener));
+    }
+
+    /// Watches until the process ends.
+    pub async fn run(mut self) {
+        let slim = self.slim;
+        let mut events = watch(self.api.clone(), self.config.clone())
+            .default_backoff()
+            .modify(move |object: &mut K| {
+                object.meta_mut().managed_fields = None;
+                slim(object);
+            })
+            .boxed();
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&K::DynamicType::default()), %error, "watching was interrupted and goes on");
+                    continue;
+                }
+            };
+            match event {
+                Event::Apply(object) => {
+                    let before = self.store.get(&ObjectRef::from_obj(&object));
+                    let object_now = Arc::new(object.clone());
+                    self.writer.apply_watcher_event(&Event::Apply(object));
+                    self.tell(
+                        &object_now,
+                        before.is_some_and(|before| same_spec(before.as_ref(), object_now.as_ref())),
+                    );
+                }
+                Event::Delete(object) => {
+                    let object_gone = Arc::new(object.clone());
+                    self.writer.apply_watcher_event(&Event::Delete(object));
+                    self.tell(&object_gone, false);
+                }
+                Event::Init | Event::InitApply(_) => self.writer.apply_watcher_event(&event),
+                Event::InitDone => {
+                    let mut gone: HashMap<ObjectRef<K>, Arc<K>> = self
+                        .store
+                        .state()
+                        .into_iter()
+                        .map(|object| (ObjectRef::from_obj(object.as_ref()), object))
+                        .collect();
+                    self.writer.apply_watcher_event(&Event::InitDone);
+                    for object in self.store.state() {
+                        gone.remove(&ObjectRef::from_obj(object.as_ref()));
+                        self.tell(&object, false);
+                    }
+                    gone.values().for_each(|object| self.tell(object, false));
+                }
+            }
+        }
+    }
+
+    fn tell(&self, object: &Arc<K>, only_status: bool) {
+        self.listeners.iter().for_each(|listener| listener(object));
+        if !only_status {
+            self.spec_listeners.iter().for_each(|listener| listener(object));
+        }
+    }
+}
+
+/// Whether two versions of an object differ in nothing but status. Kinds without a generation always differ.
+fn same_spec<K: Resource>(before: &K, now: &K) -> bool {
+    let (before, now) = (before.meta(), now.meta());
+    before.generation.is_some()
+        && before.generation == now.generation
+        && before.uid == now.uid
+        && before.labels == now.labels
+        && before.annotations == now.annotations
+        && before.deletion_timestamp == now.deletion_timestamp
+}
+
+/// The key of an object in a store.
+pub fn key<K: Resource<DynamicType: Default>>(namespace: Option<&str>, name: &str) -> ObjectRef<K> {
+    let key = ObjectRef::new(name);
+    match namespace {
+        Some(namespace) => key.within(namespace),
+        None => key,
+    }
+}

@@ -7,18 +7,29 @@
 //!  BatchJob ──► what is written down + what the cluster's tasks saw ──lifecycle::next──► one step after the other
 //! ```
 
+pub mod accounts;
 pub mod allocation;
+mod cluster;
+mod feed;
 pub mod job;
+mod pace;
+mod poll;
 pub mod scheduler;
+mod usage;
+
+pub use cluster::Cluster;
 
 use crate::Context;
 use crate::settings::Settings;
 use crate::triggers::Triggers;
 use kube::runtime::reflector::ObjectRef;
-use mesocentre_api::BatchJob;
+use mesocentre_api::{BatchJob, Phase, SlurmScheduler};
+use mesocentre_scheduler_bridge::SchedulerError;
+use mesocentre_scheduler_bridge::lifecycle::OwnDoing;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The batch schedulers, and what batch jobs wait for. Cheap to clone.
 #[derive(Clone)]
@@ -27,7 +38,11 @@ pub struct Batch(Arc<Inner>);
 struct Inner {
     settings: Settings,
     triggers: Triggers,
+    clusters: Mutex<HashMap<String, Arc<Cluster>>>,
     waiting: Mutex<HashMap<WaitsFor, HashSet<ObjectRef<BatchJob>>>>,
+    /// What this process did with the token of a job that has no number yet, by the object's UID.
+    own_doings: Mutex<HashMap<String, OwnDoing>>,
+    usage: usage::Usage,
 }
 
 /// What a batch job waits for before it can be handed over.
@@ -52,12 +67,54 @@ impl Batch {
         Self(Arc::new(Inner {
             settings: settings.clone(),
             triggers,
+            clusters: Mutex::default(),
             waiting: Mutex::default(),
+            own_doings: Mutex::default(),
+            usage: usage::Usage::default(),
         }))
     }
 
+    /// The cluster behind a Scheduler, once it is at work.
+    pub fn cluster(&self, scheduler: &str) -> Option<Arc<Cluster>> {
+        locked(&self.0.clusters).get(scheduler).cloned()
+    }
+
+    /// Sets a cluster to work, or leaves it at work when nothing about it changed.
+    ///
+    /// # Errors
+    /// [`SchedulerError::Misconfigured`] when this machine lacks what is needed.
+    pub fn employ(
+        &self,
+        context: &Arc<Context>,
+        scheduler: &str,
+        spec: &SlurmScheduler,
+    ) -> Result<Arc<Cluster>, SchedulerError> {
+        let mut clusters = locked(&self.0.clusters);
+        if let Some(cluster) = clusters.get(scheduler)
+            && cluster.spec == *spec
+        {
+            return Ok(Arc::clone(cluster));
+        }
+        let cluster = Cluster::start(context, scheduler, spec, &self.0.settings)?;
+        if let Some(before) = clusters.insert(scheduler.to_owned(), Arc::clone(&cluster)) {
+            before.stop();
+        }
+        Ok(cluster)
+    }
+
+    /// Sets a cluster aside.
+    pub fn dismiss(&self, scheduler: &str) {
+        if let Some(cluster) = locked(&self.0.clusters).remove(scheduler) {
+            cluster.stop();
+        }
+    }
+
     /// What a scheduler's accounts should be has changed.
-    pub fn accounts_changed(&self, _scheduler: &str) {}
+    pub fn accounts_changed(&self, scheduler: &str) {
+        if let Some(cluster) = self.cluster(scheduler) {
+            cluster.accounts_changed.notify_one();
+        }
+    }
 
     /// Remembers that a job is to be looked at when something changes.
     pub fn wait(&self, job: ObjectRef<BatchJob>, what: WaitsFor) {
@@ -72,11 +129,65 @@ impl Batch {
         }
     }
 
+    /// What this process did with the token of a job without a number.
+    pub fn own_doing(&self, uid: &str) -> OwnDoing {
+        locked(&self.0.own_doings)
+            .get(uid)
+            .cloned()
+            .unwrap_or(OwnDoing::Nothing)
+    }
+
+    /// Remembers what this process did with a job's token.
+    pub fn did(&self, uid: &str, doing: OwnDoing) {
+        locked(&self.0.own_doings).insert(uid.to_owned(), doing);
+    }
+
+    /// Forgets a job whose number or end is written down.
+    pub fn forget(&self, uid: &str) {
+        locked(&self.0.own_doings).remove(uid);
+    }
+
+    /// What allocations have used, by the ledger.
+    pub fn usage(&self) -> &usage::Usage {
+        &self.0.usage
+    }
+
     /// Ends what runs for the schedulers.
-    pub async fn end(&self) {}
+    pub async fn end(&self) {
+        let clusters: Vec<Arc<Cluster>> = locked(&self.0.clusters)
+            .drain()
+            .map(|(_, cluster)| cluster)
+            .collect();
+        for cluster in clusters {
+            cluster.stop();
+        }
+    }
 }
 
+/// How often the count of jobs is brought up to date.
+const COUNTED_EVERY: Duration = Duration::from_secs(5);
+
 /// Keeps the count of batch jobs by phase up to date.
-pub async fn count_phases(_context: Arc<Context>, shutdown: impl Future<Output = ()>) {
-    shutdown.await;
+pub async fn count_phases(context: Arc<Context>, shutdown: impl Future<Output = ()>) {
+    let count = async {
+        loop {
+            let mut counts: HashMap<Phase, i64> = HashMap::new();
+            for job in context.stores.jobs.state() {
+                let phase = job.status.as_ref().map(|status| status.phase).unwrap_or_default();
+                *counts.entry(phase).or_default() += 1;
+            }
+            for phase in Phase::ALL {
+                context
+                    .metrics
+                    .batch_jobs
+                    .with_label_values(&[phase.as_str()])
+                    .set(counts.get(&phase).copied().unwrap_or(0));
+            }
+            tokio::time::sleep(COUNTED_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = count => {}
+        () = shutdown => {}
+    }
 }

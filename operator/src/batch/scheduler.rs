@@ -1,15 +1,176 @@
-//! Scheduler.
+//! Scheduler: whether it answers, which one it is, and the tasks that work with it.
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::report::{self, Verdict, write_status};
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use mesocentre_api::Scheduler;
+use mesocentre_api::{Scheduler, SchedulerStatus, SlurmScheduler};
+use mesocentre_scheduler_bridge::{BatchScheduler, SchedulerError};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often one that answers is asked again.
+const ASKED_EVERY: Duration = Duration::from_secs(30);
+/// How often one that does not.
+const AWAY_ASKED_EVERY: Duration = Duration::from_secs(3);
+
+/// What a scheduler says of itself.
+struct Answer {
+    kind: &'static str,
+    version: String,
+    cpus: Option<i64>,
+    partitions: Vec<String>,
+}
 
 /// One reconcile.
 ///
 /// # Errors
-/// When something could not be done now.
-pub async fn reconcile(_object: Arc<Scheduler>, _context: Arc<Context>) -> Result<Action, Failure> {
-    Ok(Action::await_change())
+/// When the API server could not be written to now.
+pub async fn reconcile(scheduler: Arc<Scheduler>, context: Arc<Context>) -> Result<Action, Failure> {
+    let name = scheduler.name_any();
+    if report::is_leaving(scheduler.as_ref()) {
+        return leave(&scheduler, &context).await;
+    }
+    let scheduler = report::add_finalizer(&context, &scheduler).await?;
+    let answer = match (&scheduler.spec.slurm, &scheduler.spec.kubernetes) {
+        (Some(slurm), _) => ask_slurm(&context, &name, slurm).await,
+        _ => {
+            context.batch.dismiss(&name);
+            ask_kubernetes(&context).await
+        }
+    };
+    let mut status = scheduler.status.clone().unwrap_or_default();
+    let before = status.conditions.clone();
+    status.observed_generation = scheduler.metadata.generation;
+    let (verdict, again) = verdict(&scheduler, &mut status, answer);
+    let turned =
+        !mesocentre_api::is_ready(&before) && verdict.status == mesocentre_api::ConditionStatus::True;
+    verdict.ready(&mut status.conditions, scheduler.metadata.generation);
+    report::warn_when_not_ready(&context, scheduler.as_ref(), &before, &status.conditions).await;
+    write_status(&context, &scheduler, status).await?;
+    if turned {
+        context.batch.accounts_changed(&name);
+        context.batch.wake(&super::WaitsFor::Scheduler(name));
+    }
+    Ok(Action::requeue(again))
+}
+
+/// What is said of it, and when it is asked again.
+fn verdict(
+    scheduler: &Scheduler,
+    status: &mut SchedulerStatus,
+    answer: Result<Answer, SchedulerError>,
+) -> (Verdict, Duration) {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error @ SchedulerError::Unreachable { .. }) => {
+            let message = format!("{error}; jobs wait, and nothing is lost");
+            return (Verdict::no("Unreachable", message), AWAY_ASKED_EVERY);
+        }
+        Err(error) => return (Verdict::no("Misconfigured", error.to_string()), ASKED_EVERY),
+    };
+    status.kind = Some(answer.kind.into());
+    status.version = Some(answer.version.clone());
+    status.cpus = answer.cpus;
+    let offered = scheduler
+        .spec
+        .slurm
+        .as_ref()
+        .map_or(&[][..], |slurm| &slurm.partitions);
+    if let Some(missing) = offered
+        .iter()
+        .find(|partition| !answer.partitions.contains(partition))
+    {
+        let message = format!(
+            "the cluster has no partition {missing}: it has {}; mend spec.slurm.partitions",
+            answer.partitions.join(", ")
+        );
+        return (Verdict::no("UnknownPartition", message), ASKED_EVERY);
+    }
+    status.partitions = if offered.is_empty() {
+        answer.partitions
+    } else {
+        offered.to_vec()
+    };
+    let message = match answer.cpus {
+        Some(cpus) => format!("{} {} answers, with {cpus} CPUs", answer.kind, answer.version),
+        None => format!("{} {} answers", answer.kind, answer.version),
+    };
+    (Verdict::yes("Answers", message), ASKED_EVERY)
+}
+
+async fn ask_slurm(
+    context: &Arc<Context>,
+    name: &str,
+    spec: &SlurmScheduler,
+) -> Result<Answer, SchedulerError> {
+    let cluster = context.batch.employ(context, name, spec)?;
+    let health = cluster.call(context, "ping", cluster.slurm.ping()).await?;
+    cluster.set_settle(health.settle_seconds);
+    let partitions = cluster
+        .call(context, "partitions", cluster.slurm.partitions())
+        .await?;
+    // A node may be in several partitions: the largest says most.
+    let cpus = partitions.iter().map(|partition| partition.cpus).max();
+    Ok(Answer {
+        kind: "Slurm",
+        version: health.version,
+        cpus: cpus.and_then(|cpus| i64::try_from(cpus).ok()),
+        partitions: partitions
+            .iter()
+            .map(|partition| partition.name.to_string())
+            .collect(),
+    })
+}
+
+async fn ask_kubernetes(context: &Context) -> Result<Answer, SchedulerError> {
+    let version = context
+        .client
+        .apiserver_version()
+        .await
+        .map_err(|error| SchedulerError::Unreachable {
+            who: "the API server",
+            why: error.to_string(),
+        })?;
+    Ok(Answer {
+        kind: "Kubernetes",
+        version: version.git_version,
+        cpus: None,
+        partitions: Vec::new(),
+    })
+}
+
+/// It goes when no allocation is on it any more.
+async fn leave(scheduler: &Arc<Scheduler>, context: &Arc<Context>) -> Result<Action, Failure> {
+    let name = scheduler.name_any();
+    let on_it: Vec<String> = context
+        .stores
+        .allocations
+        .state()
+        .iter()
+        .filter(|allocation| allocation.spec.scheduler == name)
+        .map(|allocation| {
+            format!(
+                "{}/{}",
+                allocation.namespace().unwrap_or_default(),
+                allocation.name_any()
+            )
+        })
+        .collect();
+    if on_it.is_empty() || report::is_forced(scheduler.as_ref()) {
+        context.batch.dismiss(&name);
+        report::remove_finalizer(context, scheduler).await?;
+        return Ok(Action::await_change());
+    }
+    let mut status = scheduler.status.clone().unwrap_or_default();
+    let before = status.conditions.clone();
+    let message = format!(
+        "it is being deleted and waits for the allocations on it: {}; delete them, or write the annotation mesocentre.io/force-delete: \"true\"",
+        on_it.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+    );
+    Verdict::no("InUse", message).ready(&mut status.conditions, scheduler.metadata.generation);
+    report::warn_when_not_ready(context, scheduler.as_ref(), &before, &status.conditions).await;
+    write_status(context, scheduler, status).await?;
+    Ok(Action::requeue(Duration::from_secs(5)))
 }

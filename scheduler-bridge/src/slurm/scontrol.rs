@@ -89,7 +89,7 @@ impl Slurm {
     }
 
     /// Refuses to say that a job is unknown while slurmctld has news that slurmdbd has not taken yet.
-    pub(super) async fn accounting_is_up_to_date(&self) -> Result<(), SchedulerError> {
+    pub async fn accounting_is_up_to_date(&self) -> Result<(), SchedulerError> {
         let said = self.run("sdiag", std::iter::empty::<&str>()).await?;
         let complaint = said.complaint();
         if !said.succeeded() {

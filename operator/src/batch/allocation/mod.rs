@@ -1,0 +1,182 @@
+//! Allocation: an account on the scheduler with its limits and members, and what is used of it.
+//!
+//! The account itself is kept by `accounts.rs`, with all others of the scheduler in as few calls as can be; here it is
+//! said whether it stands, and the object's deletion waits until it is gone.
+
+pub mod validate;
+
+use super::accounts::AccountsView;
+use crate::Context;
+use crate::failure::Failure;
+use crate::report::{self, Verdict, write_status};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use mesocentre_api::{Allocation, AllocationStatus, Meter};
+use mesocentre_metering::in_units;
+use mesocentre_scheduler_bridge::AccountName;
+use rust_decimal::Decimal;
+use std::sync::Arc;
+use std::time::Duration;
+use validate::{Refused, ValidAllocation};
+
+/// Days begin and end: a look now and then is enough.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(300);
+const SECONDS_AN_HOUR: i128 = 3_600;
+
+/// One reconcile.
+///
+/// # Errors
+/// When the API server could not be written to now.
+pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Result<Action, Failure> {
+    let valid = validate::validate(&context, &allocation);
+    let cluster = context.batch.cluster(&allocation.spec.scheduler);
+    let accounts = cluster.as_ref().map(|cluster| cluster.accounts());
+
+    if report::is_leaving(allocation.as_ref()) {
+        let account = account_of(&allocation);
+        let there = accounts
+            .as_ref()
+            .zip(account)
+            .is_some_and(|(view, account)| view.holds(&account));
+        // A scheduler that is gone for good keeps no accounts that anybody could use.
+        if there {
+            context.batch.accounts_changed(&allocation.spec.scheduler);
+            return Ok(Action::requeue(Duration::from_secs(2)));
+        }
+        report::remove_finalizer(&context, &allocation).await?;
+        return Ok(Action::await_change());
+    }
+
+    let allocation = if allocation.spec_is_on_slurm(&context) {
+        report::add_finalizer(&context, &allocation).await?
+    } else {
+        allocation
+    };
+    let verdict = verdict(&valid, accounts.as_deref());
+    let mut status = allocation.status.clone().unwrap_or_default();
+    fill_in(&mut status, &allocation, &context, valid.as_ref().ok());
+    let before = status.conditions.clone();
+    verdict.ready(&mut status.conditions, allocation.metadata.generation);
+    report::warn_when_not_ready(&context, allocation.as_ref(), &before, &status.conditions).await;
+    write_status(&context, &allocation, status).await?;
+    Ok(Action::requeue(LOOKED_AT_EVERY))
+}
+
+trait OnSlurm {
+    fn spec_is_on_slurm(&self, context: &Context) -> bool;
+}
+
+impl OnSlurm for Allocation {
+    fn spec_is_on_slurm(&self, context: &Context) -> bool {
+        context
+            .stores
+            .schedulers
+            .get(&crate::watch::key(None, &self.spec.scheduler))
+            .is_some_and(|scheduler| scheduler.spec.slurm.is_some())
+    }
+}
+
+/// `<tenant>.<allocation>`.
+fn account_of(allocation: &Allocation) -> Option<AccountName> {
+    let home = allocation.namespace()?;
+    AccountName::new(&format!("{home}.{}", allocation.name_any())).ok()
+}
+
+/// Whether it can be used, and if not, why.
+fn verdict(valid: &Result<ValidAllocation, Refused>, accounts: Option<&AccountsView>) -> Verdict {
+    let valid = match valid {
+        Ok(valid) => valid,
+        Err(refused) => return Verdict::no(refused.reason(), refused.to_string()),
+    };
+    let Some(view) = accounts else {
+        return Verdict::no(
+            "SchedulerNotReady",
+            "the scheduler is not at work yet; its Scheduler object says why",
+        );
+    };
+    if let Some(why) = view.wrong.get(&valid.account) {
+        return Verdict::no("AccountRefused", why.clone());
+    }
+    if let Some(missing) = valid
+        .members
+        .iter()
+        .find(|(_, account)| !view.admits(&valid.account, account.as_str()))
+    {
+        return Verdict::no(
+            "AccountPending",
+            match &view.away {
+                Some(why) => format!("the Slurm account {} is not up to date: {why}", valid.account),
+                None => format!(
+                    "the Slurm account {} is being made; {} cannot use it yet",
+                    valid.account, missing.0
+                ),
+            },
+        );
+    }
+    let strangers = if valid.strangers.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "; {} cannot: give them a posixAccount among the members of the tenant, or take them out of members here",
+            valid.strangers.join(", ")
+        )
+    };
+    Verdict::yes(
+        "AccountReady",
+        format!(
+            "{} may submit to the Slurm account {}{strangers}",
+            match valid.members.len() {
+                0 => "nobody".to_owned(),
+                1 => "one member".to_owned(),
+                n => format!("{n} members"),
+            },
+            valid.account
+        ),
+    )
+}
+
+fn fill_in(
+    status: &mut AllocationStatus,
+    allocation: &Allocation,
+    context: &Context,
+    valid: Option<&ValidAllocation>,
+) {
+    let (home, name) = (allocation.namespace().unwrap_or_default(), allocation.name_any());
+    let used = |meter| context.batch.usage().of(&home, &name, meter);
+    let cores = used(Meter::ComputeCoreHours);
+    let gpus = used(Meter::ComputeGpuHours);
+    status.observed_generation = allocation.metadata.generation;
+    status.account = valid.map(|valid| valid.account.to_string());
+    status.members = valid
+        .map(|valid| valid.members.iter().map(|(user, _)| user.clone()).collect())
+        .unwrap_or_default();
+    status.used_core_hours = in_units(cores, SECONDS_AN_HOUR);
+    status.remaining_core_hours = allocation
+        .spec
+        .budget
+        .core_hours
+        .and_then(|budget| remaining(budget, cores));
+    status.used_gpu_hours = (gpus > 0 || allocation.spec.budget.gpu_hours.is_some())
+        .then(|| in_units(gpus, SECONDS_AN_HOUR))
+        .flatten();
+}
+
+/// What is left of a budget in hours, to six decimals for reading; negative when it is over.
+fn remaining(budget: Decimal, used_seconds: i128) -> Option<String> {
+    let used = Decimal::try_from_i128_with_scale(used_seconds, 0).ok()? / Decimal::from(3_600);
+    Some(format!("{:.6}", budget.checked_sub(used)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_the_budget_less_the_use_and_may_be_below_nothing() {
+        assert_eq!(
+            remaining(Decimal::from(50_000), 72_001).as_deref(),
+            Some("49979.999722")
+        );
+        assert_eq!(remaining(Decimal::from(1), 7_200).as_deref(), Some("-1.000000"));
+    }
+}

@@ -1,0 +1,303 @@
+//! From an Allocation to a [`ValidAllocation`]: hours that can be used today, by persons who are members.
+
+use crate::Context;
+use crate::watch::key;
+use jiff::civil::Date;
+use kube::ResourceExt;
+use mesocentre_api::{Allocation, AllocationSpec, Tenant, TrustPerimeter, WhenExhausted};
+use mesocentre_scheduler_bridge::slurm::accounts::Limits;
+use mesocentre_scheduler_bridge::{AccountName, InvalidName, UserName};
+use mesocentre_tenancy::validate::MemberSubject;
+use mesocentre_tenancy::{Invalid, PosixClaims, ValidTenant};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use std::collections::BTreeSet;
+
+/// Why an allocation cannot be used. Each sentence says what to mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Not in a tenant's home namespace.
+    #[error(
+        "the allocation {allocation} is in the namespace {namespace}, which is no tenant's home namespace: make it in the namespace of the tenant's own name"
+    )]
+    NoTenant {
+        /// Its name.
+        allocation: String,
+        /// Where it is.
+        namespace: String,
+    },
+    /// The tenant cannot stand.
+    #[error("the tenant {tenant} is not valid now: {why}")]
+    TenantNotReady {
+        /// The tenant.
+        tenant: String,
+        /// Why.
+        why: String,
+    },
+    /// No such scheduler.
+    #[error(
+        "the allocation {allocation} is on the scheduler {scheduler}, which does not exist: make that Scheduler, or make the allocation again on one that kubectl get schedulers shows"
+    )]
+    UnknownScheduler {
+        /// Its name.
+        allocation: String,
+        /// What it names.
+        scheduler: String,
+    },
+    /// A scheduler that the perimeter does not list.
+    #[error(
+        "the perimeter {perimeter} of {tenant} uses {listed}, and not the scheduler {scheduler}: make the allocation on one of these, or have {scheduler} added to the perimeter's schedulers"
+    )]
+    OutsideThePerimeter {
+        /// The tenant.
+        tenant: String,
+        /// Its perimeter.
+        perimeter: String,
+        /// What it lists.
+        listed: String,
+        /// What the allocation names.
+        scheduler: String,
+    },
+    /// Kubernetes as a batch scheduler.
+    #[error(
+        "the scheduler {scheduler} is Kubernetes itself, on which this version does not run batch jobs yet: make the allocation on a Slurm scheduler"
+    )]
+    KubernetesNotServed {
+        /// The scheduler.
+        scheduler: String,
+    },
+    /// Its first day is to come.
+    #[error(
+        "the allocation {allocation} begins on {begins}: wait until then, or have its validFrom set earlier"
+    )]
+    NotBegun {
+        /// Its name.
+        allocation: String,
+        /// Its first day.
+        begins: Date,
+    },
+    /// Its last day has passed.
+    #[error(
+        "the allocation {allocation} ended on {ended}: use another one (meso allocations), or ask the administrators for a later validUntil"
+    )]
+    Over {
+        /// Its name.
+        allocation: String,
+        /// Its last day.
+        ended: Date,
+    },
+    /// A name that Slurm's commands would misread.
+    #[error("the Slurm account of {allocation} cannot be named: {why}")]
+    Unnameable {
+        /// Its name.
+        allocation: String,
+        /// Why.
+        why: InvalidName,
+    },
+}
+
+impl Refused {
+    /// The condition's reason.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoTenant { .. } => "NoTenant",
+            Self::TenantNotReady { .. } => "TenantNotReady",
+            Self::UnknownScheduler { .. } => "UnknownScheduler",
+            Self::OutsideThePerimeter { .. } => "OutsideThePerimeter",
+            Self::KubernetesNotServed { .. } => "KubernetesNotServed",
+            Self::NotBegun { .. } => "NotBegun",
+            Self::Over { .. } => "AllocationOver",
+            Self::Unnameable { .. } => "BadName",
+        }
+    }
+}
+
+/// An allocation that can be used today.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidAllocation {
+    /// Its Slurm account.
+    pub account: AccountName,
+    /// What Slurm enforces.
+    pub limits: Limits,
+    /// Who may use it: user names as the API server has them, and their posix accounts.
+    pub members: Vec<(String, UserName)>,
+    /// Users that it names and who cannot use it.
+    pub strangers: Vec<String>,
+}
+
+impl ValidAllocation {
+    /// Proves that an allocation can be used today. Whether its scheduler exists is for who has the schedulers.
+    pub fn new(allocation: &Allocation, tenant: &ValidTenant, today: Date) -> Result<Self, Refused> {
+        let (name, spec) = (allocation.name_any(), &allocation.spec);
+        let perimeter = &tenant.perimeter;
+        if !perimeter.rules.schedulers.contains(&spec.scheduler) {
+            return Err(Refused::OutsideThePerimeter {
+                tenant: tenant.name.to_string(),
+                perimeter: perimeter.name.to_string(),
+                listed: if perimeter.rules.schedulers.is_empty() {
+                    "no scheduler".to_owned()
+                } else {
+                    perimeter.rules.schedulers.join(" and ")
+                },
+                scheduler: spec.scheduler.clone(),
+            });
+        }
+        if today < spec.valid_from {
+            return Err(Refused::NotBegun {
+                allocation: name,
+                begins: spec.valid_from,
+            });
+        }
+        if today > spec.valid_until {
+            return Err(Refused::Over {
+                allocation: name,
+                ended: spec.valid_until,
+            });
+        }
+        let account =
+            AccountName::new(&format!("{}.{name}", tenant.name)).map_err(|why| Refused::Unnameable {
+                allocation: name,
+                why,
+            })?;
+        let all: Vec<(String, UserName)> = tenant
+            .members
+            .iter()
+            .filter_map(|member| match &member.subject {
+                MemberSubject::User {
+                    name,
+                    posix_account: Some(account),
+                } => Some((name.clone(), UserName::new(account).ok()?)),
+                _ => None,
+            })
+            .collect();
+        let strangers = spec
+            .members
+            .iter()
+            .filter(|user| !all.iter().any(|(member, _)| member == *user))
+            .cloned()
+            .collect();
+        let members = all
+            .into_iter()
+            .filter(|(user, _)| spec.members.is_empty() || spec.members.contains(user))
+            .collect();
+        Ok(Self {
+            account,
+            limits: limits(spec),
+            members,
+            strangers,
+        })
+    }
+
+    /// The posix account that a user's jobs in it run as.
+    pub fn posix_account(&self, user: &str) -> Option<&UserName> {
+        self.members
+            .iter()
+            .find(|(member, _)| member == user)
+            .map(|(_, account)| account)
+    }
+
+    /// The posix accounts of all who may use it.
+    pub fn posix_accounts(&self) -> BTreeSet<UserName> {
+        self.members.iter().map(|(_, account)| account.clone()).collect()
+    }
+}
+
+/// What Slurm enforces: hours × 60, whole minutes; nothing where what is over is charged.
+pub fn limits(spec: &AllocationSpec) -> Limits {
+    let minutes = |hours: Option<Decimal>| hours?.checked_mul(Decimal::from(60))?.floor().to_u64();
+    match spec.when_exhausted {
+        WhenExhausted::Refuse => Limits {
+            core_minutes: minutes(spec.budget.core_hours),
+            gpu_minutes: minutes(spec.budget.gpu_hours),
+        },
+        WhenExhausted::Charge => Limits::default(),
+    }
+}
+
+/// The tenant of a home namespace: proven, or why not; none when there is no such tenant.
+pub fn valid_tenant(
+    context: &Context,
+    home: &str,
+    claims: &PosixClaims,
+) -> Option<Result<ValidTenant, Vec<Invalid>>> {
+    let tenant = context.stores.tenants.get(&key::<Tenant>(None, home))?;
+    let perimeter = context
+        .stores
+        .perimeters
+        .get(&key::<TrustPerimeter>(None, &tenant.spec.perimeter));
+    Some(ValidTenant::new(
+        &tenant,
+        perimeter.as_deref(),
+        claims,
+        context.today(),
+    ))
+}
+
+/// An allocation with all that it refers to, from the caches.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn validate(context: &Context, allocation: &Allocation) -> Result<ValidAllocation, Refused> {
+    let home = allocation.namespace().unwrap_or_default();
+    let claims = PosixClaims::of(context.stores.tenants.state().iter().map(std::sync::Arc::as_ref));
+    let tenant = match valid_tenant(context, &home, &claims) {
+        None => {
+            return Err(Refused::NoTenant {
+                allocation: allocation.name_any(),
+                namespace: home,
+            });
+        }
+        Some(Err(why)) => {
+            return Err(Refused::TenantNotReady {
+                tenant: home,
+                why: why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            });
+        }
+        Some(Ok(tenant)) => tenant,
+    };
+    let name = &allocation.spec.scheduler;
+    match context.stores.schedulers.get(&key(None, name)) {
+        None => Err(Refused::UnknownScheduler {
+            allocation: allocation.name_any(),
+            scheduler: name.clone(),
+        }),
+        Some(scheduler) if scheduler.spec.slurm.is_none() => Err(Refused::KubernetesNotServed {
+            scheduler: name.clone(),
+        }),
+        Some(_) => ValidAllocation::new(allocation, &tenant, context.today()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesocentre_api::Budget;
+
+    fn spec(core_hours: &str, when_exhausted: WhenExhausted) -> AllocationSpec {
+        AllocationSpec {
+            scheduler: "austral".into(),
+            title: "t".into(),
+            valid_from: jiff::civil::date(2026, 1, 1),
+            valid_until: jiff::civil::date(2026, 12, 31),
+            budget: Budget {
+                core_hours: Some(core_hours.parse().unwrap()),
+                gpu_hours: None,
+            },
+            when_exhausted,
+            members: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn hours_become_whole_minutes_and_what_is_charged_has_no_limit() {
+        assert_eq!(
+            limits(&spec("50000", WhenExhausted::Refuse)).core_minutes,
+            Some(3_000_000)
+        );
+        assert_eq!(
+            limits(&spec("0.5083", WhenExhausted::Refuse)).core_minutes,
+            Some(30)
+        );
+        assert_eq!(limits(&spec("50000", WhenExhausted::Charge)), Limits::default());
+    }
+}

@@ -1,0 +1,174 @@
+//! A Slurm cluster at work: what is known of it, and the tasks that find out.
+
+use super::accounts::AccountsView;
+use super::feed::Pass;
+use super::locked;
+use crate::Context;
+use crate::settings::Settings;
+use jiff::Timestamp;
+use mesocentre_api::SlurmScheduler;
+use mesocentre_scheduler_bridge::slurm::{Slurm, SlurmConfig};
+use mesocentre_scheduler_bridge::{ClusterName, JobAccounting, JobIdentity, Queue, SchedulerError};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// A Slurm cluster at work.
+pub struct Cluster {
+    /// The Scheduler's name.
+    pub name: String,
+    /// How it is reached.
+    pub spec: SlurmScheduler,
+    /// Its commands.
+    pub slurm: Slurm,
+    /// Something was submitted, cancelled or is waited for: ask soon.
+    pub ask_soon: Notify,
+    /// The accounts that should be have changed.
+    pub accounts_changed: Notify,
+    /// A job has ended: its runs are in the accounting.
+    pub ended: Notify,
+    /// `MessageTimeout`: how long after its sender's death a request may still be taken, in seconds.
+    settle_seconds: Mutex<Option<u64>>,
+    queue: Mutex<Option<Arc<Queue>>>,
+    wanted: Mutex<HashMap<String, JobIdentity>>,
+    accounting: Mutex<HashMap<String, (Timestamp, Option<JobAccounting>)>>,
+    accounts: Mutex<Arc<AccountsView>>,
+    pass: Mutex<Option<Pass>>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Cluster {
+    /// Starts its tasks.
+    pub(super) fn start(
+        context: &Arc<Context>,
+        name: &str,
+        spec: &SlurmScheduler,
+        settings: &Settings,
+    ) -> Result<Arc<Self>, SchedulerError> {
+        let cluster_name = ClusterName::new(&spec.cluster)
+            .map_err(|error| SchedulerError::Misconfigured(error.to_string()))?;
+        let mut config = SlurmConfig::new(cluster_name);
+        config.slurm_conf = settings.slurm_conf.clone();
+        config.path = settings.slurm_path.clone();
+        let cluster = Arc::new(Self {
+            name: name.to_owned(),
+            spec: spec.clone(),
+            slurm: Slurm::new(config)?,
+            ask_soon: Notify::new(),
+            accounts_changed: Notify::new(),
+            ended: Notify::new(),
+            settle_seconds: Mutex::default(),
+            queue: Mutex::default(),
+            wanted: Mutex::default(),
+            accounting: Mutex::default(),
+            accounts: Mutex::default(),
+            pass: Mutex::default(),
+            tasks: Mutex::default(),
+        });
+        let tasks = [
+            tokio::spawn(super::poll::run(Arc::clone(context), Arc::clone(&cluster))).abort_handle(),
+            tokio::spawn(super::accounts::run(Arc::clone(context), Arc::clone(&cluster))).abort_handle(),
+            tokio::spawn(super::feed::run(Arc::clone(context), Arc::clone(&cluster))).abort_handle(),
+        ];
+        locked(&cluster.tasks).extend(tasks);
+        Ok(cluster)
+    }
+
+    /// Ends its tasks.
+    pub(super) fn stop(&self) {
+        locked(&self.tasks).drain(..).for_each(|task| task.abort());
+    }
+
+    /// How long after its sender's death a request may still be taken; Slurm's default until it has said otherwise.
+    pub fn settle(&self) -> jiff::SignedDuration {
+        let seconds = locked(&self.settle_seconds).unwrap_or(10);
+        // And a second: times are in whole ones.
+        jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(60).saturating_add(1))
+    }
+
+    pub(super) fn set_settle(&self, seconds: u64) {
+        *locked(&self.settle_seconds) = Some(seconds);
+    }
+
+    /// The queue as last seen.
+    pub fn queue(&self) -> Option<Arc<Queue>> {
+        locked(&self.queue).clone()
+    }
+
+    pub(super) fn set_queue(&self, queue: Arc<Queue>) {
+        *locked(&self.queue) = Some(queue);
+    }
+
+    /// Asks for what the accounting says of a job, at the next tick.
+    pub fn want_accounting(&self, uid: &str, job: JobIdentity) {
+        locked(&self.wanted).insert(uid.to_owned(), job);
+        self.ask_soon.notify_one();
+    }
+
+    pub(super) fn wanted(&self) -> Vec<(String, JobIdentity)> {
+        locked(&self.wanted)
+            .iter()
+            .map(|(uid, job)| (uid.clone(), job.clone()))
+            .collect()
+    }
+
+    /// What the accounting last said of a job, and when it was asked.
+    pub fn accounting_of(&self, uid: &str) -> Option<(Timestamp, Option<JobAccounting>)> {
+        locked(&self.accounting).get(uid).cloned()
+    }
+
+    pub(super) fn set_accounting(&self, uid: &str, asked_at: Timestamp, answer: Option<JobAccounting>) {
+        locked(&self.accounting).insert(uid.to_owned(), (asked_at, answer));
+    }
+
+    /// Forgets a job whose end is written down, or that is gone.
+    pub fn forget(&self, uid: &str) {
+        locked(&self.wanted).remove(uid);
+        locked(&self.accounting).remove(uid);
+    }
+
+    /// The accounts as they are kept.
+    pub fn accounts(&self) -> Arc<AccountsView> {
+        Arc::clone(&locked(&self.accounts))
+    }
+
+    pub(super) fn set_accounts(&self, view: AccountsView) {
+        *locked(&self.accounts) = Arc::new(view);
+    }
+
+    /// The last reading of the accounting that went into the ledger.
+    pub fn last_pass(&self) -> Option<Pass> {
+        *locked(&self.pass)
+    }
+
+    pub(super) fn set_pass(&self, pass: Pass) {
+        *locked(&self.pass) = Some(pass);
+    }
+
+    /// Makes a call of the scheduler, and measures it.
+    pub async fn call<T, E>(
+        &self,
+        context: &Context,
+        name: &'static str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let started = Instant::now();
+        let outcome = call.await;
+        context
+            .metrics
+            .scheduler_seconds
+            .with_label_values(&[self.name.as_str(), name])
+            .observe(started.elapsed().as_secs_f64());
+        if outcome.is_err() {
+            context
+                .metrics
+                .scheduler_errors
+                .with_label_values(&[self.name.as_str(), name])
+                .inc();
+        }
+        outcome
+    }
+}

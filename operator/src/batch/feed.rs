@@ -1,0 +1,309 @@
+//! From the scheduler's accounting into the ledger: every run that has ended, in an account of ours, once.
+//!
+//! ```text
+//!  sacct, a window of time ──► runs ──► usage records ──► ledger (takes each once) ──► allocations, periods, jobs
+//! ```
+//!
+//! The accounting hears of runs a moment late and not in their order, so windows are read again with an overlap: a
+//! short one each time, a longer one now and then for what came after an outage. What is in the ledger already is no
+//! news to it, so any window may be read any number of times.
+
+use super::Cluster;
+use super::pace::Pace;
+use crate::Context;
+use crate::failure::Failure;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use mesocentre_api::TenantCategory;
+use mesocentre_metering::{Activity, BatchRun, UsageRecord, from_batch_run};
+use mesocentre_scheduler_bridge::{BatchScheduler, Run, RunRows, Window};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What reports these records.
+const SOURCE: &str = "slurm";
+/// How far back each reading goes behind what was read before.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
+/// How far back a thorough reading goes.
+const DEEP_OVERLAP: SignedDuration = SignedDuration::from_hours(72);
+/// How often there is a thorough one.
+const DEEP_EVERY: Duration = Duration::from_secs(1_800);
+/// How often the accounting is read when no job of ours ended: somebody may use an account of ours by sbatch alone.
+const READ_EVERY: Duration = Duration::from_secs(60);
+/// Runs that end are awaited so long, to be read together. Times in the accounting are in whole seconds, so what ended
+/// in this second is sure to be within a window that begins in the next.
+const TOGETHER: Duration = Duration::from_millis(1_100);
+
+/// One reading of the accounting, all of which is in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// When it began: what ended later may be missing.
+    pub began: Timestamp,
+}
+
+/// Feeds the ledger until the cluster is set aside.
+pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
+    let mut feed = Feed::default();
+    let mut pace = Pace::new();
+    let mut failed = false;
+    loop {
+        if feed.deep.is_some() {
+            let pause = if failed {
+                Duration::from_secs(5)
+            } else {
+                READ_EVERY
+            };
+            // Whichever comes first; both lead to the same.
+            let _ = tokio::time::timeout(pause, cluster.ended.notified()).await;
+            tokio::time::sleep(TOGETHER).await;
+            pace.moved();
+            tokio::time::sleep_until(pace.next()).await;
+        }
+        pace.tick();
+        let began = Instant::now();
+        match feed.read(&context, &cluster).await {
+            Ok(()) => failed = false,
+            Err(failure) => {
+                if !failed {
+                    tracing::warn!(scheduler = cluster.name, %failure, "use is not metered now; it is read again");
+                }
+                failed = true;
+                feed.deep.get_or_insert_with(Instant::now);
+            }
+        }
+        pace.took(began.elapsed());
+        show_lag(&context, &cluster).await;
+    }
+}
+
+async fn show_lag(context: &Context, cluster: &Cluster) {
+    if let Ok(Some(through)) = context.ledger.watermark(SOURCE, &cluster.spec.cluster).await {
+        context
+            .metrics
+            .ledger_lag_seconds
+            .with_label_values(&[SOURCE, cluster.spec.cluster.as_str()])
+            .set(Timestamp::now().duration_since(through).as_secs());
+    }
+}
+
+#[derive(Default)]
+struct Feed {
+    /// When the accounting was last read thoroughly.
+    deep: Option<Instant>,
+    /// Rows of the accounting that went into the ledger since then: they need not be offered again.
+    taken: HashSet<u64>,
+    /// Accounts that were told of already.
+    unassigned: HashSet<String>,
+}
+
+impl Feed {
+    async fn read(&mut self, context: &Context, cluster: &Cluster) -> Result<(), Failure> {
+        let now = Timestamp::now();
+        let watermark = context.ledger.watermark(SOURCE, &cluster.spec.cluster).await?;
+        let thorough = self.deep.is_none_or(|at| at.elapsed() >= DEEP_EVERY);
+        let overlap = if thorough { DEEP_OVERLAP } else { OVERLAP };
+        let from = match watermark {
+            Some(through) => through.saturating_sub(overlap).unwrap_or(through),
+            None => first_day(context, &cluster.name).unwrap_or(now).min(now),
+        };
+        // What slurmdbd has not heard of yet comes again; the watermark waits for it.
+        let up_to_date = cluster
+            .call(
+                context,
+                "accounting_lag",
+                cluster.slurm.accounting_is_up_to_date(),
+            )
+            .await;
+        // To the end of this second: what ended in it has its whole number.
+        let until = now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now);
+        let rows = cluster
+            .call(context, "runs", cluster.slurm.runs(Window { from, until }))
+            .await?;
+        if thorough {
+            self.taken.clear();
+        }
+        let records = self.records(context, &rows);
+        let new = if records.is_empty() {
+            0
+        } else {
+            let appended = context.ledger.append(&records, now).await?;
+            context.metrics.ledger_records.inc_by(appended.new);
+            for quarantined in &appended.quarantined {
+                context.metrics.ledger_quarantined.inc();
+                tracing::warn!(
+                    reason = quarantined.reason,
+                    record = %quarantined.key,
+                    "a run went into the ledger's quarantine: see `meso ledger verify`"
+                );
+            }
+            appended.new
+        };
+        self.taken.extend(
+            rows.runs
+                .iter()
+                .filter(|run| has_ended(run))
+                .map(|run| run.db_index),
+        );
+        up_to_date?;
+        context
+            .ledger
+            .advance_watermark(SOURCE, &cluster.spec.cluster, now)
+            .await?;
+        if thorough {
+            self.deep = Some(Instant::now());
+        }
+        context.batch.usage().refresh(context).await?;
+        cluster.set_pass(Pass { began: now });
+        if new > 0 {
+            tracing::info!(scheduler = cluster.name, records = new, "metered");
+            context.triggers.periods.reconcile_all(&context.stores.periods);
+        }
+        tell_jobs(context, &cluster.name);
+        Ok(())
+    }
+
+    fn records(&mut self, context: &Context, rows: &RunRows) -> Vec<UsageRecord> {
+        for row in &rows.malformed {
+            context.metrics.ledger_quarantined.inc();
+            tracing::warn!(
+                row = row.row,
+                why = row.why,
+                "a row of the accounting cannot be read, so it is not metered"
+            );
+        }
+        let mut categories: HashMap<String, TenantCategory> = HashMap::new();
+        for tenant in context.stores.tenants.state() {
+            categories.insert(tenant.name_any(), tenant.spec.category);
+        }
+        let mut records = Vec::new();
+        for run in &rows.runs {
+            if !has_ended(run) || self.taken.contains(&run.db_index) {
+                continue;
+            }
+            let Some((tenant, allocation)) = run.account.split_once('.') else {
+                continue;
+            };
+            let Some(category) = categories.get(tenant) else {
+                if self.unassigned.insert(run.account.clone()) {
+                    tracing::warn!(
+                        account = run.account,
+                        "use in an account of a tenant that does not exist is not metered: make the Tenant again, or look into that account"
+                    );
+                }
+                continue;
+            };
+            if let Some(run) = to_batch_run(run, tenant, allocation, *category) {
+                records.extend(from_batch_run(&run));
+            }
+        }
+        records
+    }
+}
+
+/// The first day on which something could be used.
+fn first_day(context: &Context, scheduler: &str) -> Option<Timestamp> {
+    let first = context
+        .stores
+        .allocations
+        .state()
+        .iter()
+        .filter(|allocation| allocation.spec.scheduler == scheduler)
+        .map(|allocation| allocation.spec.valid_from)
+        .min()?;
+    context.zone.days(first, first).ok().map(|span| span.from)
+}
+
+/// A run that held something and does no more.
+fn has_ended(run: &Run) -> bool {
+    run.started_at.is_some() && run.ended_at.is_some()
+}
+
+fn to_batch_run(run: &Run, tenant: &str, allocation: &str, category: TenantCategory) -> Option<BatchRun> {
+    Some(BatchRun {
+        source: SOURCE.into(),
+        cluster: run.cluster.to_string(),
+        job_id: run.job_id.to_string(),
+        submitted: run.submitted_at,
+        tenant: tenant.into(),
+        allocation: Some(allocation.into()),
+        user: Some(run.user.clone()).filter(|user| !user.is_empty()),
+        activity: Activity::of_category(category),
+        activity_reason: format!("category {}", category.as_str()),
+        cpus: run.tres.cpus,
+        gpus: run.tres.gpus,
+        start: run.started_at?,
+        end: run.ended_at?,
+        suspended_seconds: run.suspended_seconds,
+        state: run.state.clone(),
+    })
+}
+
+/// Jobs that have ended and are not said to be metered.
+fn tell_jobs(context: &Context, scheduler: &str) {
+    for job in context.stores.jobs.state() {
+        let Some(status) = &job.status else { continue };
+        let theirs = status.scheduler.as_ref().is_some_and(|s| s.name == scheduler);
+        if theirs && status.phase.is_finished() && !super::job::report::is_metered(status) {
+            context.triggers.jobs.reconcile(ObjectRef::from_obj(job.as_ref()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesocentre_scheduler_bridge::{ClusterName, JobId, NodeList, Phase, Tres};
+
+    fn run() -> Run {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        Run {
+            cluster: ClusterName::new("meso").unwrap(),
+            db_index: 7,
+            job_id: JobId(42),
+            array_task: None,
+            tasks: 1,
+            submitted_at: at(100),
+            started_at: Some(at(110)),
+            ended_at: Some(at(117)),
+            restarts: None,
+            account: "univ-caen.climate-2026".into(),
+            user: "alice".into(),
+            partition: "standard".into(),
+            name: "pi".into(),
+            token: None,
+            phase: Phase::Succeeded,
+            state: "COMPLETED".into(),
+            elapsed_seconds: 7,
+            suspended_seconds: 0,
+            tres: Tres {
+                cpus: 2,
+                ..Tres::default()
+            },
+            exit_code: 0,
+            signal: 0,
+            nodes: NodeList::new("n1"),
+        }
+    }
+
+    #[test]
+    fn a_run_of_seven_seconds_on_two_cores_is_fourteen_core_seconds() {
+        let run = to_batch_run(&run(), "univ-caen", "climate-2026", TenantCategory::University).unwrap();
+        let records = from_batch_run(&run);
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].quantity, 14);
+        assert_eq!(records[0].activity, Activity::NonEconomic);
+        assert_eq!(records[0].allocation.as_deref(), Some("climate-2026"));
+    }
+
+    #[test]
+    fn what_never_started_or_still_runs_is_no_use_yet() {
+        let mut waiting = run();
+        waiting.started_at = None;
+        let mut running = run();
+        running.ended_at = None;
+        assert!(!has_ended(&waiting) && !has_ended(&running) && has_ended(&run()));
+    }
+}

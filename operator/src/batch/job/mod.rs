@@ -1,0 +1,541 @@
+//! BatchJob: one step of its life after the other, as `lifecycle::next` says, until there is nothing to do now.
+//!
+//! ```text
+//!  gather   what is written down, what this process did, what the cluster's tasks saw
+//!  validate who, in which account, after which jobs            validate.rs
+//!  plan     the one next step                                  mesocentre_scheduler_bridge::lifecycle
+//!  apply    sbatch, scancel, a look-up                         here
+//!  report   status and conditions                              report.rs
+//! ```
+
+pub mod report;
+pub mod validate;
+pub mod view;
+
+use super::{Cluster, WaitsFor};
+use crate::Context;
+use crate::failure::Failure;
+use crate::report::{self as frame, write_status};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
+use mesocentre_api::{BatchJob, BatchJobStatus, Phase};
+use mesocentre_scheduler_bridge::lifecycle::{
+    Answer, Attempt, JobView, Observed, OwnDoing, Progress, Step, next,
+};
+use mesocentre_scheduler_bridge::{BatchScheduler, Token};
+use std::sync::Arc;
+use std::time::Duration;
+use validate::{Fit, Unfit, submission, validate};
+
+/// How long to wait where nothing says when to look again; what changes tells by itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How soon a step is looked at that others are to take now: a lookup in vain, a cancellation.
+const SOON: Duration = Duration::from_secs(2);
+
+/// One reconcile.
+///
+/// # Errors
+/// When the API server could not be written to now.
+pub async fn reconcile(job: Arc<BatchJob>, context: Arc<Context>) -> Result<Action, Failure> {
+    let leaving = frame::is_leaving(job.as_ref());
+    let phase = job.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    let has_token = job
+        .status
+        .as_ref()
+        .is_some_and(|status| status.submission.is_some());
+    if leaving && (phase.is_finished() || !has_token) {
+        return go(&job, &context).await;
+    }
+    if phase.is_finished() {
+        return after_the_end(&job, &context).await;
+    }
+    let job = frame::add_finalizer(&context, &job).await?;
+    Life { job, context }.live().await
+}
+
+/// A job that is not over.
+struct Life {
+    job: Arc<BatchJob>,
+    context: Arc<Context>,
+}
+
+/// What a step led to.
+enum Then {
+    /// Look for the next step at once.
+    On,
+    /// Nothing more now.
+    Rest(Action),
+}
+
+impl Life {
+    async fn live(mut self) -> Result<Action, Failure> {
+        // Whom it runs as and where: from what is written down, else from what it refers to.
+        let mut fit = None;
+        let written = self.written_cluster();
+        if written.is_none() {
+            match validate(&self.job, &self.context) {
+                Ok(found) => fit = Some(found),
+                Err(unfit) => return self.unfit(unfit).await,
+            }
+        }
+        let Some(cluster) = written.or_else(|| fit.as_ref().map(|fit| Arc::clone(&fit.cluster))) else {
+            return self.scheduler_is_gone().await;
+        };
+        let Some(mut view) = view::of(&self.job, fit.as_ref().map(|fit| &fit.user)) else {
+            return Ok(Action::await_change());
+        };
+        let mut observed = Observed::nothing(self.context.in_charge_since, cluster.settle());
+        observed.own = self.context.batch.own_doing(&view.uid);
+        // Each step is taken at most once in a reconcile; the bound is only against a defect.
+        for _ in 0..16 {
+            let step = next(&view, &observed, Timestamp::now());
+            tracing::debug!(job = %frame::named(self.job.as_ref()), ?step);
+            match self.take(step, &cluster, &mut fit, &view, &mut observed).await? {
+                Then::Rest(action) => return Ok(action),
+                Then::On => {}
+            }
+            if let Some(now) = view::of(&self.job, fit.as_ref().map(|fit| &fit.user)) {
+                view = now;
+            }
+        }
+        Ok(Action::requeue(SOON))
+    }
+
+    /// The cluster that has or may have the job.
+    fn written_cluster(&self) -> Option<Arc<Cluster>> {
+        let scheduler = self.job.status.as_ref()?.scheduler.as_ref()?;
+        self.context.batch.cluster(&scheduler.name)
+    }
+
+    async fn scheduler_is_gone(&self) -> Result<Action, Failure> {
+        let name = self
+            .job
+            .status
+            .as_ref()
+            .and_then(|status| status.scheduler.as_ref())
+            .map(|scheduler| scheduler.name.clone())
+            .unwrap_or_default();
+        let what = WaitsFor::Scheduler(name.clone());
+        let message = format!(
+            "the scheduler {name} that has this job is not at work: make that Scheduler again, so that the job can be followed"
+        );
+        self.unfit(Unfit::Waits {
+            what,
+            reason: "SchedulerNotReady",
+            message,
+        })
+        .await
+    }
+
+    async fn take(
+        &mut self,
+        step: Step,
+        cluster: &Arc<Cluster>,
+        fit: &mut Option<Fit>,
+        view: &JobView,
+        observed: &mut Observed,
+    ) -> Result<Then, Failure> {
+        match step {
+            Step::WriteToken { number } => self.write_token(number, fit, view, observed).await,
+            Step::Submit => self.submit(cluster, fit, view, observed).await,
+            Step::LookUp => {
+                observed.lookup = self.look_up(cluster, view).await;
+                Ok(Then::On)
+            }
+            Step::AskQueue => Ok(self.ask_queue(cluster, view, observed)),
+            Step::AskAccounting => Ok(self.ask_accounting(cluster, view, observed)),
+            Step::Cancel => self.cancel(cluster, view).await,
+            Step::Record(progress) => self.record(cluster, fit.as_ref(), view, &progress).await,
+            Step::Finish(progress) => self.finish(cluster, view, &progress).await,
+            Step::Wait { until, why } => {
+                tracing::debug!(job = %frame::named(self.job.as_ref()), why, "waits");
+                let pause = until.map_or(LOOK_AGAIN, |until| {
+                    Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
+                        + Duration::from_millis(100)
+                });
+                // An answer in vain is asked for again soon; the cluster's own tasks bring the rest.
+                let pause = if matches!(observed.lookup, Answer::Unreachable(_)) {
+                    pause.min(Duration::from_secs(5))
+                } else {
+                    pause
+                };
+                Ok(Then::Rest(Action::requeue(pause)))
+            }
+            Step::Done => Ok(Then::Rest(Action::requeue(Duration::ZERO))),
+        }
+    }
+
+    /// What it refers to, proven; else the rest of the reconcile.
+    async fn fit(&self, fit: &mut Option<Fit>) -> Result<Option<Action>, Failure> {
+        if fit.is_none() {
+            match validate(&self.job, &self.context) {
+                Ok(found) => *fit = Some(found),
+                Err(unfit) => return self.unfit(unfit).await.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn write_token(
+        &mut self,
+        number: u32,
+        fit: &mut Option<Fit>,
+        view: &JobView,
+        observed: &mut Observed,
+    ) -> Result<Then, Failure> {
+        if let Some(action) = self.fit(fit).await? {
+            return Ok(Then::Rest(action));
+        }
+        let Some(fit) = fit.as_ref() else {
+            return Ok(Then::Rest(Action::requeue(SOON)));
+        };
+        let before = view.attempt.as_ref().filter(|_| number > 1);
+        // Kubernetes keeps times in whole seconds in some places; what is compared later is what was written.
+        let attempt = match Attempt::after(before, &view.uid, Timestamp::now()) {
+            Ok(attempt) => attempt,
+            Err(why) => return self.never(&why.to_string()).await,
+        };
+        // Found out before a token is written, for what is wrong with a submission stays wrong.
+        let planned = match submission(&self.job, fit, &attempt.token) {
+            Ok(submission) => submission,
+            Err(why) => return self.never(&why).await,
+        };
+        if let Err(error) = fit.cluster.slurm.check(&planned).await
+            && error.is_final()
+        {
+            return self.never(&error.to_string()).await;
+        }
+        let status = report::with_token(&self.job, &fit.cluster.name, &fit.account, &fit.user, &attempt);
+        self.job = write_status(&self.context, &self.job, status).await?;
+        observed.own = OwnDoing::Wrote;
+        observed.lookup = Answer::NotAsked;
+        self.context.batch.did(&view.uid, OwnDoing::Wrote);
+        Ok(Then::On)
+    }
+
+    async fn submit(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        fit: &mut Option<Fit>,
+        view: &JobView,
+        observed: &mut Observed,
+    ) -> Result<Then, Failure> {
+        if let Some(action) = self.fit(fit).await? {
+            return Ok(Then::Rest(action));
+        }
+        let (Some(fit), Some(attempt)) = (fit.as_ref(), &view.attempt) else {
+            return Ok(Then::Rest(Action::requeue(SOON)));
+        };
+        let planned = match submission(&self.job, fit, &attempt.token) {
+            Ok(submission) => submission,
+            Err(why) => return self.never(&why).await,
+        };
+        // Until the answer is here its outcome is unknown, whatever becomes of this future.
+        self.context.batch.did(
+            &view.uid,
+            OwnDoing::Asked {
+                at: Timestamp::now(),
+                answer: Err(mesocentre_scheduler_bridge::SubmitError::Unknown(
+                    "the answer was not waited for".into(),
+                )),
+            },
+        );
+        let answer = cluster
+            .call(&self.context, "submit", cluster.slurm.submit(&planned))
+            .await;
+        if let Err(error) = &answer {
+            tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "was not submitted");
+        }
+        let doing = OwnDoing::Asked {
+            at: Timestamp::now(),
+            answer,
+        };
+        self.context.batch.did(&view.uid, doing.clone());
+        observed.own = doing;
+        Ok(Then::On)
+    }
+
+    async fn look_up(
+        &self,
+        cluster: &Cluster,
+        view: &JobView,
+    ) -> Answer<(Timestamp, Option<mesocentre_scheduler_bridge::QueuedJob>)> {
+        let (Some(identity), Some(attempt)) = (view.identity(), &view.attempt) else {
+            return Answer::NotAsked;
+        };
+        let asked_at = Timestamp::now();
+        // A minute early: the clocks of two machines may be apart.
+        let since = attempt
+            .written_at
+            .saturating_sub(SignedDuration::from_mins(1))
+            .unwrap_or(attempt.written_at);
+        match cluster
+            .call(&self.context, "find", cluster.slurm.find(&identity, since))
+            .await
+        {
+            Ok(found) => Answer::Known((asked_at, found)),
+            Err(error) => Answer::Unreachable(error.to_string()),
+        }
+    }
+
+    fn ask_queue(&self, cluster: &Cluster, view: &JobView, observed: &mut Observed) -> Then {
+        let written_at = view.attempt.as_ref().map(|attempt| attempt.written_at);
+        match cluster.queue() {
+            Some(queue) if written_at.is_none_or(|written_at| queue.asked_at > written_at) => {
+                let row = view.identity().and_then(|identity| queue.get(&identity).cloned());
+                observed.queue = Answer::Known(row);
+                Then::On
+            }
+            _ => {
+                cluster.ask_soon.notify_one();
+                Then::Rest(Action::requeue(LOOK_AGAIN))
+            }
+        }
+    }
+
+    fn ask_accounting(&self, cluster: &Cluster, view: &JobView, observed: &mut Observed) -> Then {
+        if let Some((_, answer)) = cluster.accounting_of(&view.uid) {
+            observed.accounting = Answer::Known(answer);
+            return Then::On;
+        }
+        if let Some(identity) = view.identity() {
+            cluster.want_accounting(&view.uid, identity);
+        }
+        Then::Rest(Action::requeue(LOOK_AGAIN))
+    }
+
+    async fn cancel(&self, cluster: &Cluster, view: &JobView) -> Result<Then, Failure> {
+        if let Some(identity) = view.identity() {
+            match cluster
+                .call(&self.context, "cancel", cluster.slurm.cancel(&identity))
+                .await
+            {
+                Ok(()) => cluster.ask_soon.notify_one(),
+                Err(error) => {
+                    tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "is not cancelled yet");
+                }
+            }
+        }
+        Ok(Then::Rest(Action::requeue(SOON)))
+    }
+
+    async fn record(
+        &mut self,
+        cluster: &Cluster,
+        fit: Option<&Fit>,
+        view: &JobView,
+        progress: &Progress,
+    ) -> Result<Then, Failure> {
+        let is_new = view.id.is_none();
+        let output = if is_new {
+            self.output_path(cluster, fit, view, progress).await
+        } else {
+            None
+        };
+        let status = report::with_progress(&self.job, progress, output);
+        self.job = write_status(&self.context, &self.job, status).await?;
+        if is_new {
+            self.context.batch.forget(&view.uid);
+            cluster.ask_soon.notify_one();
+        }
+        if view.cancel && is_new {
+            return Ok(Then::On);
+        }
+        Ok(Then::Rest(Action::requeue(LOOK_AGAIN)))
+    }
+
+    /// Where the output goes; asked once, when the number is written down.
+    async fn output_path(
+        &self,
+        cluster: &Cluster,
+        fit: Option<&Fit>,
+        view: &JobView,
+        progress: &Progress,
+    ) -> Option<String> {
+        let id = progress.id?;
+        let token: &Token = &view.attempt.as_ref()?.token;
+        let found;
+        let fit = match fit {
+            Some(fit) => fit,
+            None => {
+                found = validate(&self.job, &self.context).ok()?;
+                &found
+            }
+        };
+        let planned = submission(&self.job, fit, token).ok()?;
+        cluster.slurm.output_path(&planned, id).await
+    }
+
+    async fn finish(
+        &mut self,
+        cluster: &Cluster,
+        view: &JobView,
+        progress: &Progress,
+    ) -> Result<Then, Failure> {
+        let status = report::with_progress(&self.job, progress, None);
+        let phase = status.phase;
+        let message = status.message.clone();
+        self.job = write_status(&self.context, &self.job, status).await?;
+        self.context.batch.forget(&view.uid);
+        cluster.forget(&view.uid);
+        cluster.ended.notify_one();
+        if phase != Phase::Succeeded {
+            let note = message.unwrap_or_else(|| "it did not succeed".into());
+            frame::event(
+                &self.context,
+                self.job.as_ref(),
+                EventType::Warning,
+                phase.as_str(),
+                &note,
+            )
+            .await;
+        }
+        // Its own change brings it back, for what follows the end.
+        Ok(Then::Rest(Action::await_change()))
+    }
+
+    /// It cannot be handed over, now or ever.
+    async fn unfit(&self, unfit: Unfit) -> Result<Action, Failure> {
+        // Somebody who cancels it wants no mending.
+        if self.job.spec.cancel || frame::is_leaving(self.job.as_ref()) {
+            let has_token = self.job.status.as_ref().is_some_and(|s| s.submission.is_some());
+            if !has_token {
+                let why = "was cancelled before the scheduler had it";
+                return self.end(Phase::Cancelled, why).await;
+            }
+        }
+        match unfit {
+            Unfit::Never { message } => self.end(Phase::Failed, &message).await,
+            Unfit::Refused { reason, message } => {
+                let before = self.job.status.clone().unwrap_or_default();
+                let status = report::with_refusal(&self.job, reason, &message);
+                frame::warn_when_not_ready(
+                    &self.context,
+                    self.job.as_ref(),
+                    &before.conditions,
+                    &status.conditions,
+                )
+                .await;
+                write_status(&self.context, &self.job, status).await?;
+                let home = crate::triggers::tenant_of(&self.job);
+                let what = WaitsFor::Allocation(home, self.job.spec.allocation.clone());
+                self.context.batch.wait(self.key(), what);
+                Ok(Action::requeue(Duration::from_secs(300)))
+            }
+            Unfit::Waits {
+                what,
+                reason,
+                message,
+            } => {
+                self.context.batch.wait(self.key(), what);
+                let status = report::with_wait(&self.job, reason, &message);
+                write_status(&self.context, &self.job, status).await?;
+                // What it waits for may have come between the look and the note.
+                Ok(Action::requeue(LOOK_AGAIN))
+            }
+        }
+    }
+
+    fn key(&self) -> ObjectRef<BatchJob> {
+        ObjectRef::from_obj(self.job.as_ref())
+    }
+
+    /// It can never be handed over as it stands.
+    async fn never(&self, why: &str) -> Result<Then, Failure> {
+        self.end(Phase::Failed, why).await.map(Then::Rest)
+    }
+
+    /// Ends a job that the scheduler never had.
+    async fn end(&self, phase: Phase, why: &str) -> Result<Action, Failure> {
+        let progress = Progress {
+            id: None,
+            submitted_at: None,
+            phase: view::to_bridge(phase),
+            state: None,
+            reason: None,
+            message: Some(why.into()),
+            tasks: Default::default(),
+            started_at: None,
+            ended_at: Some(now_in_seconds()),
+            exit_code: None,
+            signal: None,
+            nodes: Default::default(),
+            core_seconds: None,
+            gpu_seconds: None,
+        };
+        let status = report::with_progress(&self.job, &progress, None);
+        let job = write_status(&self.context, &self.job, status).await?;
+        self.context.batch.forget(&job.uid().unwrap_or_default());
+        let type_ = if phase == Phase::Cancelled {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        };
+        frame::event(&self.context, job.as_ref(), type_, phase.as_str(), why).await;
+        Ok(Action::await_change())
+    }
+}
+
+fn now_in_seconds() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// After the end: whether it is metered, and whether it is time for the object to go.
+async fn after_the_end(job: &Arc<BatchJob>, context: &Arc<Context>) -> Result<Action, Failure> {
+    let Some(status) = &job.status else {
+        return Ok(Action::await_change());
+    };
+    if !report::is_metered(status) {
+        if !is_covered(status, context) {
+            // The feed has it looked at after each reading.
+            return Ok(Action::requeue(Duration::from_secs(60)));
+        }
+        write_status(context, job, report::with_metered(job)).await?;
+        return Ok(Action::await_change());
+    }
+    let (Some(ttl), Some(ended)) = (job.spec.ttl_after_finished, status.finished_at) else {
+        return Ok(Action::await_change());
+    };
+    let ttl = SignedDuration::try_from(std::time::Duration::from(ttl)).unwrap_or(SignedDuration::MAX);
+    let due = ended.saturating_add(ttl).unwrap_or(Timestamp::MAX);
+    match Duration::try_from(due.duration_since(Timestamp::now())) {
+        Ok(left) if !left.is_zero() => Ok(Action::requeue(left.min(Duration::from_secs(3_600)))),
+        _ => {
+            frame::delete(context, job.as_ref()).await?;
+            Ok(Action::await_change())
+        }
+    }
+}
+
+/// Whether the accounting was read into the ledger after the job's end was known.
+fn is_covered(status: &BatchJobStatus, context: &Context) -> bool {
+    let (Some(since), Some(scheduler)) = (report::finished_since(status), &status.scheduler) else {
+        return false;
+    };
+    let Some(cluster) = context.batch.cluster(&scheduler.name) else {
+        return false;
+    };
+    // The condition's time is in whole seconds, rounded down.
+    let known = since
+        .saturating_add(SignedDuration::from_secs(1))
+        .unwrap_or(since);
+    cluster.last_pass().is_some_and(|pass| pass.began >= known)
+}
+
+/// The object may go: there is nothing on the scheduler that it stands for.
+async fn go(job: &Arc<BatchJob>, context: &Arc<Context>) -> Result<Action, Failure> {
+    let uid = job.uid().unwrap_or_default();
+    frame::remove_finalizer(context, job).await?;
+    context.batch.forget(&uid);
+    if let Some(scheduler) = job.status.as_ref().and_then(|status| status.scheduler.as_ref())
+        && let Some(cluster) = context.batch.cluster(&scheduler.name)
+    {
+        cluster.forget(&uid);
+    }
+    context.own_writes.forget(&uid);
+    Ok(Action::await_change())
+}

@@ -1,0 +1,169 @@
+//! From what was observed to a BatchJob's status. Pure: what is written is decided here, and written elsewhere.
+
+use super::view;
+use crate::report::Verdict;
+use jiff::Timestamp;
+use mesocentre_api::{
+    BatchJob, BatchJobStatus, ConditionStatus, JobUsage, SubmissionRecord, TaskCounts, find_condition,
+};
+use mesocentre_scheduler_bridge::AccountName;
+use mesocentre_scheduler_bridge::UserName;
+use mesocentre_scheduler_bridge::lifecycle::{Attempt, Progress};
+
+/// It can be handed over, or has been.
+pub const ACCEPTED: &str = "Accepted";
+/// The scheduler has it.
+pub const SUBMITTED: &str = "Submitted";
+/// It is over.
+pub const FINISHED: &str = "Finished";
+/// What it used is in the ledger.
+pub const METERED: &str = "Metered";
+
+/// How many nodes an object names.
+const NODES: usize = 64;
+
+/// The status with a token in it, before the scheduler is asked.
+pub fn with_token(
+    job: &BatchJob,
+    scheduler: &str,
+    account: &AccountName,
+    user: &UserName,
+    attempt: &Attempt,
+) -> BatchJobStatus {
+    let mut status = job.status.clone().unwrap_or_default();
+    status.observed_generation = job.metadata.generation;
+    status.message = None;
+    let mut at = status.scheduler.take().unwrap_or_default();
+    at.name = scheduler.into();
+    at.account = Some(account.to_string());
+    at.user = Some(user.to_string());
+    status.scheduler = Some(at);
+    status.submission = Some(SubmissionRecord {
+        token: attempt.token.to_string(),
+        attempt: i32::try_from(attempt.number).unwrap_or(i32::MAX),
+        at: Some(attempt.written_at),
+    });
+    let generation = job.metadata.generation;
+    Verdict::yes("Accepted", "it is being handed over to the scheduler").set(
+        &mut status.conditions,
+        ACCEPTED,
+        generation,
+    );
+    status
+}
+
+/// The status with where the job is; `output` is where its output goes, when that was found out now.
+pub fn with_progress(job: &BatchJob, progress: &Progress, output: Option<String>) -> BatchJobStatus {
+    let mut status = job.status.clone().unwrap_or_default();
+    let generation = job.metadata.generation;
+    status.observed_generation = generation;
+    // A phase never goes back to what it was before the scheduler told more.
+    let phase = view::to_api(progress.phase);
+    status.phase = phase;
+    status.message.clone_from(&progress.message);
+    if let Some(scheduler) = &mut status.scheduler {
+        if let Some(id) = progress.id {
+            scheduler.job_id = Some(id.to_string());
+        }
+        if progress.state.is_some() {
+            scheduler.state.clone_from(&progress.state);
+        }
+        scheduler.reason.clone_from(&progress.reason);
+    }
+    status.submitted_at = progress.submitted_at.or(status.submitted_at);
+    status.started_at = progress.started_at.or(status.started_at);
+    status.finished_at = progress.ended_at.or(status.finished_at);
+    status.exit_code = progress.exit_code.or(status.exit_code);
+    status.signal = progress.signal.or(status.signal);
+    let nodes = progress.nodes.names(NODES);
+    if !nodes.is_empty() {
+        status.nodes = nodes;
+    }
+    status.output_path = output.or(status.output_path.take());
+    if progress.tasks.total > 0 {
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        status.tasks = Some(TaskCounts {
+            total: count(progress.tasks.total),
+            queued: count(progress.tasks.queued),
+            running: count(progress.tasks.running),
+            succeeded: count(progress.tasks.succeeded),
+            failed: count(progress.tasks.failed),
+            cancelled: count(progress.tasks.cancelled),
+        });
+    }
+    if let Some(core_seconds) = progress.core_seconds {
+        status.usage = Some(JobUsage {
+            core_seconds: core_seconds.to_string(),
+            gpu_seconds: progress
+                .gpu_seconds
+                .filter(|gpu_seconds| gpu_seconds.0 > 0)
+                .map(|gpu_seconds| gpu_seconds.to_string()),
+        });
+    }
+    if let (Some(id), Some(scheduler)) = (progress.id, &status.scheduler) {
+        let message = format!("job {id} on {}", scheduler.name);
+        Verdict::yes("Submitted", message.clone()).set(&mut status.conditions, SUBMITTED, generation);
+        Verdict::yes("Submitted", message).ready(&mut status.conditions, generation);
+    }
+    if phase.is_finished() {
+        let message = status
+            .message
+            .clone()
+            .unwrap_or_else(|| "it has ended".to_owned());
+        Verdict::yes(phase.as_str(), message.clone()).set(&mut status.conditions, FINISHED, generation);
+        if progress.id.is_none() {
+            // It never reached the scheduler, so nothing was used.
+            Verdict::yes("NothingUsed", "the scheduler never had it").set(
+                &mut status.conditions,
+                METERED,
+                generation,
+            );
+            Verdict::no(phase.as_str(), message).ready(&mut status.conditions, generation);
+        }
+    }
+    status
+}
+
+/// The status of a job that is not handed over now, and why.
+pub fn with_refusal(job: &BatchJob, reason: &str, message: &str) -> BatchJobStatus {
+    let mut status = job.status.clone().unwrap_or_default();
+    let generation = job.metadata.generation;
+    status.observed_generation = generation;
+    status.message = Some(message.into());
+    let refusal = Verdict::no(reason, message);
+    refusal.set(&mut status.conditions, ACCEPTED, generation);
+    refusal.ready(&mut status.conditions, generation);
+    status
+}
+
+/// The status of a job that waits for something that will come by itself.
+pub fn with_wait(job: &BatchJob, reason: &str, message: &str) -> BatchJobStatus {
+    let mut status = job.status.clone().unwrap_or_default();
+    let generation = job.metadata.generation;
+    status.observed_generation = generation;
+    status.message = Some(message.into());
+    Verdict::yes("Accepted", "it will be handed over").set(&mut status.conditions, ACCEPTED, generation);
+    Verdict::yes(reason, message).ready(&mut status.conditions, generation);
+    status
+}
+
+/// The status of a job whose use is in the ledger.
+pub fn with_metered(job: &BatchJob) -> BatchJobStatus {
+    let mut status = job.status.clone().unwrap_or_default();
+    let message = match &status.usage {
+        Some(usage) => format!("{} core seconds are in the ledger", usage.core_seconds),
+        None => "what it used is in the ledger".to_owned(),
+    };
+    Verdict::yes("Metered", message).set(&mut status.conditions, METERED, job.metadata.generation);
+    status
+}
+
+/// Whether what a job used is in the ledger.
+pub fn is_metered(status: &BatchJobStatus) -> bool {
+    find_condition(&status.conditions, METERED).is_some_and(|c| c.status == ConditionStatus::True)
+}
+
+/// When a job's end was written down.
+pub fn finished_since(status: &BatchJobStatus) -> Option<Timestamp> {
+    find_condition(&status.conditions, FINISHED).map(|condition| condition.last_transition_time)
+}

@@ -35,4 +35,4 @@ pub use period::{
 pub use rating::{NamedPool, Rated, RatedTenant, Rating, RatingBasis, RatingFault};
 pub use record::{Activity, BatchRun, RecordFault, RecordKey, UsageRecord, ValidRecord, from_batch_run};
 pub use statement::{MonthDocument, TenantStatement};
-pub use tariff::{NamedTariff, TariffConflict, tariff_conflicts};
+pub use tariff::{NamedTariff, TariffConflict, senseless_tiers, tariff_conflicts};

@@ -249,6 +249,19 @@ pub struct Rated {
     pub faults: Vec<RatingFault>,
 }
 
+impl Rated {
+    /// The net amount of all statements; none when a total is no amount, which no statement of ours has.
+    pub fn net(&self) -> Option<Cents> {
+        self.statements
+            .iter()
+            .map(|statement| {
+                let net = statement.status.totals.net.parse().ok();
+                net.and_then(Cents::from_decimal)
+            })
+            .sum()
+    }
+}
+
 // The order of the fields is the order in which tiers are filled and lines are written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct LineKey {

@@ -5,7 +5,7 @@
 use crate::calendar::{CalendarError, DatacentreZone, TimeSpan};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use mesocentre_api::{Meter, Price, TariffSpec, TenantCategory};
+use mesocentre_api::{Meter, Price, TariffSpec, TenantCategory, Tier};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,20 @@ pub fn tariff_conflicts(tariffs: &[NamedTariff]) -> Vec<TariffConflict> {
     }
     conflicts.sort();
     conflicts
+}
+
+/// The meters that a tariff prices by tiers which make no sense: a bound that is not above the one before, or a last
+/// tier with a bound. What is used of them could not be billed.
+pub fn senseless_tiers(spec: &TariffSpec) -> Vec<Meter> {
+    let makes_sense = |tiers: &[Tier]| {
+        let bounds: Vec<Decimal> = tiers.iter().map_while(|tier| tier.up_to).collect();
+        bounds.windows(2).all(|two| two[0] < two[1]) && bounds.len() + 1 == tiers.len()
+    };
+    spec.prices
+        .iter()
+        .filter(|price| price.tiers.as_deref().is_some_and(|tiers| !makes_sense(tiers)))
+        .map(|price| price.meter)
+        .collect()
 }
 
 /// A tariff with the span of UTC in which it is in force.

@@ -84,6 +84,25 @@ fn one_day_without_a_tariff_is_a_gap() {
     );
 }
 
+#[test]
+fn tiers_that_do_not_rise_are_named_before_anything_is_used() {
+    let market = example_tariffs().remove(1);
+    assert_eq!(senseless_tiers(&market.spec), []);
+    let tier = |up_to: Option<&str>| mesocentre_api::Tier {
+        up_to: up_to.map(|bound| bound.parse().unwrap()),
+        unit_price: "0.05".parse().unwrap(),
+    };
+    for tiers in [
+        vec![tier(Some("10000")), tier(Some("10000")), tier(None)],
+        vec![tier(Some("10000"))],
+        vec![tier(None), tier(Some("10000"))],
+    ] {
+        let mut spec = market.spec.clone();
+        spec.prices[0].tiers = Some(tiers);
+        assert_eq!(senseless_tiers(&spec), [mesocentre_api::Meter::ComputeCoreHours]);
+    }
+}
+
 proptest! {
     #[test]
     fn a_day_has_one_tariff_exactly_when_no_conflict_is_named(spans in prop::collection::vec((0_i32..60, 0_i32..20), 1..6)) {

@@ -1,0 +1,143 @@
+//! Certificates of the development control plane: one authority, the API server's, and one for each user.
+
+use crate::paths;
+use crate::process::run;
+use crate::state::{random_hex, write_secret};
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use std::fs;
+use std::path::PathBuf;
+use tokio::process::Command;
+
+/// Where they are.
+pub fn folder() -> PathBuf {
+    paths::state().join("pki")
+}
+
+/// A certificate and its key, in PEM.
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
+/// Makes the authority, the API server's certificate, and the key that signs service accounts' tokens, once.
+pub fn make() -> Result<()> {
+    let folder = folder();
+    if folder.join("apiserver.crt").exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+
+    let key = KeyPair::generate()?;
+    let mut authority = CertificateParams::default();
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "mesocentre development");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    fs::write(folder.join("ca.crt"), authority.self_signed(&key)?.pem())?;
+    write_secret(&folder.join("ca.key"), key.serialize_pem().as_bytes())?;
+
+    let tokens = KeyPair::generate()?;
+    fs::write(folder.join("tokens.pub"), tokens.public_key_pem())?;
+    write_secret(&folder.join("tokens.key"), tokens.serialize_pem().as_bytes())?;
+
+    let names = [
+        "localhost",
+        "127.0.0.1",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "10.96.0.1",
+    ];
+    let mut server = CertificateParams::new(names.map(String::from).to_vec())?;
+    server
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver");
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let server = sign(server)?;
+    write_secret(&folder.join("apiserver.key"), server.key.as_bytes())?;
+    fs::write(folder.join("apiserver.crt"), server.certificate)?;
+    Ok(())
+}
+
+/// A request for a client certificate: the API server takes the common name for the user, the organisations for groups.
+/// By openssl: rcgen's names hold one organisation, and a user has several groups.
+pub async fn request(user: &str, groups: &[String]) -> Result<Identity> {
+    let mut subject = format!("/CN={}", escaped(user));
+    for group in groups {
+        subject += &format!("/O={}", escaped(group));
+    }
+    let key = KeyPair::generate()?.serialize_pem();
+    let file = folder().join(format!("request-{}.key", random_hex(6)?));
+    fs::create_dir_all(folder())?;
+    write_secret(&file, key.as_bytes())?;
+    let request = run(Command::new("openssl")
+        .args(["req", "-new", "-utf8", "-subj", &subject])
+        // An extension makes it a certificate of version 3: rustls takes no other.
+        .args(["-addext", "extendedKeyUsage=clientAuth", "-key"])
+        .arg(&file))
+    .await;
+    fs::remove_file(&file)?;
+    Ok(Identity {
+        certificate: request?,
+        key,
+    })
+}
+
+/// A client certificate of our own authority.
+pub async fn client(user: &str, groups: &[String]) -> Result<Identity> {
+    let Identity {
+        certificate: request,
+        key,
+    } = request(user, groups).await?;
+    let folder = folder();
+    let file = folder.join(format!("request-{}.csr", random_hex(6)?));
+    fs::write(&file, request)?;
+    let serial = format!("0x{}", random_hex(16)?);
+    let certificate = run(Command::new("openssl")
+        .args([
+            "x509",
+            "-req",
+            "-days",
+            "365",
+            "-copy_extensions",
+            "copyall",
+            "-set_serial",
+            &serial,
+            "-in",
+        ])
+        .arg(&file)
+        .arg("-CA")
+        .arg(folder.join("ca.crt"))
+        .arg("-CAkey")
+        .arg(folder.join("ca.key")))
+    .await;
+    fs::remove_file(&file)?;
+    Ok(Identity {
+        certificate: certificate?,
+        key,
+    })
+}
+
+/// A value inside openssl's `-subj`.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('/', r"\/").replace('+', r"\+")
+}
+
+fn sign(params: CertificateParams) -> Result<Identity> {
+    let folder = folder();
+    let authority = fs::read_to_string(folder.join("ca.crt")).context("reading the development authority")?;
+    let authority_key = KeyPair::from_pem(&fs::read_to_string(folder.join("ca.key"))?)?;
+    let issuer = Issuer::from_ca_cert_pem(&authority, authority_key)?;
+    let key = KeyPair::generate()?;
+    Ok(Identity {
+        certificate: params.signed_by(&key, &issuer)?.pem(),
+        key: key.serialize_pem(),
+    })
+}

@@ -1,0 +1,136 @@
+//! The chart: CRDs, rights and admission policies, installed as an administrator installs them.
+
+use crate::process::run;
+use crate::progress::step;
+use crate::{apply, kubeconfig, parts, paths, state, wait};
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use mesocentre_api::SYSTEM_NAMESPACE;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::process::Command;
+
+fn folder() -> PathBuf {
+    paths::repository().join("charts/mesocentre")
+}
+
+/// Installs it, or upgrades it when its files changed since.
+pub async fn up() -> Result<()> {
+    let record = state::of_the_stack()?;
+    let digest = digest()?;
+    if record.chart == digest && kubeconfig::knows_the_chart(&record).await? {
+        return Ok(());
+    }
+    let doing = step("the chart: CRDs, rights and admission policies");
+    let admin = kubeconfig::admin(&record);
+    let client = kubeconfig::client(&admin).await?;
+    // Helm installs CRDs but never upgrades them; server-side apply does both.
+    for file in files(&folder().join("crds"))? {
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        apply::yaml(&client, &text)
+            .await
+            .with_context(|| format!("installing {}", file.display()))?;
+    }
+    wait::until(
+        "the API server serves our kinds",
+        Duration::from_secs(60),
+        async || match apply::knows_our_kinds(&client).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("some CRD is not established".to_owned()),
+            Err(error) => Err(format!("{error:#}")),
+        },
+    )
+    .await?;
+    let home = paths::state().join("helm");
+    run(Command::new(parts::program("helm")?)
+        .env("KUBECONFIG", &admin)
+        .env("HELM_CACHE_HOME", home.join("cache"))
+        .env("HELM_CONFIG_HOME", home.join("config"))
+        .env("HELM_DATA_HOME", home.join("data"))
+        .args(["upgrade", "--install", "mesocentre"])
+        .arg(folder())
+        .args([
+            "--namespace",
+            SYSTEM_NAMESPACE,
+            "--create-namespace",
+            "--skip-crds",
+        ])
+        .args(["--set", "operator.deploy=false"]))
+    .await?;
+    in_force(&client).await?;
+    state::edit(|record| {
+        record.chart = digest;
+        Ok(())
+    })?;
+    doing.done();
+    Ok(())
+}
+
+/// Takes it away from somebody's own cluster, with what the CRDs hold.
+pub async fn uninstall(kubeconfig: &Path) -> Result<()> {
+    run(Command::new(parts::program("helm")?)
+        .env("KUBECONFIG", kubeconfig)
+        .args([
+            "uninstall",
+            "mesocentre",
+            "--ignore-not-found",
+            "--namespace",
+            SYSTEM_NAMESPACE,
+        ]))
+    .await
+    .map(drop)
+}
+
+/// The API server compiles policies a moment after they are stored: a forgery that is refused shows that they hold.
+async fn in_force(client: &Client) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let forgery: Namespace = serde_json::from_value(json!({
+        "metadata": {"name": "probe--policies", "labels": {"mesocentre.io/tenant": "probe"}},
+    }))?;
+    let rehearsal = PostParams {
+        dry_run: true,
+        ..Default::default()
+    };
+    wait::until(
+        "the admission policies are in force",
+        Duration::from_secs(60),
+        async || match namespaces.create(&rehearsal, &forgery).await {
+            Ok(_) => Err("a namespace that forges a tenant's label is still admitted".to_owned()),
+            Err(kube::Error::Api(refusal)) if refusal.code == 422 || refusal.code == 403 => Ok(()),
+            Err(error) => Err(error.to_string()),
+        },
+    )
+    .await
+}
+
+/// Every file below a folder, in a steady order.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn digest() -> Result<String> {
+    let mut digest = Sha256::new();
+    for file in files(&folder())? {
+        let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        digest.update(file.as_os_str().as_encoded_bytes());
+        digest.update(bytes.len().to_be_bytes());
+        digest.update(bytes);
+    }
+    Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}

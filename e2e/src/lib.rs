@@ -1,0 +1,38 @@
+//! The development stack: a real Kubernetes control plane, a real Slurm, a real Vault and our operator, on one machine.
+//!
+//! ```text
+//! Go modules, Debian packages ─▶ cache outside the repository      our own binaries ─▶ target
+//! up: etcd ▶ kube-apiserver ▶ controller-manager, scheduler ▶ chart ─┐
+//!     munged, mariadbd ▶ slurmdbd ▶ slurmctld ▶ slurmd n1..n4 ───────┼─▶ operator, as its own service account
+//!     vault (dev) ───────────────────────────────────────────────────┘
+//! ```
+//! Everything listens on 127.0.0.1, on ports that were free at the first start. What was started is written down with
+//! its start time, so that `down` ends just that.
+
+mod apply;
+mod bench;
+mod binaries;
+mod certificates;
+mod chart;
+mod control_plane;
+mod demo;
+mod down;
+mod environment;
+mod generate;
+mod http_get;
+mod kubeconfig;
+mod operator;
+mod packages;
+mod parts;
+mod paths;
+mod process;
+mod progress;
+mod slurm;
+mod state;
+pub mod tasks;
+mod test_run;
+mod up;
+mod vault;
+mod wait;
+
+pub use wait::wait_for;

@@ -1,0 +1,135 @@
+//! The operator, as a process of this machine, under its own service account.
+//!
+//! Its contract is its environment: a kubeconfig with a token of the service account, where the ledger and Slurm are,
+//! and where to serve its health. A second one, under another name, is a second replica.
+
+use crate::progress::step;
+use crate::state::Record;
+use crate::{binaries, http_get, kubeconfig, paths, process, slurm, state, vault};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::time::Duration;
+
+/// Name of the operator among the stack's processes.
+pub const NAME: &str = "operator";
+
+/// How long a clean end may take: it finishes the writes that it has begun.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The ledger's URL.
+pub fn ledger_url() -> String {
+    format!("sqlite://{}", paths::state().join("ledger/ledger.db").display())
+}
+
+/// Starts the operator when it does not run, or runs another binary than the one just built; returns when it is ready.
+pub async fn up(release: bool) -> Result<()> {
+    let binary = binaries::operator(release);
+    if let Some(running) = process::running(NAME)? {
+        // A rebuilt binary replaces the file: the old process's link then says "(deleted)".
+        let of = fs::read_link(format!("/proc/{}/exe", running.pid)).unwrap_or_default();
+        if of != fs::canonicalize(&binary).unwrap_or_default() {
+            running.stop(PATIENCE).await?;
+        }
+    }
+    if process::running(NAME)?.is_some() && is_ready(NAME).await.is_ok() {
+        return Ok(());
+    }
+    let doing = step("the operator, under its own service account");
+    start(NAME, release, &[]).await?;
+    ready(NAME).await?;
+    doing.done();
+    Ok(())
+}
+
+/// Starts an operator when it does not run, and does not wait until it is ready. `more` is added to its environment, and
+/// wins.
+pub async fn start(name: &str, release: bool, more: &[(&str, &str)]) -> Result<()> {
+    if process::running(name)?.is_some() {
+        return Ok(());
+    }
+    let binary = binaries::operator(release);
+    if !binary.exists() {
+        bail!("{} is not built: run `cargo dev up`", binary.display());
+    }
+    let port = state::port(name)?;
+    let record = state::edit(|record| {
+        record.release = release;
+        Ok(record.clone())
+    })?;
+    let config = kubeconfig::write_operator(&record).await?;
+    state::folder(&paths::state().join("ledger"))?;
+    let path = std::env::join_paths([
+        paths::bin(),
+        "/usr/local/bin".into(),
+        "/usr/bin".into(),
+        "/bin".into(),
+    ])?;
+    process::start(
+        name,
+        process::daemon(binary)
+            .env("PATH", path)
+            .env("KUBECONFIG", config)
+            .env("SLURM_CONF", slurm::conf())
+            .env("MESO_LEDGER_URL", ledger_url())
+            .env("MESO_HTTP", format!("127.0.0.1:{port}"))
+            .env("MESO_TIME_ZONE", "Europe/Paris")
+            .env("MESO_LOG_FORMAT", "human")
+            .env("MESO_IDENTITY", if name == NAME { "" } else { name })
+            .env("VAULT_ADDR", vault::address(&record).unwrap_or_default())
+            .envs(more.iter().copied()),
+    )?;
+    Ok(())
+}
+
+/// Ends an operator as a site does, and returns when it is gone.
+pub async fn stop(name: &str) -> Result<()> {
+    match process::running(name)? {
+        Some(running) => running.stop(PATIENCE).await,
+        None => Ok(()),
+    }
+}
+
+/// Ends an operator as a power cut does, and returns when it is gone.
+pub async fn kill(name: &str) -> Result<()> {
+    match process::running(name)? {
+        Some(running) => running.kill().await,
+        None => Ok(()),
+    }
+}
+
+/// Returns when an operator says that it is ready.
+pub async fn ready(name: &str) -> Result<()> {
+    process::answers(name, Duration::from_secs(60), async || is_ready(name).await).await
+}
+
+async fn is_ready(name: &str) -> Result<(), String> {
+    let port = port(name).map_err(|error| error.to_string())?;
+    match http_get::get(port, "/readyz").await {
+        Ok((200, _)) => Ok(()),
+        Ok((code, body)) => Err(format!("/readyz says {code} {}", body.trim())),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}
+
+/// Where an operator serves its health and metrics.
+pub fn port(name: &str) -> Result<u16> {
+    state::of_the_stack()?.port(name)
+}
+
+/// Where the operator serves its health and metrics; empty before its first start.
+pub fn url(record: &Record) -> String {
+    record
+        .port(NAME)
+        .map(|port| format!("http://127.0.0.1:{port}"))
+        .unwrap_or_default()
+}
+
+/// Its metrics, in Prometheus' text form.
+pub async fn metrics(name: &str) -> Result<String> {
+    let (code, body) = http_get::get(port(name)?, "/metrics").await?;
+    if code == 200 {
+        Ok(body)
+    } else {
+        Err(anyhow::anyhow!("{body}")).with_context(|| format!("/metrics of {name} says {code}"))
+    }
+}

@@ -1,0 +1,78 @@
+//! Debian's packages that the stack needs: installed when they are missing, their own daemons never started.
+
+use crate::process::run;
+use crate::progress::step;
+use anyhow::{Context, Result};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+
+/// Each with a command that it brings.
+const PACKAGES: [(&str, &str); 7] = [
+    ("slurm-wlm", "slurmctld"),
+    ("slurm-wlm", "slurmd"),
+    ("slurm-client", "sbatch"),
+    ("slurmdbd", "slurmdbd"),
+    ("munge", "munged"),
+    ("mariadb-server", "mariadbd"),
+    ("openssl", "openssl"),
+];
+
+/// Asked by Debian's maintainer scripts whether they may start a daemon (invoke-rc.d(8)).
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Installs what is missing.
+pub async fn install() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has = |command: &str| {
+        std::env::split_paths(&path)
+            .chain([PathBuf::from("/usr/sbin")])
+            .any(|folder| folder.join(command).exists())
+    };
+    let mut missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(_, command)| !has(command))
+        .map(|(package, _)| *package)
+        .collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let doing = step(format!("installing {} from Debian", missing.join(", ")));
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+        command
+    };
+    run(&mut apt(&["update", "-qq"])).await?;
+    let quiet = NoDaemons::of_packages()?;
+    let mut install = apt(&["install", "-y", "-qq", "--no-install-recommends"]);
+    run(install.args(&missing)).await?;
+    drop(quiet);
+    doing.done();
+    Ok(())
+}
+
+/// While it lives, a package that is installed starts no daemon.
+struct NoDaemons(bool);
+
+impl NoDaemons {
+    fn of_packages() -> Result<Self> {
+        // An administrator's own policy stands.
+        if Path::new(POLICY).exists() {
+            return Ok(Self(false));
+        }
+        fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("writing {POLICY}"))?;
+        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))?;
+        Ok(Self(true))
+    }
+}
+
+impl Drop for NoDaemons {
+    fn drop(&mut self) {
+        if self.0 {
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A whole Slurm on this machine: munge, the accounting database, slurmdbd, slurmctld and four nodes of 64 cores.
+//!
+//! ```text
+//! munged ─┐
+//! mariadbd ▶ slurmdbd ▶ slurmctld ▶ slurmd n1 … n4
+//! ```
+
+mod configuration;
+mod database;
+mod munge;
+mod people;
+
+pub use configuration::{CLUSTER, NODES, conf};
+pub use people::{take_away, uid};
+
+use crate::process::{self, run};
+use crate::progress::step;
+use crate::{paths, state};
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::process::Command;
+
+/// Slurm's part of the stack's folder.
+fn base() -> PathBuf {
+    paths::state().join("slurm")
+}
+
+/// One of Slurm's commands, told which configuration to use.
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env("SLURM_CONF", conf());
+    command
+}
+
+/// One of its daemons, in the foreground of its own session.
+fn daemon(name: &str) -> std::process::Command {
+    let mut command = process::daemon(name);
+    command.arg("-D").env("SLURM_CONF", conf());
+    command
+}
+
+/// Starts what does not run; returns when every node takes jobs.
+pub async fn up() -> Result<()> {
+    let doing = step("Slurm: slurmctld, slurmdbd and 4 nodes");
+    state::folder(&base())?;
+    people::make().await?;
+    configuration::write()?;
+    futures::try_join!(munge::up(), database::up())?;
+    start_accounting().await?;
+    start_controller().await?;
+    start_nodes()?;
+    nodes_take_jobs().await?;
+    doing.done();
+    Ok(())
+}
+
+/// Starts slurmdbd when it does not run; returns when it answers and knows the cluster.
+pub async fn start_accounting() -> Result<()> {
+    if process::running("slurmdbd")?.is_none() {
+        process::start(
+            "slurmdbd",
+            daemon("slurmdbd").env("MYSQL_UNIX_PORT", database::socket()),
+        )?;
+    }
+    let clusters = process::answers("slurmdbd", Duration::from_secs(60), async || {
+        run(command("sacctmgr").args(["-n", "-P", "show", "cluster", "format=cluster"]))
+            .await
+            .map_err(|error| error.to_string())
+    })
+    .await?;
+    if !clusters.lines().any(|line| line.trim() == CLUSTER) {
+        run(command("sacctmgr").args(["-i", "add", "cluster", CLUSTER])).await?;
+    }
+    Ok(())
+}
+
+/// Starts slurmctld when it does not run; returns when it answers.
+pub async fn start_controller() -> Result<()> {
+    if process::running("slurmctld")?.is_none() {
+        process::start("slurmctld", daemon("slurmctld").arg("-i"))?;
+    }
+    process::answers("slurmctld", Duration::from_secs(60), async || {
+        // It exits with success when slurmctld is down, and says so.
+        let answer = run(command("scontrol").arg("ping"))
+            .await
+            .map_err(|error| error.to_string())?;
+        if answer.contains("is UP") {
+            Ok(())
+        } else {
+            Err(answer)
+        }
+    })
+    .await
+}
+
+/// Starts the nodes that do not run.
+fn start_nodes() -> Result<()> {
+    for node in NODES {
+        let name = format!("slurmd-{node}");
+        if process::running(&name)?.is_none() {
+            process::start(&name, daemon("slurmd").args(["-N", node]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns when every node takes jobs.
+async fn nodes_take_jobs() -> Result<()> {
+    process::answers("slurmctld", Duration::from_secs(60), async || {
+        let nodes = run(command("sinfo").args(["-h", "-N", "-o", "%n %T"]))
+            .await
+            .map_err(|error| error.to_string())?;
+        let good = |line: &&str| {
+            ["idle", "mixed", "allocated"]
+                .iter()
+                .any(|state| line.ends_with(state))
+        };
+        if nodes.lines().filter(good).count() == NODES.len() {
+            Ok(())
+        } else {
+            Err(format!(
+                "its nodes are not ready: {}",
+                nodes.trim().replace('\n', ", ")
+            ))
+        }
+    })
+    .await
+}
+
+/// Gives a folder and what is in it to a user.
+async fn give_to(user: &str, path: &Path) -> Result<()> {
+    run(Command::new("chown").arg("-R").arg(format!("{user}:")).arg(path))
+        .await
+        .map(drop)
+}

@@ -1,0 +1,113 @@
+//! Brings the stack up, from nothing or from whatever of it still stands.
+//!
+//! ```text
+//! packages ─┬─ etcd ▶ API server ─┬─ controllers, scheduler
+//!           │                     └─ chart ─┐
+//!           ├─ Slurm ───────────────────────┼─ operator
+//!           ├─ Vault ───────────────────────┤
+//!           └─ cargo build ─────────────────┘
+//! ```
+//! What does not need each other is built and started side by side. What runs is left alone, so that a second `up`
+//! changes nothing.
+
+use crate::{binaries, chart, control_plane, down, operator, packages, parts, paths, slurm, state, vault};
+use anyhow::{Context, Result, bail};
+use futures::try_join;
+
+/// How to bring it up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// End what stands first.
+    pub fresh: bool,
+    /// Use the cluster of $KUBECONFIG and start no control plane.
+    pub existing: bool,
+    /// Start no operator, and build none.
+    pub no_operator: bool,
+    /// Run a release build of the operator.
+    pub release: bool,
+}
+
+/// Brings it up and returns when all is ready.
+pub async fn up(options: Options) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "the stack runs Slurm's jobs as several users, which takes root: work as root in a machine that may be \
+             thrown away"
+        );
+    }
+    state::reachable()?;
+    let existing = existing(options.existing)?;
+    let mut alone = state::alone()?;
+    if options.fresh {
+        down::end(&alone).await?;
+        drop(alone);
+        alone = state::alone()?;
+    }
+    remember(existing)?;
+    packages::install().await?;
+    binaries::link(options.release)?;
+
+    try_join!(
+        async {
+            if !options.existing {
+                parts::build(&control_plane::PROGRAMS).await?;
+                control_plane::up().await?;
+                control_plane::start_controllers()?;
+            }
+            parts::build(&["helm", "kubectl"]).await?;
+            chart::up().await
+        },
+        slurm::up(),
+        async {
+            parts::build(&["vault"]).await?;
+            vault::up().await
+        },
+        async {
+            if options.no_operator {
+                return Ok(());
+            }
+            binaries::build(options.release).await
+        },
+    )?;
+    if !options.no_operator {
+        operator::up(options.release).await?;
+    }
+    drop(alone);
+    Ok(())
+}
+
+/// The kubeconfig of somebody's own cluster, when that is asked for.
+fn existing(asked: bool) -> Result<Option<std::path::PathBuf>> {
+    if !asked {
+        return Ok(None);
+    }
+    let file =
+        std::env::var_os("KUBECONFIG").context("--existing uses the cluster of $KUBECONFIG: set it")?;
+    let file = std::fs::canonicalize(&file)
+        .with_context(|| format!("KUBECONFIG names {}, which cannot be read", file.display()))?;
+    if file.starts_with(paths::state()) {
+        bail!(
+            "KUBECONFIG names the stack's own control plane: set it to your cluster's kubeconfig, or leave out --existing"
+        );
+    }
+    Ok(Some(file))
+}
+
+fn remember(existing: Option<std::path::PathBuf>) -> Result<()> {
+    state::folder(&paths::state().join("logs"))?;
+    state::edit(|record| {
+        let begun = !record.processes.is_empty();
+        if begun && record.existing != existing {
+            match &record.existing {
+                Some(other) => bail!(
+                    "the stack stands on the cluster of {}: run `cargo dev down` first, or `cargo dev up --existing` with \
+                     that KUBECONFIG",
+                    other.display()
+                ),
+                None => bail!("the stack stands with a control plane of its own: run `cargo dev down` first"),
+            }
+        }
+        record.existing = existing;
+        Ok(())
+    })
+}

@@ -39,6 +39,8 @@ pub struct Context {
     pub zone: DatacentreZone,
     /// The batch schedulers, and what is known of them.
     pub batch: Batch,
+    /// What is known of billing beyond the caches.
+    pub billing: crate::billing::Billing,
     /// Since when this process alone acts: when it took the lease.
     pub in_charge_since: Timestamp,
     /// What is being planned for each tenant's quota, by one task at a time.

@@ -168,6 +168,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         ledger,
         zone,
         batch,
+        billing: Default::default(),
         in_charge_since,
         quotas: Default::default(),
     });

@@ -6,7 +6,7 @@
 //! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools that name it; periods |
 //! | Workspace | its tenant, the tenant's other workspaces (they share a quota), the tenant's agreements |
 //! | PeeringAgreement | the other side's of the same name |
-//! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for |
+//! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for; of a home namespace also periods |
 //! | Scheduler | its allocations, batch jobs that wait for it |
 //! | Allocation | the scheduler's accounts, batch jobs that wait for it, its tenant |
 //! | BatchJob | those that wait for it |
@@ -259,6 +259,14 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers) {
     watches
         .periods
         .on_change(move |period| t.periods.reconcile(ObjectRef::from_obj(period.as_ref())));
+    // A statement stands in its tenant's home namespace, and waits for it.
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.namespaces.on_change(move |namespace| {
+        let labels = namespace.labels();
+        if labels.contains_key(labels::TENANT) && !labels.contains_key(labels::WORKSPACE) {
+            t.periods.reconcile_all(&s.periods);
+        }
+    });
     let t = triggers.clone();
     watches
         .statements

@@ -159,7 +159,7 @@ impl Feed {
         cluster.set_pass(Pass { began: now });
         if new > 0 {
             tracing::info!(scheduler = cluster.name, records = new, "metered");
-            context.triggers.periods.reconcile_all(&context.stores.periods);
+            crate::billing::ledger_grew(context);
         }
         tell_jobs(context, &cluster.name);
         Ok(())

@@ -1,15 +1,134 @@
-//! CostPool.
+//! CostPool: says whether it can be shared: the tenants that it names are there, and its terms make sense. Nothing is
+//! applied: it is shared where a month is rated.
 
+use super::first_few;
 use crate::Context;
 use crate::failure::Failure;
+use crate::report::{Verdict, is_leaving, warn_when_not_ready, write_status};
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use mesocentre_api::CostPool;
+use mesocentre_api::{CostPool, CostPoolSpec};
+use mesocentre_metering::BillingMonth;
+use mesocentre_metering::sharing::{SharingFault, amount_of_month, share_pool};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One reconcile.
 ///
 /// # Errors
-/// When something could not be done now.
-pub async fn reconcile(_object: Arc<CostPool>, _context: Arc<Context>) -> Result<Action, Failure> {
+/// When the status could not be written now.
+pub async fn reconcile(pool: Arc<CostPool>, context: Arc<Context>) -> Result<Action, Failure> {
+    if is_leaving(pool.as_ref()) {
+        return Ok(Action::await_change());
+    }
+    let tenants = context.stores.tenants.state();
+    let tenants: BTreeSet<String> = tenants.iter().map(|tenant| tenant.name_any()).collect();
+    let verdict = judge(&pool.name_any(), &pool.spec, &tenants);
+
+    let before = pool.status.clone().unwrap_or_default();
+    let mut status = before.clone();
+    status.observed_generation = pool.metadata.generation;
+    verdict.ready(&mut status.conditions, pool.metadata.generation);
+    let now = status.conditions.clone();
+    let pool = write_status(&context, &pool, status).await?;
+    warn_when_not_ready(&context, pool.as_ref(), &before.conditions, &now).await;
     Ok(Action::await_change())
+}
+
+fn judge(name: &str, spec: &CostPoolSpec, tenants: &BTreeSet<String>) -> Verdict {
+    if let Err(fault) = try_to_share(name, spec) {
+        return Verdict::no("CannotBeShared", fault.to_string());
+    }
+    let unknown: Vec<&str> = spec
+        .shares
+        .iter()
+        .map(|share| share.tenant.as_str())
+        .filter(|tenant| !tenants.contains(*tenant))
+        .collect();
+    if unknown.is_empty() {
+        let currency = spec.currency.as_str();
+        let sharing = match spec.shares.len() {
+            1 => "1 tenant carries it".to_owned(),
+            several => format!("{several} tenants share it"),
+        };
+        return Verdict::yes(
+            "Shared",
+            format!(
+                "{sharing}: a twelfth of {} {currency} each month, {} % by weight and {} % by use",
+                spec.annual_amount, spec.key.fixed, spec.key.usage
+            ),
+        );
+    }
+    Verdict::no(
+        "UnknownTenant",
+        format!(
+            "there is no tenant {}: make it, or take it out of the shares; until then nobody who shares this pool has a statement",
+            first_few(&unknown, ", nor ")
+        ),
+    )
+}
+
+/// Its first and its last month, as if nobody had used anything: what can be told of its terms ahead.
+fn try_to_share(name: &str, spec: &CostPoolSpec) -> Result<(), SharingFault> {
+    for day in [spec.valid_from, spec.valid_until] {
+        if let Some(amount) = amount_of_month(name, spec, BillingMonth::of(day))? {
+            share_pool(name, spec, amount, |_| 0)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+mod tests {
+    use super::*;
+    use mesocentre_api::ConditionStatus;
+    use serde_json::json;
+
+    fn pool() -> CostPoolSpec {
+        serde_json::from_value(json!({
+            "description": "Énergie", "currency": "EUR", "validFrom": "2026-01-01", "validUntil": "2026-12-31",
+            "annualAmount": "480000.00", "key": {"fixed": 60, "usage": 40, "meter": "compute.core-hours"},
+            "shares": [{"tenant": "univ-caen", "weight": 45}, {"tenant": "chu-rouen", "weight": 30}],
+        }))
+        .unwrap()
+    }
+
+    fn tenants(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_pool_whose_tenants_are_there_is_ready() {
+        let verdict = judge("p", &pool(), &tenants(&["univ-caen", "chu-rouen"]));
+        assert_eq!(verdict.status, ConditionStatus::True);
+        assert_eq!(
+            verdict.message,
+            "2 tenants share it: a twelfth of 480000.00 EUR each month, 60 % by weight and 40 % by use"
+        );
+    }
+
+    #[test]
+    fn a_pool_names_the_tenant_that_is_not_there() {
+        let verdict = judge("p", &pool(), &tenants(&["univ-caen"]));
+        assert_eq!(
+            (verdict.status, verdict.reason.as_str()),
+            (ConditionStatus::False, "UnknownTenant")
+        );
+        assert!(
+            verdict
+                .message
+                .starts_with("there is no tenant chu-rouen: make it"),
+            "{verdict:?}"
+        );
+    }
+
+    #[test]
+    fn a_pool_over_half_a_month_says_so_before_that_month() {
+        let mut spec = pool();
+        spec.valid_until = "2026-12-15".parse().unwrap();
+        let verdict = judge("p", &spec, &tenants(&["univ-caen", "chu-rouen"]));
+        assert_eq!(verdict.reason, "CannotBeShared");
+        assert!(verdict.message.contains("2026-12"), "{verdict:?}");
+    }
 }

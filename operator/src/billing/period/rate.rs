@@ -1,0 +1,177 @@
+//! Third step: the month's statements, from the ledger. They are computed again only when the ledger or the basis
+//! changed, at a pace; what was computed last is kept, so that a statement that somebody touched is repaired at once.
+
+use super::pace::{self, Turn};
+use super::validate::{Invalid, ValidPeriod};
+use crate::Context;
+use crate::failure::Failure;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use mesocentre_metering::ledger::LastClosed;
+use mesocentre_metering::{
+    BillingMonth, Head, MonthStatements, PeriodError, Rated, RatingBasis, close_month, rate_month,
+};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// A month's statements, and why it could not be closed where that was asked for.
+#[derive(Debug)]
+pub struct RatedPeriod {
+    /// The statements.
+    pub month: MonthStatements,
+    /// Why the month is open although it was to be closed, or should not be billed at all.
+    pub refusal: Option<Invalid>,
+    written: AtomicBool,
+}
+
+impl RatedPeriod {
+    /// Says that the statements stand as they were computed: what differs from now on was somebody else.
+    pub fn set_written(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they stood once.
+    pub fn was_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
+    }
+}
+
+/// What came of the third step.
+pub enum Rating {
+    /// The statements.
+    Now(Arc<RatedPeriod>),
+    /// Something changed, and it is too early to compute again.
+    In(std::time::Duration),
+}
+
+/// Everything that an open month's statements depend on: where none of it changed, neither did they.
+#[derive(Clone, Debug, PartialEq)]
+struct Foundations {
+    basis: RatingBasis,
+    close: bool,
+    head: Head,
+    last_closed: Option<LastClosed>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    rated: pace::Rated<Foundations>,
+    outcome: Arc<RatedPeriod>,
+}
+
+/// What each open month was rated to last. Closed months are not kept: the ledger gives them as they were closed.
+#[derive(Debug, Default)]
+pub struct Ratings(Mutex<BTreeMap<BillingMonth, Kept>>);
+
+impl Ratings {
+    fn turn(&self, month: BillingMonth, now: &Foundations) -> (Turn, Option<Arc<RatedPeriod>>) {
+        let ratings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = ratings.get(&month);
+        // Who closes a month waits for the answer.
+        let turn = pace::turn(kept.map(|kept| &kept.rated), now, Instant::now(), |before| {
+            now.close && !before.close
+        });
+        (turn, kept.map(|kept| Arc::clone(&kept.outcome)))
+    }
+
+    fn keep(&self, month: BillingMonth, kept: Option<Kept>, is_there: impl Fn(BillingMonth) -> bool) {
+        let mut ratings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ratings.retain(|other, _| *other != month && is_there(*other));
+        if let Some(kept) = kept {
+            ratings.insert(month, kept);
+        }
+    }
+}
+
+/// Rates the month, or closes it where that is asked for and can be.
+///
+/// # Errors
+/// When the ledger cannot be read or written.
+pub async fn rate(context: &Context, valid: &ValidPeriod) -> Result<Rating, Failure> {
+    let ledger = &context.ledger;
+    let month = valid.basis.month;
+    let mut on = Foundations {
+        basis: valid.basis.clone(),
+        close: valid.close,
+        head: ledger.head().await?,
+        last_closed: ledger.last_closed().await?,
+    };
+    let (turn, kept) = context.billing.ratings.turn(month, &on);
+    match (turn, kept) {
+        (Turn::Holds, Some(outcome)) => return Ok(Rating::Now(outcome)),
+        (Turn::In(pause), _) => return Ok(Rating::In(pause)),
+        _ => {}
+    }
+    let started = Instant::now();
+    let outcome = Arc::new(compute(context, valid, &on).await?);
+    on.head = outcome.month.head;
+    let kept = outcome.month.closed.is_none().then(|| Kept {
+        rated: pace::Rated {
+            on,
+            at: Instant::now(),
+            took: started.elapsed(),
+        },
+        outcome: Arc::clone(&outcome),
+    });
+    let periods = context.stores.periods.state();
+    context.billing.ratings.keep(month, kept, |other| {
+        let other = other.to_string();
+        periods.iter().any(|period| period.name_any() == other)
+    });
+    Ok(Rating::Now(outcome))
+}
+
+async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Result<RatedPeriod, Failure> {
+    let ledger = &context.ledger;
+    let mut refusal = None;
+    if valid.close {
+        // Whole seconds, as Kubernetes keeps times.
+        let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+        if let Err(error) = close_month(ledger, &valid.basis, now).await {
+            refusal = Some(refused(error)?);
+        }
+    }
+    let mut month = rate_month(ledger, &valid.basis).await?;
+    if month.closed.is_none()
+        && let Some(last) = &on.last_closed
+        && valid.basis.month < last.month
+    {
+        // What was used then was or will be billed as a correction: a statement would bill it a second time.
+        refusal = Some(refused(PeriodError::TooLate {
+            month: valid.basis.month,
+            last: last.month,
+        })?);
+        month.rated = Rated {
+            statements: Vec::new(),
+            pools: Vec::new(),
+            activity: BTreeMap::new(),
+            faults: Vec::new(),
+        };
+    }
+    Ok(RatedPeriod {
+        month,
+        refusal,
+        written: AtomicBool::new(false),
+    })
+}
+
+/// What a person can mend; anything else is a failure, and tried again.
+fn refused(error: PeriodError) -> Result<Invalid, Failure> {
+    let reason = match &error {
+        PeriodError::NotRateable { .. } => "CloseRefused",
+        PeriodError::OutOfOrder { .. } => "OutOfOrder",
+        PeriodError::TooLate { .. } => "TooLate",
+        PeriodError::ZoneChanged { .. } => "ZoneChanged",
+        _ => return Err(error.into()),
+    };
+    let message = match &error {
+        PeriodError::NotRateable { month, faults } => format!(
+            "{month} cannot be closed while use or shares in it cannot be billed: {}",
+            crate::billing::first_few(faults, "; ")
+        ),
+        other => other.to_string(),
+    };
+    Ok(Invalid { reason, message })
+}

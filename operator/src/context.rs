@@ -43,8 +43,8 @@ pub struct Context {
     pub billing: crate::billing::Billing,
     /// Since when this process alone acts: when it took the lease.
     pub in_charge_since: Timestamp,
-    /// What is being planned for each tenant's quota, by one task at a time.
-    pub quotas: crate::tenancy::quota::Quotas,
+    /// What the reconciles of tenants share.
+    pub tenancy: crate::tenancy::Tenancy,
 }
 
 impl Context {

@@ -153,6 +153,8 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     let mut watches = context::Watches::new(&client);
     let stores = watches.stores();
     let batch = batch::Batch::new(settings, triggers.clone());
+    let tenancy = tenancy::Tenancy::default();
+    tenancy.connect(&mut watches, &stores, &triggers);
     triggers::connect(&mut watches, &stores, &triggers, &batch);
     let reporter = Reporter {
         controller: mesocentre_api::OPERATOR_SERVICE_ACCOUNT.into(),
@@ -170,7 +172,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         batch,
         billing: Default::default(),
         in_charge_since,
-        quotas: Default::default(),
+        tenancy,
     });
     watches.start();
     tokio::select! {

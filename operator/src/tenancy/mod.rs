@@ -1,17 +1,108 @@
 //! Perimeters, tenants, workspaces and peering agreements. All judgement is in the crate `mesocentre-tenancy`; here it
 //! is gathered for, asked, and done.
+//!
+//! ```text
+//!  TrustPerimeter ─► counted, kept while somebody lives in it
+//!  Tenant ─standing─► home namespace ─► fences ─► access            leave: jobs, workspaces, agreements,
+//!  Workspace ──────► namespace ─► fences, slice of the quota ─► access     allocations, home namespace
+//!  PeeringAgreement ─► policies in its own tenant's namespaces
+//!
+//!  made    what was made, and what was written last       claims   posix accounts over all tenants
+//!  apply   creates, replaces, deletes what differs        remains  what would be lost with a tenant
+//!  sweep   has looked at what no event tells of           counts   numbers in a status, written a moment later
+//! ```
 
+mod apply;
+mod claims;
+mod counts;
+mod fence;
+mod made;
+mod namespace;
 pub mod peering;
 pub mod perimeter;
-pub mod quota;
+mod quota;
+mod remains;
+mod standing;
+mod sweep;
 pub mod tenant;
+mod unbilled;
 pub mod workspace;
 
-use crate::Context;
-use std::future::Future;
-use std::sync::Arc;
+pub use sweep::sweep;
 
-/// Looks now and then at what no event tells of.
-pub async fn sweep(_context: Arc<Context>, shutdown: impl Future<Output = ()>) {
-    shutdown.await;
+use crate::context::{Stores, Watches};
+use crate::triggers::Triggers;
+use crate::watch::{Watch, Watchable};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use made::{Kind, Made};
+use mesocentre_api::{Condition, READY, Tenant, find_condition};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How soon that is looked at again of which no watch tells.
+const LOOKED_AT_AGAIN: Duration = Duration::from_secs(10);
+
+/// What the reconciles of tenants share. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Tenancy(Arc<Shared>);
+
+/// What the reconciles of tenants share.
+#[derive(Default)]
+pub struct Shared {
+    made: Made,
+    quotas: quota::Quotas,
+    claims: claims::Claims,
+    counts: counts::Counts,
+    remains: remains::Remains,
+}
+
+impl std::ops::Deref for Tenancy {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Tenancy {
+    /// Listens to the watches: before those that have objects looked at, so that these find everything up to date.
+    pub fn connect(&self, watches: &mut Watches, stores: &Stores, triggers: &Triggers) {
+        self.keep_track(Kind::Namespace, &mut watches.namespaces);
+        self.keep_track(Kind::ResourceQuota, &mut watches.quotas);
+        self.keep_track(Kind::LimitRange, &mut watches.limits);
+        self.keep_track(Kind::NetworkPolicy, &mut watches.policies);
+        self.keep_track(Kind::RoleBinding, &mut watches.bindings);
+        self.keep_track(Kind::PerimeterRules, &mut watches.rules);
+
+        let (tenancy, s, t) = (self.clone(), stores.clone(), triggers.clone());
+        watches.tenants.on_spec_change(move |tenant| {
+            tenancy.claims.outdated();
+            for other in s.tenants.state() {
+                if other.uid() != tenant.uid() && contend(tenant, &other) {
+                    t.tenants.reconcile(ObjectRef::from_obj(other.as_ref()));
+                }
+            }
+        });
+    }
+
+    fn keep_track<K: Watchable>(&self, kind: Kind, watch: &mut Watch<K>) {
+        let (tenancy, store) = (self.clone(), watch.store());
+        watch.on_change(move |object| {
+            let there = store.get(&ObjectRef::from_obj(object.as_ref())).is_some();
+            tenancy.made.seen(kind, object.as_ref(), there);
+        });
+    }
+}
+
+/// Whether a change of one tenant may decide a posix account for or against the other.
+fn contend(changed: &Tenant, other: &Tenant) -> bool {
+    fn accounts(tenant: &Tenant) -> BTreeSet<&str> {
+        let members = tenant.spec.members.iter();
+        members.filter_map(|m| m.posix_account.as_deref()).collect()
+    }
+    let conditions: &[Condition] = other.status.as_ref().map_or(&[], |status| &status.conditions);
+    let waits = find_condition(conditions, READY).is_some_and(|c| c.reason == "PosixAccountTaken");
+    waits || !accounts(changed).is_disjoint(&accounts(other))
 }

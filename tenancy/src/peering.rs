@@ -219,10 +219,11 @@ impl Party<'_> {
     /// The policies that let `clients` reach what this side exposes, on both ends.
     fn opens_to(&self, name: &str, clients: &Party<'_>) -> Vec<Planned> {
         let exposes = &self.agreement.spec.exposes;
-        if exposes.is_empty() {
+        let sources = clients.source_selectors();
+        // A policy that names no source admits every source: with nobody to admit, there is none.
+        if exposes.is_empty() || sources.is_empty() {
             return Vec::new();
         }
-        let sources = clients.source_selectors();
         let mut policies: Vec<Planned> = exposes
             .iter()
             .enumerate()

@@ -146,3 +146,23 @@ fn a_workspace_that_does_not_exist_is_named() {
         "{message}"
     );
 }
+
+#[test]
+fn what_is_exposed_to_a_tenant_without_workspaces_is_open_to_nobody() {
+    let mut case = Case::new();
+    case.caens.as_mut().unwrap().spec.from.clear();
+    let rouen = Side {
+        tenant: Some(Ok(&case.rouen)),
+        agreement: case.rouens.as_ref(),
+        workspaces: &["cohort".parse().unwrap()],
+    };
+    let caen = Side {
+        tenant: Some(Ok(&case.caen)),
+        agreement: case.caens.as_ref(),
+        workspaces: &[],
+    };
+    let Peering::Open { policies, .. } = plan_peering(rouen, caen, case.today) else {
+        panic!("both consent");
+    };
+    assert_eq!(policies, [], "a policy that names no source admits all");
+}

@@ -357,7 +357,7 @@ impl<'a> Rating<'a> {
         {
             return;
         }
-        if !self.is_known(&record.tenant) {
+        if !self.is_known(record) {
             return;
         }
         *self.records.entry(record.tenant.clone()).or_default() += 1;
@@ -407,7 +407,7 @@ impl<'a> Rating<'a> {
             .span
             .to
             .min(self.window.span.from);
-        if span.from >= end || !self.is_known(&record.tenant) {
+        if span.from >= end || !self.is_known(record) {
             return Ok(());
         }
         let mut cuts = self.cuts.clone();
@@ -462,11 +462,13 @@ impl<'a> Rating<'a> {
         months.into_iter().collect()
     }
 
-    fn is_known(&mut self, tenant: &str) -> bool {
-        let known = self.tenants.contains_key(tenant);
-        if !known {
+    /// Whether there is such a tenant. Nothing at all needs none: that is how a source takes back use of a tenant that
+    /// never was.
+    fn is_known(&mut self, record: &ValidRecord) -> bool {
+        let known = self.tenants.contains_key(record.tenant.as_str());
+        if !known && record.quantity != 0 {
             self.faults.insert(RatingFault::UnknownTenant {
-                tenant: tenant.to_owned(),
+                tenant: record.tenant.clone(),
                 month: self.basis.month,
             });
         }

@@ -185,6 +185,14 @@ fn use_without_a_price_is_said_and_never_billed_at_nothing() {
         "{faults:?}"
     );
 
+    // Taken back by the source, it is nobody's any more.
+    let faults = rate(
+        &basis_without_pools("2026-11"),
+        &[record("1", "lab-closed", 0, FROM, TO)],
+    )
+    .faults;
+    assert_eq!(faults, []);
+
     let mut twice = basis_without_pools("2026-11");
     let mut copy = twice.tariffs[0].clone();
     copy.name = "public-again".to_owned();

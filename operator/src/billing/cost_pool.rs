@@ -59,11 +59,15 @@ fn judge(name: &str, spec: &CostPoolSpec, tenants: &BTreeSet<String>) -> Verdict
             ),
         );
     }
+    let (what, them) = match unknown.as_slice() {
+        [_] => ("there is no tenant", "it"),
+        _ => ("there are no such tenants:", "them"),
+    };
     Verdict::no(
         "UnknownTenant",
         format!(
-            "there is no tenant {}: make it, or take it out of the shares; until then nobody who shares this pool has a statement",
-            first_few(&unknown, ", nor ")
+            "{what} {}; make {them}, or take {them} out of the shares: until then nobody who shares this pool has a statement",
+            first_few(&unknown, ", ")
         ),
     )
 }
@@ -118,7 +122,7 @@ mod tests {
         assert!(
             verdict
                 .message
-                .starts_with("there is no tenant chu-rouen: make it"),
+                .starts_with("there is no tenant chu-rouen; make it"),
             "{verdict:?}"
         );
     }

@@ -204,3 +204,266 @@ fn is_marked(live: &Statement, period: &BillingPeriod, tenant: &str, state: Stat
             StatementState::Final => !owned,
         }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what went wrong by failing"
+)]
+mod tests {
+    use super::*;
+    use mesocentre_api::{Condition, ConditionStatus};
+    use mesocentre_metering::{Digest, Head, MonthStatements, Rated};
+    use std::collections::BTreeMap;
+
+    const TENANT: &str = "univ-caen";
+
+    fn period(uid: &str) -> BillingPeriod {
+        serde_json::from_value(json!({
+            "apiVersion": "mesocentre.io/v1alpha1", "kind": "BillingPeriod",
+            "metadata": {"name": "2026-11", "uid": uid},
+            "spec": {"month": "2026-11"},
+        }))
+        .unwrap()
+    }
+
+    fn status(state: StatementState, net: &str, head: &str) -> StatementStatus {
+        serde_json::from_value(json!({
+            "state": state, "currency": "EUR",
+            "period": {"month": "2026-11", "from": "2026-10-31T23:00:00Z", "to": "2026-11-30T23:00:00Z", "timeZone": "Europe/Paris"},
+            "lines": [{"kind": "Usage", "amount": net, "vatRate": "20"}],
+            "totals": {"net": net, "vat": [], "gross": net},
+            "ledger": {"records": 22, "head": head},
+        }))
+        .unwrap()
+    }
+
+    fn fault() -> RatingFault {
+        RatingFault::NoTariff {
+            tenant: TENANT.into(),
+            meter: "compute.core-hours",
+            day: "2026-11-03".parse().unwrap(),
+            category: "University",
+        }
+    }
+
+    fn rated(statements: Vec<TenantStatement>, faults: Vec<RatingFault>) -> RatedPeriod {
+        let closed = statements
+            .iter()
+            .any(|statement| statement.status.state == StatementState::Final);
+        RatedPeriod::new(
+            MonthStatements {
+                head: Head {
+                    seq: 22,
+                    hash: Digest::ZERO,
+                },
+                rated: Rated {
+                    statements,
+                    pools: Vec::new(),
+                    activity: BTreeMap::new(),
+                    faults,
+                },
+                closed: closed.then(|| (Digest::ZERO, "2026-12-05T08:00:00Z".parse().unwrap())),
+            },
+            None,
+        )
+    }
+
+    fn with_statement(state: StatementState) -> RatedPeriod {
+        let statement = TenantStatement {
+            tenant: TENANT.into(),
+            status: status(state, "18240.24", "now"),
+        };
+        rated(vec![statement], Vec::new())
+    }
+
+    fn there(home: Option<Home>, live: Option<Statement>) -> Gathered {
+        Gathered {
+            tenants: Vec::new(),
+            tariffs: Vec::new(),
+            cost_pools: Vec::new(),
+            homes: home.map(|home| (TENANT.to_owned(), home)).into_iter().collect(),
+            statements: live
+                .map(|live| (TENANT.to_owned(), Arc::new(live)))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// What the API server holds once the plan was carried out.
+    fn carried_out(plan: &Plan, before: Option<Statement>) -> Option<Statement> {
+        if !plan.superfluous.is_empty() {
+            return None;
+        }
+        let Some(write) = plan.writes.first() else {
+            return before;
+        };
+        let mut statement = match (&write.object, &write.live) {
+            (Some(object), _) => serde_json::from_value(object.clone()).unwrap(),
+            (None, Some(live)) => Statement::clone(live),
+            (None, None) => panic!("a write without an object: {write:?}"),
+        };
+        statement.status = Some(write.status.clone());
+        Some(statement)
+    }
+
+    fn written(rated: &RatedPeriod) -> Statement {
+        let plan = plan(&period("p1"), &there(Some(Home::Stands), None), rated);
+        carried_out(&plan, None).unwrap()
+    }
+
+    fn edited(mut statement: Statement, edit: impl FnOnce(&mut StatementStatus)) -> Statement {
+        edit(statement.status.as_mut().unwrap());
+        statement
+    }
+
+    fn without_conditions(statement: &Statement) -> StatementStatus {
+        let mut status = statement.status.clone().unwrap();
+        status.conditions = Vec::new();
+        status
+    }
+
+    /// Every way in which a statement can stand before a reconcile.
+    fn standing() -> Vec<Option<Statement>> {
+        let provisional = written(&with_statement(StatementState::Provisional));
+        let closed = written(&with_statement(StatementState::Final));
+        let mut all: Vec<Option<Statement>> = vec![None];
+        for statement in [provisional, closed] {
+            all.push(Some(statement.clone()));
+            all.push(Some(edited(statement.clone(), |status| {
+                status.totals.net = "0.00".into()
+            })));
+            all.push(Some(edited(statement.clone(), |status| {
+                status.ledger.head = "before".into()
+            })));
+            all.push(Some(edited(statement.clone(), |status| {
+                status.conditions = Vec::new()
+            })));
+            let mut bare = statement.clone();
+            bare.status = None;
+            all.push(Some(bare));
+            let mut unlabelled = statement.clone();
+            unlabelled.metadata.labels = None;
+            all.push(Some(unlabelled));
+            let mut of_another_period = statement;
+            if let Some(owners) = &mut of_another_period.metadata.owner_references {
+                owners[0].uid = "p0".into();
+            }
+            all.push(Some(of_another_period));
+        }
+        all
+    }
+
+    #[test]
+    fn whatever_stood_before_one_pass_is_enough_and_a_second_does_nothing() {
+        let ratings = [
+            || with_statement(StatementState::Provisional),
+            || with_statement(StatementState::Final),
+            || rated(Vec::new(), vec![fault()]),
+            || rated(Vec::new(), Vec::new()),
+        ];
+        let mut cases = 0;
+        for rating in ratings {
+            for home in [Some(Home::Stands), Some(Home::Leaving), None] {
+                for before in standing() {
+                    let rating = rating();
+                    let first = plan(&period("p1"), &there(home, before.clone()), &rating);
+                    if home != Some(Home::Stands) {
+                        assert!(
+                            first
+                                .writes
+                                .iter()
+                                .all(|write| write.live.is_some() && write.object.is_none()),
+                            "something is put into a namespace that is not there: {first:?}"
+                        );
+                    }
+                    let after = carried_out(&first, before);
+                    let second = plan(&period("p1"), &there(home, after), &rating);
+                    assert!(
+                        second.writes.is_empty() && second.superfluous.is_empty(),
+                        "{second:?}"
+                    );
+                    cases += 1;
+                }
+            }
+        }
+        assert_eq!(cases, 4 * 3 * 15);
+    }
+
+    #[test]
+    fn a_final_statement_is_what_the_ledger_keeps_whatever_stood_before() {
+        for before in standing() {
+            let rating = with_statement(StatementState::Final);
+            let there = there(Some(Home::Stands), before.clone());
+            let after = carried_out(&plan(&period("p1"), &there, &rating), before).unwrap();
+            assert_eq!(
+                without_conditions(&after),
+                rating.month.rated.statements[0].status
+            );
+            assert!(
+                after.metadata.owner_references.is_none(),
+                "it would go with its period: {after:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_of_one_tenant_costs_no_write_for_another() {
+        let before = edited(written(&with_statement(StatementState::Provisional)), |status| {
+            status.ledger.head = "before".into()
+        });
+        let rating = with_statement(StatementState::Provisional);
+        let plan = plan(&period("p1"), &there(Some(Home::Stands), Some(before)), &rating);
+        assert!(plan.writes.is_empty(), "{plan:?}");
+    }
+
+    #[test]
+    fn a_touched_statement_is_drift_only_once_it_had_been_written() {
+        let touched = edited(written(&with_statement(StatementState::Provisional)), |status| {
+            status.totals.net = "0.00".into()
+        });
+        let rating = with_statement(StatementState::Provisional);
+        let there = there(Some(Home::Stands), Some(touched));
+        assert!(!plan(&period("p1"), &there, &rating).writes[0].drifted);
+        rating.set_written();
+        assert!(plan(&period("p1"), &there, &rating).writes[0].drifted);
+    }
+
+    #[test]
+    fn a_tenant_that_cannot_be_billed_keeps_its_statement_and_reads_why() {
+        let before = written(&with_statement(StatementState::Provisional));
+        let rating = rated(Vec::new(), vec![fault()]);
+        let there = there(Some(Home::Stands), Some(before.clone()));
+        let after = carried_out(&plan(&period("p1"), &there, &rating), Some(before.clone())).unwrap();
+        assert_eq!(without_conditions(&after), without_conditions(&before));
+        let ready: &Condition = &after.status.unwrap().conditions[0];
+        assert_eq!(
+            (ready.status, ready.reason.as_str()),
+            (ConditionStatus::False, "CannotBeBilled")
+        );
+        assert!(ready.message.contains("no tariff covers University"), "{ready:?}");
+    }
+
+    #[test]
+    fn a_statement_of_nobody_goes() {
+        let before = written(&with_statement(StatementState::Provisional));
+        let rating = rated(Vec::new(), Vec::new());
+        let there = there(Some(Home::Stands), Some(before));
+        assert_eq!(plan(&period("p1"), &there, &rating).superfluous.len(), 1);
+    }
+
+    #[test]
+    fn a_tenant_without_a_home_is_named() {
+        let rating = with_statement(StatementState::Provisional);
+        for (home, leaving) in [(None, false), (Some(Home::Leaving), true)] {
+            assert_eq!(
+                plan(&period("p1"), &there(home, None), &rating).homeless,
+                [Homeless {
+                    tenant: TENANT.into(),
+                    leaving
+                }]
+            );
+        }
+    }
+}

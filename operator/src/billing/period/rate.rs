@@ -27,6 +27,15 @@ pub struct RatedPeriod {
 }
 
 impl RatedPeriod {
+    /// Computed, and not yet written.
+    pub fn new(month: MonthStatements, refusal: Option<Invalid>) -> Self {
+        Self {
+            month,
+            refusal,
+            written: AtomicBool::new(false),
+        }
+    }
+
     /// Says that the statements stand as they were computed: what differs from now on was somebody else.
     pub fn set_written(&self) {
         self.written.store(true, Ordering::Relaxed);
@@ -150,11 +159,7 @@ async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Re
             faults: Vec::new(),
         };
     }
-    Ok(RatedPeriod {
-        month,
-        refusal,
-        written: AtomicBool::new(false),
-    })
+    Ok(RatedPeriod::new(month, refusal))
 }
 
 /// What a person can mend; anything else is a failure, and tried again.

@@ -150,17 +150,13 @@ fn without_home(homeless: &[Homeless]) -> String {
     let mut names: Vec<String> = homeless
         .iter()
         .map(|Homeless { tenant, leaving }| {
-            let why = if *leaving {
-                "is being deleted"
-            } else {
-                "is not there"
-            };
-            format!("{tenant} {why}")
+            let why = if *leaving { "being deleted" } else { "not there" };
+            format!("{tenant} ({why})")
         })
         .collect();
     names.sort();
     format!(
-        ". Not put before its tenant, since the home namespace {}",
+        ". No statement stands where the home namespace is missing: {}",
         first_few(&names, ", ")
     )
 }

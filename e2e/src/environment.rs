@@ -33,10 +33,15 @@ pub fn of(record: &Record) -> Result<Vec<(&'static str, String)>> {
 
 /// The exports, for `eval` in sh.
 pub fn exports(record: &Record) -> Result<String> {
-    Ok(of(record)?
+    Ok(for_sh(of(record)?))
+}
+
+/// Variables as exports, for `eval` in sh.
+pub fn for_sh(variables: Vec<(&str, String)>) -> String {
+    variables
         .into_iter()
         .map(|(name, value)| format!("export {name}={}\n", quoted(&value)))
-        .collect())
+        .collect()
 }
 
 /// One word of sh, whatever is in it.

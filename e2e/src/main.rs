@@ -100,6 +100,8 @@ enum Operator {
     },
     /// End it as a power cut does
     Kill,
+    /// Print its own environment, for one that runs in a debugger
+    Env,
 }
 
 fn main() -> ExitCode {
@@ -144,6 +146,7 @@ async fn run(task: Task) -> Result<ExitCode> {
             Operator::Stop => tasks::stop_operator().await?,
             Operator::Restart { release } => tasks::restart_operator(release).await?,
             Operator::Kill => tasks::kill_operator().await?,
+            Operator::Env => print!("{}", tasks::operator_env().await?),
         },
         Task::Demo => tasks::demo().await?,
         Task::Test { filter, up } => return tasks::test(filter.as_deref(), up.into()).await,

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub const NAME: &str = "operator";
 
 /// How long a clean end may take: it finishes the writes that it has begun.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The ledger's URL.
 pub fn ledger_url() -> String {
@@ -51,11 +51,24 @@ pub async fn start(name: &str, release: bool, more: &[(&str, &str)]) -> Result<(
     if !binary.exists() {
         bail!("{} is not built: run `cargo dev up`", binary.display());
     }
-    let port = state::port(name)?;
-    let record = state::edit(|record| {
+    state::edit(|record| {
         record.release = release;
-        Ok(record.clone())
+        Ok(())
     })?;
+    let environment = prepare(name).await?;
+    process::start(
+        name,
+        process::daemon(binary)
+            .envs(environment)
+            .envs(more.iter().copied()),
+    )?;
+    Ok(())
+}
+
+/// Makes what an operator needs, and gives its environment: all that it is told.
+pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
+    let port = state::port(name)?;
+    let record = state::of_the_stack()?;
     let config = kubeconfig::write_operator(&record).await?;
     state::folder(&paths::state().join("ledger"))?;
     let path = std::env::join_paths([
@@ -64,37 +77,34 @@ pub async fn start(name: &str, release: bool, more: &[(&str, &str)]) -> Result<(
         "/usr/bin".into(),
         "/bin".into(),
     ])?;
-    process::start(
-        name,
-        process::daemon(binary)
-            .env("PATH", path)
-            .env("KUBECONFIG", config)
-            .env("SLURM_CONF", slurm::conf())
-            .env("MESO_LEDGER_URL", ledger_url())
-            .env("MESO_HTTP", format!("127.0.0.1:{port}"))
-            .env("MESO_TIME_ZONE", "Europe/Paris")
-            .env("MESO_LOG_FORMAT", "human")
-            .env("MESO_IDENTITY", if name == NAME { "" } else { name })
-            .env("VAULT_ADDR", vault::address(&record).unwrap_or_default())
-            .envs(more.iter().copied()),
-    )?;
-    Ok(())
+    Ok(vec![
+        ("KUBECONFIG", config.display().to_string()),
+        ("SLURM_CONF", slurm::conf().display().to_string()),
+        ("MESO_LEDGER_URL", ledger_url()),
+        ("MESO_HTTP", format!("127.0.0.1:{port}")),
+        ("MESO_TIME_ZONE", "Europe/Paris".into()),
+        ("MESO_LOG_FORMAT", "human".into()),
+        ("VAULT_ADDR", vault::address(&record)?),
+        ("PATH", path.to_string_lossy().into_owned()),
+    ])
 }
 
 /// Ends an operator as a site does, and returns when it is gone.
 pub async fn stop(name: &str) -> Result<()> {
     match process::running(name)? {
-        Some(running) => running.stop(PATIENCE).await,
-        None => Ok(()),
+        Some(running) => running.stop(PATIENCE).await?,
+        None => return Ok(()),
     }
+    process::forget(name)
 }
 
 /// Ends an operator as a power cut does, and returns when it is gone.
 pub async fn kill(name: &str) -> Result<()> {
     match process::running(name)? {
-        Some(running) => running.kill().await,
-        None => Ok(()),
+        Some(running) => running.kill().await?,
+        None => return Ok(()),
     }
+    process::forget(name)
 }
 
 /// Returns when an operator says that it is ready.

@@ -153,6 +153,31 @@ pub fn running(name: &str) -> Result<Option<Started>> {
     Ok(state::read()?.and_then(|record| record.running(name)))
 }
 
+/// Says so when a daemon of the stack has ended, with the end of its log.
+pub fn all_alive() -> Result<()> {
+    for (name, process) in state::of_the_stack()?.processes {
+        if !process.is_alive() {
+            let log = paths::log(&name);
+            bail!(
+                "{name} ended by itself; `cargo dev up` starts it again; the end of {}:\n{}",
+                log.display(),
+                tail(&log, 15)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Forgets a process that was ended on purpose.
+pub fn forget(name: &str) -> Result<()> {
+    state::edit(|record| {
+        record
+            .processes
+            .retain(|(n, process)| n != name || process.is_alive());
+        Ok(())
+    })
+}
+
 /// Asks a daemon again and again until it answers. When it ended instead, says so at once, with the end of its log.
 pub async fn answers<T, F>(name: &str, patience: Duration, mut ask: F) -> Result<T>
 where

@@ -46,3 +46,9 @@ pub async fn stop_operator() -> Result<()> {
 pub async fn kill_operator() -> Result<()> {
     operator::kill(operator::NAME).await
 }
+
+/// The exports of the operator's own environment, for one that runs in a debugger.
+pub async fn operator_env() -> Result<String> {
+    state::of_the_stack()?;
+    Ok(environment::for_sh(operator::prepare(operator::NAME).await?))
+}

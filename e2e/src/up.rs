@@ -10,7 +10,9 @@
 //! What does not need each other is built and started side by side. What runs is left alone, so that a second `up`
 //! changes nothing.
 
-use crate::{binaries, chart, control_plane, down, operator, packages, parts, paths, slurm, state, vault};
+use crate::{
+    binaries, chart, control_plane, down, operator, packages, parts, paths, process, slurm, state, vault,
+};
 use anyhow::{Context, Result, bail};
 use futures::try_join;
 
@@ -69,9 +71,12 @@ pub async fn up(options: Options) -> Result<()> {
             binaries::build(options.release).await
         },
     )?;
-    if !options.no_operator {
+    if options.no_operator {
+        operator::prepare(operator::NAME).await?;
+    } else {
         operator::up(options.release).await?;
     }
+    process::all_alive()?;
     drop(alone);
     Ok(())
 }

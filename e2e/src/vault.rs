@@ -13,11 +13,11 @@ pub fn address(record: &Record) -> Result<String> {
 
 /// Starts it when it does not run.
 pub async fn up() -> Result<()> {
+    let port = state::port("vault")?;
     if process::running("vault")?.is_some() {
-        return Ok(());
+        return answers(port).await;
     }
     let doing = step("Vault (dev)");
-    let port = state::port("vault")?;
     let token = state::edit(|record| {
         if record.vault_token.is_empty() {
             record.vault_token = format!("dev-{}", random_hex(16)?);
@@ -31,15 +31,19 @@ pub async fn up() -> Result<()> {
             .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
             .env("VAULT_DEV_ROOT_TOKEN_ID", token),
     )?;
+    answers(port).await?;
+    doing.done();
+    Ok(())
+}
+
+async fn answers(port: u16) -> Result<()> {
     process::answers("vault", Duration::from_secs(30), async || {
         // 200: initialised, unsealed and active (Vault's API, sys/health).
         match crate::http_get::get(port, "/v1/sys/health").await {
             Ok((200, _)) => Ok(()),
             Ok((code, body)) => Err(format!("{code} {body}")),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(format!("{error:#}")),
         }
     })
-    .await?;
-    doing.done();
-    Ok(())
+    .await
 }

@@ -12,6 +12,9 @@ pub const CLUSTER: &str = "meso";
 /// Its nodes.
 pub const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 
+/// The one with GPUs, which are counted and do not exist: a job that asks for one runs, and finds none.
+const GPU_NODE: &str = "n4";
+
 /// Slurm's configuration file.
 pub fn conf() -> PathBuf {
     base().join("slurm.conf")
@@ -30,6 +33,8 @@ pub(super) fn write() -> Result<()> {
         // Everybody's commands read it.
         fs::set_permissions(conf(), fs::Permissions::from_mode(0o644))?;
     }
+    let gres = format!("# Written by cargo dev up.\nNodeName={GPU_NODE} Name=gpu Count=4\n");
+    fs::write(base().join("gres.conf"), gres).context("writing gres.conf")?;
     write_secret(&base().join("slurmdbd.conf"), slurmdbd(hostname)?.as_bytes())?;
     // It is looked for beside slurm.conf, and its absence is a warning from each command.
     let plugstack = base().join("plugstack.conf");
@@ -92,6 +97,8 @@ AccountingStoragePort={accounting}
 AccountingStoragePass={socket}
 AccountingStorageEnforce=associations,limits,qos,safe
 AccountingStoreFlags=job_comment,job_script
+AccountingStorageTRES=gres/gpu
+GresTypes=gpu
 # Hours granted are spent once: what was used never decays.
 PriorityType=priority/multifactor
 PriorityDecayHalfLife=0
@@ -101,11 +108,12 @@ PriorityCalcPeriod=00:01:00
 "
     );
     for node in NODES {
+        let gpus = if node == GPU_NODE { " Gres=gpu:4" } else { "" };
         folder(&self::base().join("spool").join(node))?;
         let port = state::port(&format!("slurmd-{node}"))?;
         text += &format!(
             "NodeName={node} NodeHostname={hostname} NodeAddr=127.0.0.1 Port={port} CPUs=64 Sockets=2 \
-             CoresPerSocket=32 ThreadsPerCore=1 RealMemory=262144 State=UNKNOWN\n"
+             CoresPerSocket=32 ThreadsPerCore=1 RealMemory=262144{gpus} State=UNKNOWN\n"
         );
     }
     text +=

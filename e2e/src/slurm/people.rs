@@ -1,9 +1,8 @@
 //! People with a posix account on the cluster, as batch jobs run as somebody.
 
 use crate::process::run;
-use crate::state;
+use crate::{paths, state};
 use anyhow::Result;
-use std::path::Path;
 use tokio::process::Command;
 
 const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -16,10 +15,20 @@ pub(super) async fn make() -> Result<()> {
         }
         // First the note, then the deed: an account that was made is never forgotten.
         state::edit(|record| {
-            record.people.push(person.into());
+            if !record.people.iter().any(|known| known == person) {
+                record.people.push(person.into());
+            }
             Ok(())
         })?;
-        run(Command::new("useradd").args(["--create-home", "--shell", "/bin/bash", person])).await?;
+        // A home inside the stack's folder goes with it, and never was anybody else's.
+        let homes = paths::state().join("home");
+        state::folder(&homes)?;
+        let mut useradd = Command::new("useradd");
+        useradd
+            .args(["--create-home", "--shell", "/bin/bash", "--home-dir"])
+            .arg(homes.join(person))
+            .arg(person);
+        run(&mut useradd).await?;
     }
     Ok(())
 }
@@ -30,15 +39,12 @@ pub async fn uid(person: &str) -> Option<u32> {
     line.trim().parse().ok()
 }
 
-/// Takes an account away with its home.
+/// Takes an account away; its home goes with the stack's folder.
 pub async fn take_away(person: &str) -> Result<()> {
     if uid(person).await.is_none() {
         return Ok(());
     }
-    let removed = run(Command::new("userdel").args(["--force", "--remove", person])).await;
-    // userdel fails when there was no mail to remove, after it removed all else.
-    if uid(person).await.is_none() && !Path::new("/home").join(person).exists() {
-        return Ok(());
-    }
-    removed.map(drop)
+    run(Command::new("userdel").args(["--force", person]))
+        .await
+        .map(drop)
 }

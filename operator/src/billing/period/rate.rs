@@ -60,6 +60,7 @@ pub enum Rating {
 struct Foundations {
     basis: RatingBasis,
     close: bool,
+    begun: bool,
     head: Head,
     last_closed: Option<LastClosed>,
 }
@@ -104,6 +105,7 @@ pub async fn rate(context: &Context, valid: &ValidPeriod) -> Result<Rating, Fail
     let mut on = Foundations {
         basis: valid.basis.clone(),
         close: valid.close,
+        begun: valid.window.span.from <= Timestamp::now(),
         head: ledger.head().await?,
         last_closed: ledger.last_closed().await?,
     };
@@ -135,7 +137,9 @@ pub async fn rate(context: &Context, valid: &ValidPeriod) -> Result<Rating, Fail
 async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Result<RatedPeriod, Failure> {
     let ledger = &context.ledger;
     let mut refusal = None;
-    if valid.close {
+    if valid.close && !on.begun && ledger.closed_month(valid.basis.month).await?.is_none() {
+        refusal = Some(not_begun(valid));
+    } else if valid.close {
         // Whole seconds, as Kubernetes keeps times.
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         if let Err(error) = close_month(ledger, &valid.basis, now).await {
@@ -160,6 +164,19 @@ async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Re
         };
     }
     Ok(RatedPeriod::new(month, refusal))
+}
+
+/// A slip of the pen in a month's name would else make corrections of everything used before that month.
+fn not_begun(valid: &ValidPeriod) -> Invalid {
+    let month = valid.basis.month;
+    Invalid {
+        reason: "NotBegun",
+        message: format!(
+            "{month} has not begun, so it is not closed before {} ({}): if another month was meant, delete this period",
+            month.first_day(),
+            valid.basis.time_zone
+        ),
+    }
 }
 
 /// What a person can mend; anything else is a failure, and tried again.

@@ -123,12 +123,19 @@ fn verdict(valid: &ValidPeriod, rated: &RatedPeriod, homeless: &[Homeless], now:
     }
     let homeless = without_home(homeless);
     match rated.month.closed {
-        Some((_, at)) => Verdict::yes(
-            "Closed",
-            format!(
-                "it is closed since {at}: its statements are final, and later use is a correction in the next period{homeless}"
-            ),
-        ),
+        Some((_, at)) => {
+            let late = if at < valid.window.span.to {
+                "what is used in the rest of the month, or comes late,"
+            } else {
+                "what comes late"
+            };
+            Verdict::yes(
+                "Closed",
+                format!(
+                    "it is closed since {at}: its statements are final, and {late} is a correction in the next period{homeless}"
+                ),
+            )
+        }
         None if valid.window.span.to <= now => Verdict::yes(
             "Over",
             format!(
@@ -159,4 +166,113 @@ fn without_home(homeless: &[Homeless]) -> String {
         ". No statement stands where the home namespace is missing: {}",
         first_few(&names, ", ")
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+mod tests {
+    use super::*;
+    use mesocentre_api::ConditionStatus;
+    use mesocentre_metering::{
+        DatacentreZone, Digest, Head, MonthStatements, Rated, RatingBasis, RatingFault,
+    };
+
+    fn november() -> ValidPeriod {
+        let month = "2026-11".parse().unwrap();
+        ValidPeriod {
+            basis: RatingBasis {
+                month,
+                time_zone: "Europe/Paris".into(),
+                tenants: Vec::new(),
+                tariffs: Vec::new(),
+                cost_pools: Vec::new(),
+            },
+            window: DatacentreZone::named("Europe/Paris")
+                .unwrap()
+                .month(month)
+                .unwrap(),
+            close: false,
+        }
+    }
+
+    fn rated(closed: Option<&str>, faults: Vec<RatingFault>) -> RatedPeriod {
+        let month = MonthStatements {
+            head: Head {
+                seq: 0,
+                hash: Digest::ZERO,
+            },
+            rated: Rated {
+                statements: Vec::new(),
+                pools: Vec::new(),
+                activity: Default::default(),
+                faults,
+            },
+            closed: closed.map(|at| (Digest::ZERO, at.parse().unwrap())),
+        };
+        RatedPeriod::new(month, None)
+    }
+
+    fn said(rated: &RatedPeriod, homeless: &[Homeless], now: &str) -> Verdict {
+        verdict(&november(), rated, homeless, now.parse().unwrap())
+    }
+
+    #[test]
+    fn a_month_that_is_over_waits_to_be_closed() {
+        let open = rated(None, Vec::new());
+        assert_eq!(said(&open, &[], "2026-11-30T22:59:59Z").reason, "Open");
+        let over = said(&open, &[], "2026-11-30T23:00:00Z");
+        assert_eq!(
+            (over.status, over.reason.as_str()),
+            (ConditionStatus::True, "Over")
+        );
+        assert!(over.message.contains("until close: true"), "{over:?}");
+    }
+
+    #[test]
+    fn a_closed_period_says_what_becomes_of_later_use() {
+        let early = rated(Some("2026-11-24T10:00:00Z"), Vec::new());
+        let message = said(&early, &[], "2026-12-24T10:00:00Z").message;
+        assert!(message.contains("the rest of the month"), "{message}");
+        let late = rated(Some("2026-12-05T10:00:00Z"), Vec::new());
+        let message = said(&late, &[], "2026-12-24T10:00:00Z").message;
+        assert!(!message.contains("the rest of the month"), "{message}");
+    }
+
+    #[test]
+    fn who_cannot_be_billed_is_named_with_the_reason() {
+        let fault = RatingFault::UnknownTenant {
+            tenant: "lab".into(),
+            month: "2026-11".parse().unwrap(),
+        };
+        let said = said(&rated(None, vec![fault]), &[], "2026-11-24T10:00:00Z");
+        assert_eq!(
+            (said.status, said.reason.as_str()),
+            (ConditionStatus::False, "NotRateable")
+        );
+        assert!(
+            said.message
+                .starts_with("lab cannot be billed: the ledger holds use of the tenant lab"),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn a_statement_that_has_no_place_to_stand_is_said_and_holds_nothing_up() {
+        let gone = |tenant: &str, leaving| Homeless {
+            tenant: tenant.into(),
+            leaving,
+        };
+        let said = said(
+            &rated(None, Vec::new()),
+            &[gone("b", true), gone("a", false)],
+            "2026-11-24T10:00:00Z",
+        );
+        assert_eq!(said.status, ConditionStatus::True);
+        assert!(
+            said.message.ends_with(
+                "No statement stands where the home namespace is missing: a (not there), b (being deleted)"
+            ),
+            "{said:?}"
+        );
+    }
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -204,9 +205,11 @@ where
     }
 }
 
-/// Every process of this stack, recorded or marked, and their children down to the last; and those of our people.
+/// Every process of this stack: recorded or marked, the steps of its Slurm's jobs, those of our people; and their
+/// children down to the last.
 pub fn all_of(record: &state::Record, uids: &[u32]) -> Vec<Started> {
     let mark = format!("{MARK}={}", paths::state().display());
+    let conf = format!("SLURM_CONF={}", crate::slurm::conf().display());
     let own = std::process::id();
     let mut found: Vec<Started> = Vec::new();
     let mut others: Vec<(Started, u32)> = Vec::new();
@@ -221,15 +224,16 @@ pub fn all_of(record: &state::Record, uids: &[u32]) -> Vec<Started> {
             pid,
             start: stat.start,
         };
-        let marked = || {
-            fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|v| v == mark.as_bytes()))
+        let recorded = || record.processes.iter().any(|(_, known)| *known == process);
+        let of_people =
+            || fs::metadata(format!("/proc/{pid}")).is_ok_and(|found| uids.contains(&found.uid()));
+        // slurmd lets go of the steps that it starts, and gives them little more than its configuration's name. People's
+        // shells have that name, too.
+        let is_step = || {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("slurmstepd"))
+                && has_in_environment(pid, &conf)
         };
-        let of_people = || {
-            use std::os::unix::fs::MetadataExt;
-            fs::metadata(format!("/proc/{pid}")).is_ok_and(|found| uids.contains(&found.uid()))
-        };
-        if record.processes.iter().any(|(_, recorded)| *recorded == process) || marked() || of_people() {
+        if recorded() || has_in_environment(pid, &mark) || of_people() || is_step() {
             found.push(process);
         } else {
             others.push((process, stat.parent));
@@ -245,6 +249,14 @@ pub fn all_of(record: &state::Record, uids: &[u32]) -> Vec<Started> {
         found.extend(children.into_iter().map(|(process, _)| process));
         others = rest;
     }
+}
+
+fn has_in_environment(pid: u32, variable: &str) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| {
+        bytes
+            .split(|byte| *byte == 0)
+            .any(|found| found == variable.as_bytes())
+    })
 }
 
 /// Runs a command to its end and gives its output; when it fails, that is in the error.

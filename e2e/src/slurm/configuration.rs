@@ -12,7 +12,7 @@ pub const CLUSTER: &str = "meso";
 /// Its nodes.
 pub const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 
-/// The one with GPUs, which are counted and do not exist: a job that asks for one runs, and finds none.
+/// The one with four GPUs, which are counted and do not exist.
 const GPU_NODE: &str = "n4";
 
 /// Slurm's configuration file.
@@ -33,8 +33,7 @@ pub(super) fn write() -> Result<()> {
         // Everybody's commands read it.
         fs::set_permissions(conf(), fs::Permissions::from_mode(0o644))?;
     }
-    let gres = format!("# Written by cargo dev up.\nNodeName={GPU_NODE} Name=gpu Count=4\n");
-    fs::write(base().join("gres.conf"), gres).context("writing gres.conf")?;
+    graphics()?;
     write_secret(&base().join("slurmdbd.conf"), slurmdbd(hostname)?.as_bytes())?;
     // It is looked for beside slurm.conf, and its absence is a warning from each command.
     let plugstack = base().join("plugstack.conf");
@@ -42,6 +41,23 @@ pub(super) fn write() -> Result<()> {
         symlink("/dev/null", &plugstack).context("linking plugstack.conf")?;
     }
     Ok(())
+}
+
+/// slurmd counts a GPU only by a device file: four names of a device that every machine has.
+fn graphics() -> Result<()> {
+    let devices = base().join("gpus");
+    folder(&devices)?;
+    for number in 0..4 {
+        let device = devices.join(format!("gpu{number}"));
+        if fs::symlink_metadata(&device).is_err() {
+            symlink("/dev/null", &device).with_context(|| format!("linking {}", device.display()))?;
+        }
+    }
+    let text = format!(
+        "# Written by cargo dev up.\nNodeName={GPU_NODE} Name=gpu File={}/gpu[0-3]\n",
+        devices.display()
+    );
+    fs::write(base().join("gres.conf"), text).context("writing gres.conf")
 }
 
 fn slurm(hostname: &str) -> Result<String> {

@@ -7,7 +7,7 @@
 //! | Workspace | its tenant, the tenant's other workspaces (they share a quota), the tenant's agreements |
 //! | PeeringAgreement | the other side's of the same name |
 //! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for; of a home namespace also periods |
-//! | Scheduler | its allocations, batch jobs that wait for it |
+//! | Scheduler | its allocations, batch jobs that wait for it, all schedulers |
 //! | Allocation | the scheduler's accounts, batch jobs that wait for it, its tenant |
 //! | BatchJob | those that wait for it |
 //! | Tariff | all tariffs, periods |
@@ -219,6 +219,11 @@ fn batches(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
         }
         b.wake(&WaitsFor::Scheduler(name));
     });
+    // Two of one cluster: when the first goes, the second may begin.
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches
+        .schedulers
+        .on_spec_change(move |_| t.schedulers.reconcile_all(&s.schedulers));
 
     let (t, b) = (triggers.clone(), batch.clone());
     watches.allocations.on_change(move |allocation| {

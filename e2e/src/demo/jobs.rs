@@ -12,22 +12,20 @@ pub type JobName = (String, String);
 /// What bob brings along from another cluster: his #SBATCH lines hold.
 const MATRIX: &str = "#!/bin/bash
 #SBATCH --job-name=matrix
-#SBATCH --ntasks=1 --cpus-per-task=4
+#SBATCH --nodes=2 --ntasks=2
+#SBATCH --cpus-per-task=60
 #SBATCH --mem=200M --time=00:05:00
-echo \"$SLURM_JOB_NAME on $(hostname) as $(id -un), $SLURM_CPUS_PER_TASK cpus\"
-python3 - <<'PY' 2>/dev/null || awk 'BEGIN { for (i = 0; i < 3000000; i++) s += i; print s }'
-n = 120
-a = [[(i * j) % 7 for j in range(n)] for i in range(n)]
-print(sum(sum(x * y for x, y in zip(row, column)) for row in a for column in zip(*a)))
-PY
-sleep 3
+echo \"$SLURM_JOB_NAME on $SLURM_JOB_NODELIST as $(id -un), $SLURM_CPUS_PER_TASK cpus a task\"
+awk 'BEGIN { for (i = 0; i < 3000000; i++) s += i % 7; print s }'
+sleep 18
 ";
 
-/// What dave asks for: four designs, eight cores each.
+/// What dave asks for: four designs, sixteen cores each.
 const WING: &str = "#!/bin/bash
+#SBATCH --job-name=wing
 #SBATCH --array=1-4
-#SBATCH -c 8 --mem=100M -t 5
-echo \"design $SLURM_ARRAY_TASK_ID as $(id -un)\"; sleep $((2 + SLURM_ARRAY_TASK_ID))
+#SBATCH -c 16 --mem=100M -t 5
+echo \"design $SLURM_ARRAY_TASK_ID as $(id -un)\"; sleep $((8 + 2 * SLURM_ARRAY_TASK_ID))
 ";
 
 /// Submits all; gives those that the scheduler is to run.

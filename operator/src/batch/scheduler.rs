@@ -34,7 +34,16 @@ pub async fn reconcile(scheduler: Arc<Scheduler>, context: Arc<Context>) -> Resu
     }
     let scheduler = report::add_finalizer(&context, &scheduler).await?;
     let answer = match (&scheduler.spec.slurm, &scheduler.spec.kubernetes) {
-        (Some(slurm), _) => ask_slurm(&context, &name, slurm).await,
+        (Some(slurm), _) => match who_has_it(&scheduler, slurm, &context) {
+            None => ask_slurm(&context, &name, slurm).await,
+            Some(other) => {
+                context.batch.dismiss(&name);
+                Err(SchedulerError::Misconfigured(format!(
+                    "the Slurm cluster {} is the Scheduler {other}'s already, and two would undo each other's accounts: make allocations on {other}, and delete this one",
+                    slurm.cluster
+                )))
+            }
+        },
         _ => {
             context.batch.dismiss(&name);
             ask_kubernetes(&context).await
@@ -98,6 +107,20 @@ fn verdict(
         None => format!("{} {} answers", answer.kind, answer.version),
     };
     (Verdict::yes("Answers", message), ASKED_EVERY)
+}
+
+/// The Scheduler that was there first for the same cluster.
+fn who_has_it(scheduler: &Scheduler, slurm: &SlurmScheduler, context: &Context) -> Option<String> {
+    let seniority = |s: &Scheduler| (s.metadata.creation_timestamp.clone().map(|t| t.0), s.name_any());
+    context
+        .stores
+        .schedulers
+        .state()
+        .iter()
+        .filter(|other| other.spec.slurm.as_ref().is_some_and(|o| o.cluster == slurm.cluster))
+        .filter(|other| seniority(other) < seniority(scheduler))
+        .map(|other| other.name_any())
+        .min()
 }
 
 async fn ask_slurm(

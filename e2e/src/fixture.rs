@@ -1,19 +1,27 @@
 //! A tenant of a test's own, inside a perimeter of its own, so that tests neither meet nor wait for each other.
+//!
+//! A posix account belongs to one tenant, so each tenant's people have accounts that no other has.
 
 use crate::stack::Stack;
 use crate::state::random_hex;
-use crate::{apply, wait};
-use anyhow::{Context, Result};
-use kube::api::{Api, DynamicObject};
+use crate::{apply, paths, slurm, wait};
+use anyhow::{Context, Result, bail};
+use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{self, Scope};
-use mesocentre_api::{GROUP, VERSION};
+use mesocentre_api::{GROUP, Tenant, VERSION};
+use std::collections::HashSet;
+use std::fs::File;
 use std::time::Duration;
 
 /// How long an object may take to be Ready on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The scheduler of the examples: a Slurm cluster has one Scheduler.
+const SCHEDULER: &str = "austral";
+/// How many posix accounts tests may use between two fresh stacks.
+const ACCOUNTS: u32 = 400;
 
-/// A tenant with a perimeter of its own: alice owns it, bob is a member, and carol and dave are strangers.
+/// A tenant with a perimeter of its own, an owner, a member, and as strangers everybody else.
 pub struct TenantFixture {
     /// The tenant's name, its home namespace, and its Slurm account.
     pub name: String,
@@ -21,6 +29,10 @@ pub struct TenantFixture {
     pub perimeter: String,
     /// The Slurm cluster, as a Scheduler that the perimeter allows.
     pub scheduler: String,
+    /// Its Owner, whose posix account has the same name.
+    pub owner: String,
+    /// Its Member, whose posix account has the same name.
+    pub member: String,
 }
 
 /// Makes one whose names begin with `prefix`, and returns when it is Ready.
@@ -28,15 +40,44 @@ pub struct TenantFixture {
 /// # Errors
 /// When it is not Ready in time: with its conditions.
 pub async fn tenant(stack: &Stack, prefix: &str) -> Result<TenantFixture> {
+    let fixture = made(stack, prefix).await?;
+    ready(stack, "Scheduler", None, &fixture.scheduler).await?;
+    ready(stack, "Tenant", None, &fixture.name).await?;
+    Ok(fixture)
+}
+
+/// Two posix accounts that nobody has claimed, and the tenant that claims them: one test at a time.
+async fn made(stack: &Stack, prefix: &str) -> Result<TenantFixture> {
+    let turn = File::create(paths::state().join("fixtures.lock")).context("waiting for posix accounts")?;
+    let turn = tokio::task::spawn_blocking(move || turn.lock().map(|()| turn))
+        .await?
+        .context("waiting for posix accounts")?;
+    let claimed: HashSet<String> = Api::<Tenant>::all(stack.admin())
+        .list(&ListParams::default())
+        .await?
+        .items
+        .into_iter()
+        .flat_map(|tenant| tenant.spec.members)
+        .filter_map(|member| member.posix_account)
+        .collect();
+    let mut free = (1..=ACCOUNTS)
+        .map(|number| format!("tester{number:03}"))
+        .filter(|account| !claimed.contains(account));
+    let (Some(owner), Some(member)) = (free.next(), free.next()) else {
+        bail!("tests have used up their posix accounts on this stack: run `cargo dev up --fresh`");
+    };
+    slurm::make_one(&owner).await?;
+    slurm::make_one(&member).await?;
     let name = format!("{prefix}-{}", random_hex(3)?);
     let fixture = TenantFixture {
         perimeter: name.clone(),
-        scheduler: name.clone(),
+        scheduler: SCHEDULER.into(),
         name,
+        owner,
+        member,
     };
     apply::yaml(&stack.admin(), &manifest(&fixture)).await?;
-    ready(stack, "Scheduler", None, &fixture.scheduler).await?;
-    ready(stack, "Tenant", None, &fixture.name).await?;
+    drop(turn);
     Ok(fixture)
 }
 
@@ -51,21 +92,21 @@ impl TenantFixture {
             "apiVersion: {GROUP}/{VERSION}\nkind: Workspace\nmetadata: {{name: {name}, namespace: {home}}}\n\
              spec: {{purpose: A test}}\n"
         );
-        apply::yaml(&stack.user("alice", &[]).await?, &text).await?;
+        apply::yaml(&stack.user(&self.owner, &[]).await?, &text).await?;
         ready(stack, "Workspace", Some(home), name).await?;
         Ok(format!("{home}--{name}"))
     }
 
-    /// Grants core hours to alice and bob, and returns when Slurm knows of them.
+    /// Grants core hours to the owner and the member, and returns when Slurm knows of them.
     ///
     /// # Errors
     /// When they are not Ready in time.
     pub async fn allocation(&self, stack: &Stack, name: &str, core_hours: u32) -> Result<()> {
-        let (home, scheduler) = (&self.name, &self.scheduler);
+        let (home, scheduler, owner, member) = (&self.name, &self.scheduler, &self.owner, &self.member);
         let text = format!(
             "apiVersion: {GROUP}/{VERSION}\nkind: Allocation\nmetadata: {{name: {name}, namespace: {home}}}\n\
              spec:\n  scheduler: {scheduler}\n  title: A test\n  validFrom: 2026-01-01\n  validUntil: 2035-12-31\n  \
-             budget: {{coreHours: \"{core_hours}\"}}\n  whenExhausted: Refuse\n  members: [alice, bob]\n"
+             budget: {{coreHours: \"{core_hours}\"}}\n  whenExhausted: Refuse\n  members: [{owner}, {member}]\n"
         );
         apply::yaml(&stack.admin(), &text).await?;
         ready(stack, "Allocation", Some(home), name).await
@@ -111,6 +152,8 @@ fn manifest(fixture: &TenantFixture) -> String {
         name,
         perimeter,
         scheduler,
+        owner,
+        member,
     } = fixture;
     let api = format!("{GROUP}/{VERSION}");
     format!(
@@ -146,8 +189,8 @@ spec:
     invoicing: {{email: factures@univ.test, serviceCode: SCIENCES, engagementNumber: "2026-0042"}}
   convention: {{reference: CONV-TEST, validFrom: 2026-01-01, validUntil: 2035-12-31}}
   members:
-  - {{user: alice, role: Owner, posixAccount: alice}}
-  - {{user: bob, role: Member, posixAccount: bob}}
+  - {{user: {owner}, role: Owner, posixAccount: {owner}}}
+  - {{user: {member}, role: Member, posixAccount: {member}}}
   quota: {{cpu: "8", memory: 16Gi, storage: 10Gi, pods: 50, gpus: 0, workspaces: 10}}
 "#
     )

@@ -7,30 +7,35 @@ use tokio::process::Command;
 
 const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
-/// Makes the accounts that are missing, and remembers which they were.
+/// Makes the accounts of the examples that are missing.
 pub(super) async fn make() -> Result<()> {
     for person in PEOPLE {
-        if uid(person).await.is_some() {
-            continue;
-        }
-        // First the note, then the deed: an account that was made is never forgotten.
-        state::edit(|record| {
-            if !record.people.iter().any(|known| known == person) {
-                record.people.push(person.into());
-            }
-            Ok(())
-        })?;
-        // A home inside the stack's folder goes with it, and never was anybody else's.
-        let homes = paths::state().join("home");
-        state::folder(&homes)?;
-        let mut useradd = Command::new("useradd");
-        useradd
-            .args(["--create-home", "--shell", "/bin/bash", "--home-dir"])
-            .arg(homes.join(person))
-            .arg(person);
-        run(&mut useradd).await?;
+        make_one(person).await?;
     }
     Ok(())
+}
+
+/// Makes an account where there is none, and remembers that it was made.
+pub async fn make_one(person: &str) -> Result<()> {
+    if uid(person).await.is_some() {
+        return Ok(());
+    }
+    // First the note, then the deed: an account that was made is never forgotten.
+    state::edit(|record| {
+        if !record.people.iter().any(|known| known == person) {
+            record.people.push(person.into());
+        }
+        Ok(())
+    })?;
+    // A home inside the stack's folder goes with it, and never was anybody else's.
+    let homes = paths::state().join("home");
+    state::folder(&homes)?;
+    let mut useradd = Command::new("useradd");
+    useradd
+        .args(["--create-home", "--shell", "/bin/bash", "--home-dir"])
+        .arg(homes.join(person))
+        .arg(person);
+    run(&mut useradd).await.map(drop)
 }
 
 /// The user id of an account, when there is one.

@@ -16,6 +16,8 @@ pub async fn test(filter: Option<&str>, options: up::Options) -> Result<ExitCode
     let environment = environment::of(&state::of_the_stack()?)?;
     let mut arguments = vec!["test", "--workspace"];
     arguments.extend(filter);
+    // Those that need the stack are left out by a plain `cargo test`.
+    arguments.extend(["--", "--include-ignored"]);
     let code = cargo(&arguments, &environment).await?;
     Ok(ExitCode::from(code))
 }

@@ -5,6 +5,7 @@ use mesocentre_e2e::{Part, Stack, apply_yaml, fixture, wait_for};
 use std::time::Duration;
 
 #[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn a_user_is_who_the_certificate_says_and_no_administrator() -> Result<()> {
     let stack = Stack::current().await?;
     let alice = stack.kubeconfig_for("alice", &["lab", "univ:members"]).await?;
@@ -25,6 +26,7 @@ async fn a_user_is_who_the_certificate_says_and_no_administrator() -> Result<()>
 }
 
 #[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn a_tenant_of_ones_own_has_a_workspace_and_hours_on_slurm() -> Result<()> {
     let stack = Stack::current().await?;
     let tenant = fixture::tenant(&stack, "own").await?;
@@ -47,6 +49,7 @@ async fn a_tenant_of_ones_own_has_a_workspace_and_hours_on_slurm() -> Result<()>
 }
 
 #[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn an_operator_that_is_killed_leads_again_once_it_is_started() -> Result<()> {
     let stack = Stack::alone().await?;
     let operator = stack.operator();
@@ -59,6 +62,7 @@ async fn an_operator_that_is_killed_leads_again_once_it_is_started() -> Result<(
 }
 
 #[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn slurm_and_the_api_server_go_away_and_come_back_as_they_were() -> Result<()> {
     let stack = Stack::alone().await?;
     let map =

@@ -305,18 +305,13 @@ impl Made {
         self.inner().expected.get(key) == Some(&digest)
     }
 
-    /// Takes out what was written longer ago than that and that no watch has shown since: to be looked at again.
-    pub fn take_unconfirmed(&self, age: Duration) -> Vec<Value> {
-        let mut inner = self.inner();
-        let old: Vec<Key> = inner
+    /// What was written longer ago than that, and no watch has shown since.
+    pub fn unconfirmed(&self, age: Duration) -> Vec<(Key, Value)> {
+        self.inner()
             .answers
             .iter()
             .filter(|(_, answer)| answer.since.elapsed() > age)
-            .map(|(key, _)| key.clone())
-            .collect();
-        old.iter()
-            .filter_map(|key| inner.answers.remove(key))
-            .map(|answer| answer.object)
+            .map(|(key, answer)| (key.clone(), answer.object.clone()))
             .collect()
     }
 }

@@ -1,12 +1,14 @@
 //! Looks now and then at what no event tells of: midnight in the datacentre's zone, the ends of batch jobs, the
 //! ledger's growth, and writes that no watch has shown. What changed is looked at again, nothing else.
 
+use super::apply;
 use crate::Context;
 use crate::failure::Failure;
 use crate::watch::key;
 use jiff::civil::Date;
 use mesocentre_api::labels;
 use mesocentre_tenancy::NamespaceName;
+use serde_json::Value;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +28,9 @@ pub async fn sweep(context: Arc<Context>, shutdown: impl Future<Output = ()>) {
         if let Err(failure) = ledger(&context).await {
             tracing::warn!(%failure, "what of the tenants' use is billed is asked again");
         }
-        unconfirmed(&context);
+        if let Err(failure) = unconfirmed(&context).await {
+            tracing::warn!(%failure, "what no watch has shown is read again");
+        }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = &mut shutdown => return,
@@ -77,20 +81,30 @@ async fn ledger(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A write that no watch shows was undone before the watch saw it, or the watch lags: its owner looks again.
-fn unconfirmed(context: &Context) {
-    for object in context.tenancy.made.take_unconfirmed(UNCONFIRMED) {
-        let labels = &object["metadata"]["labels"];
-        let Some(tenant) = labels[labels::TENANT].as_str() else {
-            continue;
-        };
-        let t = &context.triggers;
-        match labels[labels::WORKSPACE].as_str() {
-            Some(workspace) => t.workspaces.reconcile(key(Some(tenant), workspace)),
-            None => t.tenants.reconcile(key(None, tenant)),
+/// A write that no watch shows was undone before the watch saw it, or the watch lags: the API server says which, and
+/// the owner looks again.
+async fn unconfirmed(context: &Context) -> Result<(), Failure> {
+    let made = &context.tenancy.made;
+    for (key, written) in made.unconfirmed(UNCONFIRMED) {
+        match apply::read(context, &key).await? {
+            Some(now) => made.remember(&key, now),
+            None => made.forget(&key),
         }
-        if let Some(peering) = labels[mesocentre_tenancy::peering::PEERING].as_str() {
-            t.agreements.reconcile(key(Some(tenant), peering));
-        }
+        look_at_owner(context, &written["metadata"]["labels"]);
+    }
+    Ok(())
+}
+
+fn look_at_owner(context: &Context, marks: &Value) {
+    let Some(tenant) = marks[labels::TENANT].as_str() else {
+        return;
+    };
+    let t = &context.triggers;
+    match marks[labels::WORKSPACE].as_str() {
+        Some(workspace) => t.workspaces.reconcile(key(Some(tenant), workspace)),
+        None => t.tenants.reconcile(key(None, tenant)),
+    }
+    if let Some(peering) = marks[mesocentre_tenancy::peering::PEERING].as_str() {
+        t.agreements.reconcile(key(Some(tenant), peering));
     }
 }

@@ -160,3 +160,173 @@ fn month_of(
     let month = billed.next.map_or(month, |next| next.max(month));
     Some((record.tenant.clone(), month.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesocentre_api::{Meter, TenantCategory};
+    use mesocentre_metering::{
+        Activity, NamedTariff, RatedTenant, RatingBasis, RecordKey, UsageRecord, close_month,
+    };
+    use serde_json::json;
+
+    fn at(instant: &str) -> Timestamp {
+        instant.parse().unwrap()
+    }
+
+    fn record(tenant: &str, key: &str, revision: u32, quantity: i128, day: &str) -> UsageRecord {
+        UsageRecord {
+            key: RecordKey {
+                source: "slurm".into(),
+                cluster: "austral".into(),
+                native_key: key.into(),
+                meter: Meter::ComputeCoreHours,
+                revision,
+            },
+            tenant: tenant.into(),
+            allocation: None,
+            user: None,
+            activity: Activity::NonEconomic,
+            activity_reason: "category".into(),
+            quantity,
+            start: at(&format!("{day}T10:00:00Z")),
+            end: at(&format!("{day}T11:00:00Z")),
+            evidence: BTreeMap::new(),
+        }
+    }
+
+    struct Case {
+        ledger: Ledger,
+        zone: DatacentreZone,
+        unbilled: Unbilled,
+        folder: std::path::PathBuf,
+    }
+
+    impl Case {
+        async fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("meso-unbilled-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            let url = format!("sqlite://{}/ledger.db", folder.display());
+            Self {
+                ledger: Ledger::open(&url.parse().unwrap()).await.unwrap(),
+                zone: DatacentreZone::named("Europe/Paris").unwrap(),
+                unbilled: Unbilled::default(),
+                folder,
+            }
+        }
+
+        async fn append(&mut self, records: &[UsageRecord]) -> Vec<String> {
+            let appended = self
+                .ledger
+                .append(records, at("2026-11-24T12:00:00Z"))
+                .await
+                .unwrap();
+            assert!(appended.quarantined.is_empty(), "{:?}", appended.quarantined);
+            self.catch_up().await
+        }
+
+        async fn catch_up(&mut self) -> Vec<String> {
+            self.unbilled.catch_up(&self.ledger, &self.zone).await.unwrap()
+        }
+
+        /// `2026-10: 1, 2026-11: 2`, and the same from a fresh count.
+        async fn of(&self, tenant: &str) -> String {
+            let mut fresh = Unbilled::default();
+            fresh.catch_up(&self.ledger, &self.zone).await.unwrap();
+            let text = |unbilled: &Unbilled| {
+                let months = unbilled.of(tenant);
+                let months: Vec<String> = months
+                    .iter()
+                    .map(|u| format!("{}: {}", u.month, u.records))
+                    .collect();
+                months.join(", ")
+            };
+            assert_eq!(
+                text(&self.unbilled),
+                text(&fresh),
+                "kept up with and counted anew"
+            );
+            text(&fresh)
+        }
+
+        async fn close(&self, month: &str) {
+            let tariff = json!({
+                "currency": "EUR", "validFrom": "2026-01-01", "validUntil": "2026-12-31",
+                "categories": ["University"], "vat": {"rate": "20"},
+                "prices": [{"meter": "compute.core-hours", "unitPrice": "0.0120"}],
+            });
+            let basis = RatingBasis {
+                month: month.parse().unwrap(),
+                time_zone: "Europe/Paris".into(),
+                tenants: ["a", "b"]
+                    .map(|name| RatedTenant {
+                        name: name.into(),
+                        category: TenantCategory::University,
+                    })
+                    .to_vec(),
+                tariffs: vec![NamedTariff {
+                    name: "public".into(),
+                    spec: serde_json::from_value(tariff).unwrap(),
+                }],
+                cost_pools: Vec::new(),
+            };
+            close_month(&self.ledger, &basis, at("2026-11-24T12:00:00Z"))
+                .await
+                .unwrap();
+        }
+    }
+
+    impl Drop for Case {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    #[tokio::test]
+    async fn use_is_counted_by_tenant_and_month_until_its_month_is_closed() {
+        let mut case = Case::new("months").await;
+        let october = record("a", "1", 0, 3600, "2026-10-05");
+        let changed = case
+            .append(&[
+                october,
+                record("a", "2", 0, 3600, "2026-11-05"),
+                record("b", "3", 0, 0, "2026-11-05"),
+            ])
+            .await;
+        assert_eq!(changed, ["a"], "what used nothing is not billed");
+        assert_eq!(case.of("a").await, "2026-10: 1, 2026-11: 1");
+        assert_eq!(case.catch_up().await, [""; 0], "nothing new");
+        case.close("2026-10").await;
+        assert_eq!(case.catch_up().await, ["a"]);
+        assert_eq!(case.of("a").await, "2026-11: 1");
+        case.close("2026-11").await;
+        case.catch_up().await;
+        assert_eq!(case.of("a").await, "");
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_back_before_the_close_is_gone_and_after_it_still_to_be_billed() {
+        let mut case = Case::new("revisions").await;
+        case.append(&[record("a", "1", 0, 3600, "2026-10-05")]).await;
+        case.append(&[record("b", "2", 0, 3600, "2026-10-06")]).await;
+        assert_eq!(case.append(&[record("a", "1", 1, 0, "2026-10-05")]).await, ["a"]);
+        assert_eq!(case.of("a").await, "");
+        assert_eq!(case.of("b").await, "2026-10: 1");
+        case.close("2026-10").await;
+        case.catch_up().await;
+        assert_eq!(case.of("b").await, "");
+        case.append(&[record("b", "2", 1, 0, "2026-10-06")]).await;
+        assert_eq!(
+            case.of("b").await,
+            "2026-11: 1",
+            "it is given back in the next month"
+        );
+        case.append(&[record("a", "3", 0, 60, "2026-10-07")]).await;
+        assert_eq!(
+            case.of("a").await,
+            "2026-11: 1",
+            "what comes late is billed in the next month"
+        );
+    }
+}

@@ -28,7 +28,6 @@ const GOING: Duration = Duration::from_millis(500);
 /// When something could not be done now.
 pub async fn reconcile(context: &Context, tenant: Arc<Tenant>) -> Result<Action, Failure> {
     let name = tenant.name_any();
-    super::dependents(context, &name);
     if !has_finalizer(tenant.as_ref()) {
         return Ok(Action::await_change());
     }
@@ -55,9 +54,12 @@ pub async fn reconcile(context: &Context, tenant: Arc<Tenant>) -> Result<Action,
         workspaces: i32::try_from(remains.workspaces.len()).unwrap_or(i32::MAX),
         ..before.clone()
     };
-    verdict.ready(&mut status.conditions, tenant.metadata.generation);
+    let turned = verdict.ready(&mut status.conditions, tenant.metadata.generation);
     let tenant = write_status(context, &tenant, status.clone()).await?;
     warn_when_not_ready(context, tenant.as_ref(), &before.conditions, &status.conditions).await;
+    if turned {
+        super::dependents(context, &name);
+    }
     Ok(Action::requeue(again))
 }
 

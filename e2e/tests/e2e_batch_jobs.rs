@@ -1,0 +1,604 @@
+//! Promise: a batch job runs once, as its author, within its allocation, and its whole life can be followed.
+
+use anyhow::{Context, Result};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use mesocentre_api::{BatchJob, BatchJobStatus, ConditionStatus, Phase, find_condition};
+use mesocentre_e2e::fixture::{self, TenantFixture};
+use mesocentre_e2e::{Stack, wait_for};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A tenant with a workspace and hours, and its member's client.
+struct Lab {
+    stack: Stack,
+    tenant: TenantFixture,
+    namespace: String,
+    member: Client,
+}
+
+impl Lab {
+    async fn new(prefix: &str) -> Result<Self> {
+        let stack = Stack::current().await?;
+        let tenant = fixture::tenant(&stack, prefix).await?;
+        let namespace = tenant.workspace(&stack, "lab").await?;
+        tenant.allocation(&stack, "hours", 100).await?;
+        let member = stack.user(&tenant.member, &[]).await?;
+        Ok(Self {
+            stack,
+            tenant,
+            namespace,
+            member,
+        })
+    }
+
+    fn jobs(&self) -> Api<BatchJob> {
+        Api::namespaced(self.member.clone(), &self.namespace)
+    }
+
+    /// Submits a job as the member.
+    async fn submit(&self, name: &str, spec: Value) -> Result<BatchJob> {
+        Ok(self
+            .jobs()
+            .create(&PostParams::default(), &job(name, spec)?)
+            .await?)
+    }
+
+    /// Waits until a job's status is as it should be.
+    async fn until(&self, name: &str, what: &str, holds: impl Fn(&BatchJobStatus) -> bool) -> BatchJobStatus {
+        let jobs = self.jobs();
+        wait_for(&format!("{name} {what}"), PATIENCE, async || {
+            let job = jobs.get(name).await.map_err(|error| error.to_string())?;
+            let status = job.status.unwrap_or_default();
+            if holds(&status) {
+                Ok(status)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+    }
+
+    async fn until_over(&self, name: &str) -> BatchJobStatus {
+        self.until(name, "is over", |status| status.phase.is_finished())
+            .await
+    }
+
+    /// What Slurm's accounting says of a job: fields of its first row.
+    async fn sacct(&self, id: &str, fields: &str) -> Result<Vec<String>> {
+        let format = format!("--format={fields}");
+        let answer = self
+            .stack
+            .run(&["sacct", "--duplicates", "-X", "-nP", "-j", id, &format])
+            .await?;
+        let row = answer
+            .stdout
+            .lines()
+            .next()
+            .with_context(|| format!("sacct -j {id}: {answer:?}"))?;
+        Ok(row.split('|').map(ToOwned::to_owned).collect())
+    }
+}
+
+fn job(name: &str, spec: Value) -> Result<BatchJob> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "mesocentre.io/v1alpha1", "kind": "BatchJob", "metadata": {"name": name}, "spec": spec,
+    }))?)
+}
+
+fn job_id(status: &BatchJobStatus) -> &str {
+    status
+        .scheduler
+        .as_ref()
+        .and_then(|s| s.job_id.as_deref())
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_member_submits_and_a_stranger_cannot() -> Result<()> {
+    let lab = Lab::new("member").await?;
+    let spec = json!({"allocation": "hours", "script": "#!/bin/bash\nid -un; pwd\n", "submittedBy": "root"});
+    // Who wrote it is stamped, whatever the client says.
+    let made = lab.submit("mine", spec.clone()).await?;
+    assert_eq!(
+        made.spec.submitted_by.as_deref(),
+        Some(lab.tenant.member.as_str())
+    );
+    let status = lab.until_over("mine").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    assert_eq!(status.exit_code, Some(0));
+    let account = format!("{}.hours", lab.tenant.name);
+    let row = lab.sacct(job_id(&status), "User,Account,State").await?;
+    assert_eq!(row, [lab.tenant.member.as_str(), &account, "COMPLETED"]);
+    let output = status.output_path.context("no output path")?;
+    let written = std::fs::read_to_string(&output)?;
+    assert!(written.starts_with(&lab.tenant.member), "{output}: {written}");
+
+    let stranger: Api<BatchJob> = Api::namespaced(lab.stack.user("mallory", &[]).await?, &lab.namespace);
+    let refused = stranger
+        .create(&PostParams::default(), &job("theirs", spec)?)
+        .await
+        .expect_err("a stranger submitted a job");
+    assert!(refused.to_string().contains("mallory"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn environment_and_arguments_reach_the_script_as_they_are_written() -> Result<()> {
+    let lab = Lab::new("quotes").await?;
+    let odd = "it's \"$HOME\"; `rm -rf` \\ \n second line é";
+    lab.submit(
+        "odd",
+        json!({
+            "allocation": "hours",
+            "script": "#!/bin/bash\nprintf '%s' \"$ODD\" | od -An -tx1; printf '%s' \"$2\" | od -An -tx1; echo \"secret=${KUBECONFIG:-none} uid=$(id -u)\"\n",
+            "environment": [{"name": "ODD", "value": odd}],
+            "arguments": ["--flag", odd],
+        }),
+    )
+    .await?;
+    let status = lab.until_over("odd").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    let written = std::fs::read_to_string(status.output_path.context("no output path")?)?;
+    let hex: String = odd.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let seen: String = written
+        .lines()
+        .take_while(|line| !line.starts_with("secret="))
+        .flat_map(str::split_whitespace)
+        .collect();
+    assert_eq!(seen, format!("{hex}{hex}"), "{written}");
+    assert!(
+        written.contains("secret=none"),
+        "the operator's environment leaked: {written}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn an_array_is_one_object_that_counts_its_tasks() -> Result<()> {
+    let lab = Lab::new("array").await?;
+    lab.submit(
+        "sweep",
+        json!({
+            "allocation": "hours", "array": {"indices": "1-40", "maxConcurrent": 20},
+            "script": "#!/bin/bash\n[ $((SLURM_ARRAY_TASK_ID % 10)) != 3 ]\n",
+            "resources": {"memory": "10Mi", "timeLimit": "2m"},
+        }),
+    )
+    .await?;
+    let status = lab.until_over("sweep").await;
+    let tasks = status.tasks.clone().context("no tasks")?;
+    assert_eq!(
+        (tasks.total, tasks.succeeded, tasks.failed),
+        (40, 36, 4),
+        "{status:?}"
+    );
+    assert_eq!(status.phase, Phase::Failed);
+    assert_eq!(status.exit_code, Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_job_waits_for_the_one_it_depends_on_and_fails_when_that_can_never_be() -> Result<()> {
+    let lab = Lab::new("depends").await?;
+    let after = |job: &str, when: &str| {
+        json!({"allocation": "hours", "script": "#!/bin/bash\ntrue\n", "dependsOn": [{"job": job, "when": when}],
+               "resources": {"memory": "10Mi", "timeLimit": "2m"}})
+    };
+    // The second is written before the first exists.
+    lab.submit("second", after("first", "Succeeded")).await?;
+    lab.submit("never", after("broken", "Succeeded")).await?;
+    let waits = lab
+        .until("second", "says what it waits for", |s| s.message.is_some())
+        .await;
+    assert_eq!(waits.phase, Phase::Pending);
+    assert!(waits.message.unwrap_or_default().contains("first"));
+    lab.submit(
+        "first",
+        json!({"allocation": "hours", "script": "#!/bin/bash\nsleep 2\n"}),
+    )
+    .await?;
+    lab.submit(
+        "broken",
+        json!({"allocation": "hours", "script": "#!/bin/bash\nexit 3\n"}),
+    )
+    .await?;
+    let broken = lab.until_over("broken").await;
+    assert_eq!(
+        (broken.phase, broken.exit_code),
+        (Phase::Failed, Some(3)),
+        "{broken:?}"
+    );
+    let first = lab.until_over("first").await;
+    let second = lab.until_over("second").await;
+    assert_eq!(second.phase, Phase::Succeeded, "{second:?}");
+    assert!(
+        second.started_at >= first.finished_at,
+        "{second:?} started before {first:?} ended"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn cancelling_and_deleting_end_the_job_on_slurm() -> Result<()> {
+    let lab = Lab::new("cancel").await?;
+    let long = json!({"allocation": "hours", "script": "#!/bin/bash\nsleep 600\n", "resources": {"memory": "10Mi", "timeLimit": "20m"}});
+    for name in ["cancelled", "deleted"] {
+        lab.submit(name, long.clone()).await?;
+    }
+    let cancelled = lab
+        .until("cancelled", "runs", |s| s.phase == Phase::Running)
+        .await;
+    let deleted = lab.until("deleted", "runs", |s| s.phase == Phase::Running).await;
+    let (cancelled, deleted) = (job_id(&cancelled).to_owned(), job_id(&deleted).to_owned());
+
+    let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
+    lab.jobs()
+        .patch("cancelled", &PatchParams::default(), &patch)
+        .await?;
+    let status = lab.until_over("cancelled").await;
+    assert_eq!(status.phase, Phase::Cancelled, "{status:?}");
+
+    lab.jobs().delete("deleted", &DeleteParams::default()).await?;
+    let jobs = lab.jobs();
+    wait_for(
+        "the deleted job's object is gone",
+        PATIENCE,
+        async || match jobs.get_opt("deleted").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await;
+    for id in [cancelled, deleted] {
+        let row = lab.sacct(&id, "State").await?;
+        assert!(row[0].starts_with("CANCELLED"), "job {id} is {row:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_job_past_its_time_limit_says_so() -> Result<()> {
+    let lab = Lab::new("late").await?;
+    // Slurm counts in minutes and looks now and then: this is the shortest there is.
+    lab.submit(
+        "late",
+        json!({"allocation": "hours", "script": "#!/bin/bash\nsleep 600\n", "resources": {"memory": "10Mi", "timeLimit": "1s"}}),
+    )
+    .await?;
+    let jobs = lab.jobs();
+    let status = wait_for("the job is over", Duration::from_secs(240), async || {
+        let status = jobs
+            .get("late")
+            .await
+            .map_err(|error| error.to_string())?
+            .status
+            .unwrap_or_default();
+        if status.phase.is_finished() {
+            Ok(status)
+        } else {
+            Err(format!("{status:?}"))
+        }
+    })
+    .await;
+    assert_eq!(status.phase, Phase::TimedOut, "{status:?}");
+    assert!(status.message.unwrap_or_default().contains("time limit"));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn an_sbatch_script_runs_with_meso_as_it_is_and_its_exit_code_comes_back() -> Result<()> {
+    let lab = Lab::new("meso").await?;
+    let kubeconfig = lab.stack.kubeconfig_for(&lab.tenant.member, &[]).await?;
+    let folder = tempfile::tempdir()?;
+    let script = folder.path().join("job.sh");
+    std::fs::write(
+        &script,
+        "#!/bin/bash\n#SBATCH --job-name=mine\n#SBATCH -n 2 --mem=20M\n#SBATCH --time=5\necho \"$SLURM_NTASKS tasks: $1\"; exit 7\n",
+    )?;
+    let script = script.to_string_lossy().into_owned();
+    let meso = async |arguments: &[&str]| {
+        let mut command = vec!["meso", "--namespace", &lab.namespace];
+        command.extend(arguments);
+        lab.stack.run_as(&kubeconfig, &command).await
+    };
+    let submitted = meso(&["submit", "--wait", "--name", "mine", &script, "hello world"]).await?;
+    assert_eq!(submitted.code, Some(7), "{submitted:?}");
+    let logs = meso(&["logs", "mine"]).await?;
+    assert_eq!(logs.stdout, "2 tasks: hello world\n", "{logs:?}");
+    let shown = meso(&["show", "mine", "-o", "json"]).await?;
+    let shown: Value = serde_json::from_str(&shown.stdout)?;
+    assert_eq!(shown["status"]["exitCode"], 7, "{shown}");
+    let queue = meso(&["queue", "--all"]).await?;
+    assert!(queue.is_success(), "{queue:?}");
+    let hours = meso(&["allocations"]).await?;
+    assert!(hours.stdout.contains("hours"), "{hours:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn what_a_job_used_is_metered_once_and_the_object_goes_after_its_time() -> Result<()> {
+    let lab = Lab::new("metered").await?;
+    lab.submit(
+        "short",
+        json!({"allocation": "hours", "script": "#!/bin/bash\nsleep 3\n", "ttlAfterFinished": "1s",
+               "resources": {"cpusPerTask": 4, "memory": "10Mi", "timeLimit": "2m"}}),
+    )
+    .await?;
+    let status = lab.until("short", "is metered", |status| {
+        find_condition(&status.conditions, "Metered").is_some_and(|c| c.status == ConditionStatus::True)
+    });
+    let status = status.await;
+    let row = lab.sacct(job_id(&status), "AllocCPUS,ElapsedRaw").await?;
+    let seconds: u64 = row[0].parse::<u64>()? * row[1].parse::<u64>()?;
+    assert_eq!(
+        status.usage.context("no usage")?.core_seconds,
+        seconds.to_string()
+    );
+    let jobs = lab.jobs();
+    wait_for(
+        "the object is gone after its ttl",
+        PATIENCE,
+        async || match jobs.get_opt("short").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await;
+    // The ledger keeps it: the allocation's hours say so.
+    let allocations: Api<mesocentre_api::Allocation> = Api::namespaced(lab.stack.admin(), &lab.tenant.name);
+    wait_for("the hours used are the job's", PATIENCE, async || {
+        let allocation = allocations
+            .get("hours")
+            .await
+            .map_err(|error| error.to_string())?;
+        let used = allocation
+            .status
+            .and_then(|s| s.used_core_hours)
+            .unwrap_or_default();
+        let hours = rust_decimal::Decimal::from(seconds) / rust_decimal::Decimal::from(3_600);
+        if used == format!("{hours:.6}") {
+            Ok(())
+        } else {
+            Err(format!("{used}, and {seconds} core seconds were used"))
+        }
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn each_run_of_a_requeued_job_is_metered_by_itself() -> Result<()> {
+    let lab = Lab::new("requeue").await?;
+    // It takes itself back into the queue once, as a person with scontrol would.
+    lab.submit(
+        "again",
+        json!({"allocation": "hours", "script": "#!/bin/bash\n#SBATCH --requeue\nsleep 2; if [ \"${SLURM_RESTART_COUNT:-0}\" = 0 ]; then scontrol requeue $SLURM_JOB_ID; sleep 60; fi\n",
+               "environment": [{"name": "PATH", "value": "/usr/bin:/bin"}],
+               "resources": {"cpusPerTask": 2, "memory": "10Mi", "timeLimit": "5m"}}),
+    )
+    .await?;
+    let jobs = lab.jobs();
+    // A requeued job waits two minutes before it may start again; an administrator lets it go at once.
+    wait_for("the job was requeued", PATIENCE, async || {
+        let status = jobs
+            .get("again")
+            .await
+            .map_err(|error| error.to_string())?
+            .status
+            .unwrap_or_default();
+        let rows = lab
+            .stack
+            .run(&[
+                "sacct",
+                "--duplicates",
+                "-X",
+                "-nP",
+                "-j",
+                job_id(&status),
+                "--format=State",
+            ])
+            .await
+            .map_err(|error| error.to_string())?;
+        if rows.stdout.contains("REQUEUED") {
+            Ok(())
+        } else {
+            Err(rows.stdout)
+        }
+    })
+    .await;
+    let status = wait_for("the job is over", Duration::from_secs(240), async || {
+        let status = jobs
+            .get("again")
+            .await
+            .map_err(|error| error.to_string())?
+            .status
+            .unwrap_or_default();
+        // The wait after a requeue is Slurm's; its start time may be set by an administrator.
+        let id = job_id(&status).to_owned();
+        let start = "StartTime=now";
+        let _ = lab
+            .stack
+            .run(&["scontrol", "update", &format!("JobId={id}"), start])
+            .await;
+        if status.phase.is_finished() {
+            Ok(status)
+        } else {
+            Err(format!("{status:?}"))
+        }
+    })
+    .await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    let rows = lab
+        .stack
+        .run(&[
+            "sacct",
+            "--duplicates",
+            "-X",
+            "-nP",
+            "-j",
+            job_id(&status),
+            "--format=AllocCPUS,ElapsedRaw",
+        ])
+        .await?;
+    let runs: Vec<u64> = rows
+        .stdout
+        .lines()
+        .filter_map(|row| {
+            let (cpus, seconds) = row.split_once('|')?;
+            Some(cpus.parse::<u64>().ok()? * seconds.parse::<u64>().ok()?)
+        })
+        .collect();
+    assert_eq!(runs.len(), 2, "{rows:?}");
+    assert_eq!(
+        status.usage.context("no usage")?.core_seconds,
+        runs.iter().sum::<u64>().to_string(),
+        "{rows:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_budget_that_is_used_up_holds_the_next_job_and_says_why() -> Result<()> {
+    let stack = Stack::current().await?;
+    let tenant = fixture::tenant(&stack, "budget").await?;
+    let namespace = tenant.workspace(&stack, "lab").await?;
+    // Slurm books a job's whole time limit: two cores for an hour are more than one core-hour.
+    tenant.allocation(&stack, "hours", 1).await?;
+    let jobs: Api<BatchJob> = Api::namespaced(stack.user(&tenant.member, &[]).await?, &namespace);
+    let spec = json!({"allocation": "hours", "script": "#!/bin/bash\ntrue\n", "resources": {"cpusPerTask": 2, "memory": "10Mi", "timeLimit": "1h"}});
+    jobs.create(&PostParams::default(), &job("too-much", spec)?)
+        .await?;
+    let status = wait_for("the job says why it waits", PATIENCE, async || {
+        let status = jobs
+            .get("too-much")
+            .await
+            .map_err(|error| error.to_string())?
+            .status
+            .unwrap_or_default();
+        match &status.scheduler {
+            Some(scheduler)
+                if scheduler
+                    .reason
+                    .as_deref()
+                    .is_some_and(|r| r.contains("AssocGrp")) =>
+            {
+                Ok(status)
+            }
+            _ => Err(format!("{status:?}")),
+        }
+    })
+    .await;
+    assert!(!status.phase.is_finished());
+    assert!(
+        status.message.unwrap_or_default().contains("hours"),
+        "for people: {:?}",
+        status.scheduler
+    );
+    jobs.delete("too-much", &DeleteParams::default()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn what_cannot_run_says_in_a_sentence_what_to_write_instead() -> Result<()> {
+    let lab = Lab::new("wrong").await?;
+    let script = "#!/bin/bash\ntrue\n";
+    // At the door, where the API server can know it.
+    for (spec, told) in [
+        (
+            json!({"allocation": "hours", "script": "echo no interpreter"}),
+            "#!/bin/bash",
+        ),
+        (
+            json!({"allocation": "hours", "script": script, "resources": {"memory": "lots"}}),
+            "4Gi",
+        ),
+        (
+            json!({"allocation": "hours", "script": script, "array": {"indices": "1-1000000"}}),
+            "100000",
+        ),
+        (
+            json!({"allocation": "hours", "script": script, "array": {"indices": "a few"}}),
+            "1-20",
+        ),
+        (
+            json!({"allocation": "hours", "script": script, "environment": [{"name": "SLURM_X", "value": ""}]}),
+            "SLURM_",
+        ),
+        (
+            json!({"allocation": "hours", "script": script, "resources": {"timeLimit": "a while"}}),
+            "1h30m",
+        ),
+    ] {
+        let refused = lab
+            .submit("wrong", spec.clone())
+            .await
+            .expect_err(&format!("{spec} was taken"));
+        assert!(refused.to_string().contains(told), "{spec}: {refused}");
+    }
+    // As a condition and an event, where only the cluster can.
+    for (name, spec, reason, told) in [
+        (
+            "nowhere",
+            json!({"allocation": "gold", "script": script}),
+            "UnknownAllocation",
+            "meso allocations",
+        ),
+        (
+            "elsewhere",
+            json!({"allocation": "hours", "script": script, "resources": {"partition": "secret"}}),
+            "PartitionNotAllowed",
+            "standard",
+        ),
+    ] {
+        lab.submit(name, spec).await?;
+        let status = lab
+            .until(name, "is told why", |status| {
+                find_condition(&status.conditions, "Accepted")
+                    .is_some_and(|c| c.status == ConditionStatus::False)
+            })
+            .await;
+        let accepted = find_condition(&status.conditions, "Accepted").context("no condition")?;
+        assert_eq!(accepted.reason, reason);
+        assert!(accepted.message.contains(told), "{accepted:?}");
+        assert_eq!(status.phase, Phase::Pending);
+        let events = lab
+            .stack
+            .run(&[
+                "kubectl",
+                "get",
+                "events",
+                "-n",
+                &lab.namespace,
+                "-o",
+                "jsonpath={.items[*].reason}",
+            ])
+            .await?;
+        assert!(events.stdout.contains(reason), "{events:?}");
+    }
+    // DOS line ends are found before Slurm is asked.
+    lab.submit(
+        "dos",
+        json!({"allocation": "hours", "script": "#!/bin/bash\r\ntrue\r\n"}),
+    )
+    .await?;
+    let status = lab.until_over("dos").await;
+    assert_eq!(status.phase, Phase::Failed);
+    assert!(status.message.unwrap_or_default().contains("dos2unix"));
+    let job = lab.jobs().get("dos").await?;
+    assert!(job.name_any() == "dos");
+    Ok(())
+}

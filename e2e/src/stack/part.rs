@@ -41,7 +41,7 @@ impl Stack {
     /// When it does not end.
     pub async fn stop(&self, part: Part) -> Result<()> {
         match process::running(part.process())? {
-            Some(running) => running.stop(Duration::from_secs(30)).await,
+            Some(running) => running.stop(patience(part)).await,
             None => Ok(()),
         }
     }
@@ -87,6 +87,15 @@ impl Stack {
     pub fn thaw(&self, part: Part) -> Result<()> {
         running(part)?.signal(Signal::CONT);
         Ok(())
+    }
+}
+
+/// How long an orderly end may take.
+fn patience(part: Part) -> Duration {
+    match part {
+        // It waits a minute for watches to end, which do not; etcd has all that it knows.
+        Part::ApiServer => Duration::from_secs(1),
+        _ => Duration::from_secs(30),
     }
 }
 

@@ -20,15 +20,16 @@ pub fn conf() -> PathBuf {
     base().join("slurm.conf")
 }
 
-/// Writes them; the same again for the same ports.
-pub(super) fn write() -> Result<()> {
+/// Writes them; says whether slurm.conf is another one than before, as after an update of this tool.
+pub(super) fn write() -> Result<bool> {
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").context("reading the machine's name")?;
     let hostname = hostname.trim();
     for path in ["ctld", "spool"] {
         folder(&base().join(path))?;
     }
     let text = slurm(hostname)?;
-    if fs::read_to_string(conf()).ok().as_ref() != Some(&text) {
+    let changed = fs::read_to_string(conf()).ok().as_ref() != Some(&text);
+    if changed {
         write_secret(&conf(), text.as_bytes())?;
         // Everybody's commands read it.
         fs::set_permissions(conf(), fs::Permissions::from_mode(0o644))?;
@@ -40,7 +41,7 @@ pub(super) fn write() -> Result<()> {
     if fs::symlink_metadata(&plugstack).is_err() {
         symlink("/dev/null", &plugstack).context("linking plugstack.conf")?;
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// slurmd counts a GPU only by a device file: four names of a device that every machine has.

@@ -45,7 +45,15 @@ pub async fn up() -> Result<()> {
     let doing = step("Slurm: slurmctld, slurmdbd and 4 nodes");
     state::folder(&base())?;
     people::make().await?;
-    configuration::write()?;
+    if configuration::write()? {
+        // They read it at their start only. Jobs go on meanwhile.
+        let nodes = NODES.map(|node| format!("slurmd-{node}"));
+        for name in nodes.iter().map(String::as_str).chain(["slurmctld"]) {
+            if let Some(running) = process::running(name)? {
+                running.stop(Duration::from_secs(30)).await?;
+            }
+        }
+    }
     futures::try_join!(munge::up(), database::up())?;
     start_accounting().await?;
     start_controller().await?;

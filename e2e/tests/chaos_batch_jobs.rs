@@ -1,0 +1,444 @@
+//! Promise: no job twice, no job lost, no use twice, whoever dies in between.
+
+use anyhow::{Context, Result};
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
+use mesocentre_api::{
+    Allocation, BatchJob, BatchJobStatus, ConditionStatus, Phase, Scheduler, find_condition,
+};
+use mesocentre_e2e::fixture::{self, TenantFixture};
+use mesocentre_e2e::{Part, Stack, wait_for};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A stack that no other test uses, a tenant with a workspace and hours, and its member.
+struct Lab {
+    stack: Stack,
+    tenant: TenantFixture,
+    namespace: String,
+    member: Client,
+}
+
+impl Lab {
+    async fn alone(prefix: &str) -> Result<Self> {
+        let stack = Stack::alone().await?;
+        // Whatever the test before left of it.
+        stack.operator().start().await?;
+        let tenant = fixture::tenant(&stack, prefix).await?;
+        let namespace = tenant.workspace(&stack, "lab").await?;
+        tenant.allocation(&stack, "hours", 1_000).await?;
+        let member = stack.user(&tenant.member, &[]).await?;
+        Ok(Self {
+            stack,
+            tenant,
+            namespace,
+            member,
+        })
+    }
+
+    fn jobs(&self) -> Api<BatchJob> {
+        Api::namespaced(self.member.clone(), &self.namespace)
+    }
+
+    async fn submit(&self, name: &str, script: &str) -> Result<BatchJob> {
+        let job: BatchJob = serde_json::from_value(json!({
+            "apiVersion": "mesocentre.io/v1alpha1", "kind": "BatchJob", "metadata": {"name": name},
+            "spec": {"allocation": "hours", "script": script, "resources": {"memory": "10Mi", "timeLimit": "5m"}},
+        }))?;
+        Ok(self.jobs().create(&PostParams::default(), &job).await?)
+    }
+
+    async fn until(&self, name: &str, what: &str, holds: impl Fn(&BatchJobStatus) -> bool) -> BatchJobStatus {
+        let jobs = Api::<BatchJob>::namespaced(self.stack.admin(), &self.namespace);
+        wait_for(&format!("{name} {what}"), PATIENCE, async || {
+            let job = jobs.get(name).await.map_err(|error| error.to_string())?;
+            let status = job.status.unwrap_or_default();
+            if holds(&status) {
+                Ok(status)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+    }
+
+    async fn until_metered(&self, name: &str) -> BatchJobStatus {
+        self.until(name, "is over and metered", |status| {
+            find_condition(&status.conditions, "Metered").is_some_and(|c| c.status == ConditionStatus::True)
+        })
+        .await
+    }
+
+    /// How often each token of our jobs is in Slurm's accounting, and the core seconds of all.
+    async fn sacct(&self) -> Result<(BTreeMap<String, u32>, u64)> {
+        let account = format!("--accounts={}.hours", self.tenant.name);
+        let rows = self
+            .stack
+            .run(&[
+                "sacct",
+                "--allusers",
+                "--duplicates",
+                "-X",
+                "-nP",
+                "--starttime=now-1day",
+                &account,
+                "--format=Comment,AllocCPUS,ElapsedRaw",
+            ])
+            .await?;
+        let mut tokens = BTreeMap::new();
+        let mut seconds = 0;
+        for row in rows.stdout.lines() {
+            let fields: Vec<&str> = row.split('|').collect();
+            let [comment, cpus, elapsed] = fields[..] else {
+                anyhow::bail!("sacct says {row}");
+            };
+            *tokens.entry(comment.to_owned()).or_default() += 1;
+            seconds += cpus.parse::<u64>()? * elapsed.parse::<u64>()?;
+        }
+        Ok((tokens, seconds))
+    }
+
+    /// Each of these jobs was run once, and what they used is in the ledger once.
+    async fn once_each(&self, names: &[String]) -> Result<()> {
+        for name in names {
+            let status = self.until_metered(name).await;
+            assert_eq!(status.phase, Phase::Succeeded, "{name}: {status:?}");
+        }
+        let (tokens, seconds) = self.sacct().await?;
+        assert_eq!(tokens.len(), names.len(), "{tokens:?}");
+        assert!(
+            tokens.values().all(|times| *times == 1),
+            "a token ran twice: {tokens:?}"
+        );
+        let allocations: Api<Allocation> = Api::namespaced(self.stack.admin(), &self.tenant.name);
+        wait_for(
+            "the hours used are those of Slurm's accounting",
+            PATIENCE,
+            async || {
+                let allocation = allocations
+                    .get("hours")
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let used = allocation
+                    .status
+                    .and_then(|s| s.used_core_hours)
+                    .unwrap_or_default();
+                let hours = rust_decimal::Decimal::from(seconds) / rust_decimal::Decimal::from(3_600);
+                if used == format!("{hours:.6}") {
+                    Ok(())
+                } else {
+                    Err(format!("{used} hours, and {seconds} core seconds"))
+                }
+            },
+        )
+        .await;
+        let verified = self.stack.run(&["meso", "ledger", "verify"]).await?;
+        assert!(verified.is_success(), "{verified:?}");
+        Ok(())
+    }
+
+    /// A folder before Slurm's own in the operator's path, with an sbatch that does this instead. It runs as the job's
+    /// author, whose files of `marks` are the test's to read.
+    fn sbatch_instead(&self, folder: &Path, script: &str) -> Result<String> {
+        let sbatch = folder.join("sbatch");
+        std::fs::write(&sbatch, script)?;
+        for path in [folder, &sbatch] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+        }
+        let marks = folder.join("marks");
+        std::fs::create_dir(&marks)?;
+        std::fs::set_permissions(&marks, std::fs::Permissions::from_mode(0o777))?;
+        Ok(format!("{}:/usr/bin:/bin", folder.display()))
+    }
+}
+
+async fn marked(folder: &Path) -> String {
+    let mark = folder.join("marks/mark");
+    wait_for("sbatch was called", PATIENCE, async || {
+        std::fs::read_to_string(&mark).map_err(|error| error.to_string())
+    })
+    .await
+}
+
+const SCRIPT: &str = "#!/bin/bash\nsleep 1\n";
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn killed_between_sbatch_and_the_status_write_there_is_one_slurm_job() -> Result<()> {
+    let lab = Lab::alone("killed").await?;
+    let folder = tempfile::Builder::new().prefix("meso-").tempdir_in("/var/tmp")?;
+    // Slurm has taken the job, and its answer never arrives.
+    let path = lab.sbatch_instead(
+        folder.path(),
+        &format!(
+            "#!/bin/sh\nid=$(/usr/bin/sbatch \"$@\"); echo \"$id\" > {0}/marks/.mark && mv {0}/marks/.mark {0}/marks/mark; exec sleep 600\n",
+            folder.path().display()
+        ),
+    )?;
+    let operator = lab.stack.operator();
+    operator.stop().await?;
+    operator.start_with(&[("MESO_SLURM_PATH", &path)]).await?;
+    lab.submit("once", SCRIPT).await?;
+    let id = marked(folder.path()).await.trim().to_owned();
+    operator.kill().await?;
+    let before = lab
+        .until("once", "has a token", |status| status.submission.is_some())
+        .await;
+    assert_eq!(
+        before.scheduler.and_then(|s| s.job_id),
+        None,
+        "its number was written down already"
+    );
+
+    operator.start().await?;
+    lab.once_each(&["once".to_owned()]).await?;
+    let after = lab.until_metered("once").await;
+    assert_eq!(after.scheduler.and_then(|s| s.job_id), Some(id));
+    assert_eq!(after.submission.context("no submission")?.attempt, 1);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn killed_before_slurm_was_asked_the_job_is_submitted_again_and_once() -> Result<()> {
+    let lab = Lab::alone("unasked").await?;
+    let folder = tempfile::Builder::new().prefix("meso-").tempdir_in("/var/tmp")?;
+    // Slurm is never asked.
+    let path = lab.sbatch_instead(
+        folder.path(),
+        &format!(
+            "#!/bin/sh\ntouch {}/marks/mark; exec sleep 600\n",
+            folder.path().display()
+        ),
+    )?;
+    let operator = lab.stack.operator();
+    operator.stop().await?;
+    operator.start_with(&[("MESO_SLURM_PATH", &path)]).await?;
+    lab.submit("again", SCRIPT).await?;
+    marked(folder.path()).await;
+    operator.kill().await?;
+
+    operator.start().await?;
+    lab.once_each(&["again".to_owned()]).await?;
+    let after = lab.until_metered("again").await;
+    assert_eq!(
+        after.submission.context("no submission")?.attempt,
+        2,
+        "the first attempt was looked up in vain"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn slurmctld_away_jobs_wait_the_scheduler_says_why_and_nothing_is_lost() -> Result<()> {
+    let lab = Lab::alone("away").await?;
+    let running = lab.submit("runs", "#!/bin/bash\nsleep 15\n").await?.name_any();
+    lab.until("runs", "runs", |status| status.phase == Phase::Running)
+        .await;
+    lab.stack.stop(Part::Slurmctld).await?;
+    let names: Vec<String> = (0..5).map(|number| format!("waits-{number}")).collect();
+    for name in &names {
+        lab.submit(name, SCRIPT).await?;
+    }
+    let schedulers: Api<Scheduler> = Api::all(lab.stack.admin());
+    let message = wait_for("the scheduler is not Ready", PATIENCE, async || {
+        let status = schedulers
+            .get(&lab.tenant.scheduler)
+            .await
+            .map_err(|error| error.to_string())?
+            .status
+            .unwrap_or_default();
+        match find_condition(&status.conditions, "Ready") {
+            Some(ready) if ready.status == ConditionStatus::False => Ok(ready.message.clone()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert!(message.contains("slurmctld"), "{message}");
+    // Away for as long as the operator takes to ask for it a dozen times more: about a minute.
+    let errors = async || {
+        let errors = lab
+            .stack
+            .operator()
+            .metric("mesocentre_scheduler_errors_total")
+            .await;
+        errors
+            .map(Option::unwrap_or_default)
+            .map_err(|error| error.to_string())
+    };
+    let first = errors().await.map_err(anyhow::Error::msg)?;
+    wait_for("the operator asks in vain", PATIENCE, async || {
+        let now = errors().await?;
+        if now >= first + 12.0 {
+            Ok(())
+        } else {
+            Err(format!("{now} calls failed, {first} at first"))
+        }
+    })
+    .await;
+    for name in &names {
+        let status = lab
+            .until(name, "has a status", |status| status.submission.is_some())
+            .await;
+        assert!(
+            !status.phase.is_finished(),
+            "{name}: an unreachable slurmctld means wait, not fail: {status:?}"
+        );
+    }
+    lab.stack.start(Part::Slurmctld).await?;
+    let mut all = names;
+    all.push(running);
+    lab.once_each(&all).await
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn slurmdbd_away_a_job_ends_when_the_accounting_says_so_and_is_metered_once() -> Result<()> {
+    let lab = Lab::alone("dbd").await?;
+    lab.stack.stop(Part::Slurmdbd).await?;
+    lab.submit("meanwhile", SCRIPT).await?;
+    // slurmctld knows the accounts by heart and runs it; its end is the accounting's to tell.
+    let id = lab
+        .until("meanwhile", "is in Slurm", |s| {
+            s.scheduler.as_ref().is_some_and(|s| s.job_id.is_some())
+        })
+        .await
+        .scheduler
+        .and_then(|scheduler| scheduler.job_id)
+        .context("no number")?;
+    wait_for("Slurm has run it", PATIENCE, async || {
+        let queue = lab
+            .stack
+            .run(&["squeue", "-h", "--states=all", "-j", &id, "-o", "%T"])
+            .await
+            .map_err(|error| error.to_string())?;
+        if queue.stdout.contains("COMPLETED") {
+            Ok(())
+        } else {
+            Err(format!("{queue:?}"))
+        }
+    })
+    .await;
+    let status = lab.until("meanwhile", "has a status", |_| true).await;
+    assert!(!status.phase.is_finished(), "{status:?}");
+    lab.stack.start(Part::Slurmdbd).await?;
+    lab.once_each(&["meanwhile".to_owned()]).await
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn the_operator_killed_again_and_again_under_a_burst_loses_and_doubles_nothing() -> Result<()> {
+    let lab = Lab::alone("burst").await?;
+    let operator = lab.stack.operator();
+    let jobs = Api::<BatchJob>::namespaced(lab.stack.admin(), &lab.namespace);
+    let handed_over = async || -> Result<usize> {
+        let all = jobs.list(&Default::default()).await?;
+        Ok(all
+            .items
+            .iter()
+            .filter(|job| {
+                job.status
+                    .as_ref()
+                    .is_some_and(|status| status.submission.is_some())
+            })
+            .count())
+    };
+    let mut names = Vec::new();
+    for round in 0..6 {
+        let before = handed_over().await?;
+        for number in 0..20 {
+            let name = format!("burst-{round}-{number:02}");
+            lab.submit(&name, SCRIPT).await?;
+            names.push(name);
+        }
+        // In the midst of it: some have their token, and not all their number.
+        wait_for("some are being handed over", PATIENCE, async || {
+            let now = handed_over().await.map_err(|error| error.to_string())?;
+            if now > before + 3 {
+                Ok(())
+            } else {
+                Err(format!("{now}, {before} before"))
+            }
+        })
+        .await;
+        operator.kill().await?;
+        operator.start().await?;
+    }
+    lab.once_each(&names).await
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_second_replica_takes_over_from_one_that_hangs_and_nothing_is_done_twice() -> Result<()> {
+    let lab = Lab::alone("replica").await?;
+    let (first, second) = (lab.stack.operator(), lab.stack.replica("second"));
+    second.start().await?;
+    lab.submit("before", SCRIPT).await?;
+    lab.until("before", "has a token", |status| status.submission.is_some())
+        .await;
+    first.freeze()?;
+    let outcome = async {
+        second.leads(Duration::from_secs(15)).await?;
+        lab.submit("after", SCRIPT).await?;
+        lab.until("after", "is in Slurm", |s| {
+            s.scheduler.as_ref().is_some_and(|s| s.job_id.is_some())
+        })
+        .await;
+        anyhow::Ok(())
+    }
+    .await;
+    // Who was asleep finds the lease gone and ends itself, before it does anything.
+    first.thaw()?;
+    outcome?;
+    wait_for(
+        "the first replica has ended itself",
+        Duration::from_secs(20),
+        async || match first.pid() {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await;
+    let checked = lab.once_each(&["before".to_owned(), "after".to_owned()]).await;
+    second.stop().await?;
+    first.start().await?;
+    checked
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn the_api_server_away_a_job_runs_on_and_is_followed_again() -> Result<()> {
+    let lab = Lab::alone("apiserver").await?;
+    lab.submit("long", "#!/bin/bash\nsleep 8\n").await?;
+    let status = lab
+        .until("long", "runs", |status| status.phase == Phase::Running)
+        .await;
+    let id = status.scheduler.and_then(|s| s.job_id).context("no number")?;
+    lab.stack.stop(Part::ApiServer).await?;
+    wait_for("Slurm has ended it", PATIENCE, async || {
+        let row = lab
+            .stack
+            .run(&["sacct", "-X", "-nP", "-j", &id, "--format=State"])
+            .await
+            .map_err(|error| error.to_string())?;
+        if row.stdout.contains("COMPLETED") {
+            Ok(())
+        } else {
+            Err(format!("{row:?}"))
+        }
+    })
+    .await;
+    lab.stack.start(Part::ApiServer).await?;
+    // Without its lease for too long the operator ends itself; whoever keeps it running starts it again.
+    lab.stack.operator().start().await?;
+    lab.once_each(&["long".to_owned()]).await?;
+    let told: Value = serde_json::to_value(lab.until_metered("long").await)?;
+    assert_eq!(told["phase"], "Succeeded");
+    Ok(())
+}

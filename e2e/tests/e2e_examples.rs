@@ -1,0 +1,191 @@
+//! Promise: every example applies as it stands and becomes Ready; the month closes, and closing it again gives the same
+//! bytes. One test, since the examples are one datacentre.
+
+use anyhow::{Context, Result};
+use mesocentre_e2e::{Stack, wait_for};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const KINDS: &str =
+    "trustperimeters,tenants,workspaces,peeringagreements,schedulers,tariffs,costpools,billingperiods";
+
+fn example(name: &str) -> String {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples")
+        .join(name)
+        .display()
+        .to_string()
+}
+
+async fn json(stack: &Stack, arguments: &[&str]) -> Result<Value> {
+    let mut command = vec!["kubectl", "get", "-o", "json"];
+    command.extend(arguments);
+    let answer = stack.run(&command).await?;
+    serde_json::from_str(&answer.stdout).with_context(|| format!("{command:?}: {answer:?}"))
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn every_example_applies_and_becomes_ready_and_a_second_close_gives_the_same_bytes() -> Result<()> {
+    let stack = Stack::current().await?;
+    for file in [
+        "10-perimeters.yaml",
+        "20-tenants.yaml",
+        "30-workspaces.yaml",
+        "40-peering.yaml",
+        "50-compute.yaml",
+        "70-billing.yaml",
+    ] {
+        // A home namespace stands a moment after its tenant was written.
+        wait_for(&format!("{file} applies"), PATIENCE, async || {
+            let applied = stack
+                .run(&["kubectl", "apply", "-f", &example(file)])
+                .await
+                .map_err(|error| error.to_string())?;
+            if applied.is_success() {
+                Ok(())
+            } else {
+                Err(applied.stderr)
+            }
+        })
+        .await;
+    }
+    let alice = stack.kubeconfig_for("alice", &[]).await?;
+    wait_for("alice's jobs apply", PATIENCE, async || {
+        let applied = stack
+            .run_as(&alice, &["kubectl", "apply", "-f", &example("60-jobs.yaml")])
+            .await
+            .map_err(|error| error.to_string())?;
+        if applied.is_success() {
+            Ok(())
+        } else {
+            Err(applied.stderr)
+        }
+    })
+    .await;
+    for (kinds, namespace) in [
+        (KINDS, None),
+        ("allocations", Some("univ-caen")),
+        ("allocations", Some("nova-motors")),
+        ("batchjobs", Some("univ-caen--climate")),
+    ] {
+        wait_for(&format!("{kinds} are Ready"), PATIENCE, async || {
+            let place = namespace.map_or(vec!["--all-namespaces"], |n| vec!["--namespace", n]);
+            let mut arguments = vec![kinds];
+            arguments.extend(place);
+            let all = json(&stack, &arguments)
+                .await
+                .map_err(|error| error.to_string())?;
+            not_ready(&all)
+        })
+        .await;
+    }
+    wait_for("both jobs are metered", PATIENCE, async || {
+        let all = json(&stack, &["batchjobs", "--namespace", "univ-caen--climate"])
+            .await
+            .map_err(|error| error.to_string())?;
+        let metered = all["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|job| condition(job, "Metered") == Some("True"))
+            .count();
+        if metered == 2 {
+            Ok(())
+        } else {
+            Err(all.to_string())
+        }
+    })
+    .await;
+    close_twice(&stack).await
+}
+
+/// The objects of the examples that are not Ready; what other tests made does not count.
+fn not_ready(all: &Value) -> Result<(), String> {
+    let tenants = ["univ-caen", "chu-rouen", "nova-motors"];
+    let waiting: Vec<String> = all["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|object| {
+            let namespace = object["metadata"]["namespace"].as_str();
+            namespace.is_none_or(|n| tenants.iter().any(|tenant| n.starts_with(tenant)))
+                && object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
+                    .is_string()
+        })
+        .filter(|object| condition(object, "Ready") != Some("True"))
+        .map(|object| {
+            format!(
+                "{} {}: {}",
+                object["kind"], object["metadata"]["name"], object["status"]["conditions"]
+            )
+        })
+        .collect();
+    if waiting.is_empty() {
+        Ok(())
+    } else {
+        Err(waiting.join("\n"))
+    }
+}
+
+fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a str> {
+    object["status"]["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == type_)?["status"]
+        .as_str()
+}
+
+async fn close_twice(stack: &Stack) -> Result<()> {
+    let month = "2026-11";
+    let close = async || -> Result<(Value, Value)> {
+        let patched = stack
+            .run(&[
+                "kubectl",
+                "patch",
+                "billingperiod",
+                month,
+                "--type=merge",
+                "-p",
+                r#"{"spec":{"close":true}}"#,
+            ])
+            .await?;
+        assert!(patched.is_success(), "{patched:?}");
+        let period = wait_for("the period is closed", PATIENCE, async || {
+            let period = json(stack, &["billingperiod", month])
+                .await
+                .map_err(|error| error.to_string())?;
+            if period["status"]["state"] == "Closed" && period["status"]["digest"].is_string() {
+                Ok(period)
+            } else {
+                Err(period["status"].to_string())
+            }
+        })
+        .await;
+        let statement = wait_for("the statement is final", PATIENCE, async || {
+            let statement = json(stack, &["statement", month, "-n", "univ-caen"])
+                .await
+                .map_err(|error| error.to_string())?;
+            if statement["status"]["state"] == "Final" {
+                Ok(statement)
+            } else {
+                Err(statement["status"].to_string())
+            }
+        })
+        .await;
+        Ok((period["status"]["digest"].clone(), statement["status"].clone()))
+    };
+    let first = close().await?;
+    // The object goes and comes back; the ledger does not forget.
+    let deleted = stack.run(&["kubectl", "delete", "billingperiod", month]).await?;
+    assert!(deleted.is_success(), "{deleted:?}");
+    let applied = stack
+        .run(&["kubectl", "apply", "-f", &example("70-billing.yaml")])
+        .await?;
+    assert!(applied.is_success(), "{applied:?}");
+    let second = close().await?;
+    assert_eq!(first, second);
+    Ok(())
+}

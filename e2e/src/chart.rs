@@ -4,6 +4,7 @@ use crate::process::run;
 use crate::progress::step;
 use crate::{apply, kubeconfig, parts, paths, state, wait};
 use anyhow::{Context, Result};
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, PostParams};
@@ -30,12 +31,8 @@ pub async fn up() -> Result<()> {
     let admin = kubeconfig::admin(&record);
     let client = kubeconfig::client(&admin).await?;
     // Helm installs CRDs but never upgrades them; server-side apply does both.
-    for file in files(&folder().join("crds"))? {
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        apply::yaml(&client, &text)
-            .await
-            .with_context(|| format!("installing {}", file.display()))?;
-    }
+    let crds = files(&folder().join("crds"))?;
+    try_join_all(crds.iter().map(|file| install(&client, file))).await?;
     wait::until(
         "the API server serves our kinds",
         Duration::from_secs(60),
@@ -71,7 +68,16 @@ pub async fn up() -> Result<()> {
     Ok(())
 }
 
-/// Takes it away from somebody's own cluster, with what the CRDs hold.
+async fn install(client: &Client, file: &Path) -> Result<()> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    apply::yaml(client, &text)
+        .await
+        .with_context(|| format!("installing {}", file.display()))?;
+    Ok(())
+}
+
+/// Takes it away from somebody's own cluster. The CRDs stay, and with them what tenants wrote: that is for the cluster's
+/// owner to delete.
 pub async fn uninstall(kubeconfig: &Path) -> Result<()> {
     run(Command::new(parts::program("helm")?)
         .env("KUBECONFIG", kubeconfig)

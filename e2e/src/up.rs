@@ -101,6 +101,8 @@ fn existing(asked: bool) -> Result<Option<std::path::PathBuf>> {
 fn remember(existing: Option<std::path::PathBuf>) -> Result<()> {
     state::folder(&paths::state().join("logs"))?;
     state::edit(|record| {
+        // What ended since, as a replica that a test left behind, is started again below or wanted no more.
+        record.processes.retain(|(_, process)| process.is_alive());
         let begun = !record.processes.is_empty();
         if begun && record.existing != existing {
             match &record.existing {

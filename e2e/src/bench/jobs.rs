@@ -17,6 +17,7 @@ const ROUNDS: usize = 3;
 const SCRIPT: &str = "#!/bin/bash\n#SBATCH --hold\ntrue\n";
 
 /// Measures and prints.
+#[expect(clippy::float_arithmetic, reason = "a ratio of times, no money")]
 pub async fn measure() -> Result<()> {
     let client = administrator().await?;
     prepare(&client).await?;

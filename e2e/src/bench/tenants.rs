@@ -24,6 +24,7 @@ fn name(number: usize) -> String {
 }
 
 /// Measures and prints.
+#[expect(clippy::float_arithmetic, reason = "a ratio of times, no money")]
 pub async fn measure() -> Result<()> {
     let client = administrator().await?;
     perimeter(&client).await?;

@@ -203,6 +203,11 @@ impl Role {
     /// Every role.
     pub const ALL: [Role; 4] = [Role::Owner, Role::Member, Role::Viewer, Role::Billing];
 
+    /// Whether who has it may run batch jobs: a Viewer reads, and Billing reads bills.
+    pub fn runs_batch_jobs(self) -> bool {
+        matches!(self, Self::Owner | Self::Member)
+    }
+
     /// Lower case, as in the names of role bindings.
     pub fn as_str(self) -> &'static str {
         match self {

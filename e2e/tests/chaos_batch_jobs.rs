@@ -128,7 +128,8 @@ impl Lab {
                     .status
                     .and_then(|s| s.used_core_hours)
                     .unwrap_or_default();
-                let hours = rust_decimal::Decimal::from(seconds) / rust_decimal::Decimal::from(3_600);
+                let hours = (rust_decimal::Decimal::from(seconds) / rust_decimal::Decimal::from(3_600))
+                .round_dp_with_strategy(6, rust_decimal::RoundingStrategy::MidpointAwayFromZero);
                 if used == format!("{hours:.6}") {
                     Ok(())
                 } else {

@@ -214,11 +214,15 @@ fn place() -> String {
     format!("{}.{namespace}", boot.trim())
 }
 
-/// When a process started, in clock ticks since boot (proc(5), field 22 of stat).
+/// When a process that lives started, in clock ticks since boot (proc(5), field 22 of stat). One that has ended and is
+/// not waited for by its parent yet does not live.
 fn start_time(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in brackets may hold spaces and brackets itself.
     let (_, rest) = stat.rsplit_once(')')?;
+    if rest.trim_start().starts_with(['Z', 'X']) {
+        return None;
+    }
     rest.split_whitespace().nth(19).map(ToOwned::to_owned)
 }
 

@@ -179,6 +179,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         () = context.stores.wait_until_full() => {}
         () = shutdown() => return Ok(()),
     }
+    context.batch.usage().refresh(&context).await?;
     readiness.set();
     tracing::info!("caches are full; controllers start");
 

@@ -95,6 +95,8 @@ pub struct Health {
     pub controllers: Vec<(String, bool)>,
     /// How long after a submitting process died its request may still be taken, in seconds (`MessageTimeout`).
     pub settle_seconds: u64,
+    /// How it is set up so that granted hours do not hold as they are written, each a sentence.
+    pub caveats: Vec<String>,
 }
 
 /// A partition.

@@ -37,6 +37,8 @@ pub struct AccountsView {
     pub wrong: HashMap<AccountName, String>,
     /// Why they could not be brought up to date the last time.
     pub away: Option<String>,
+    /// Whether this process has brought them up to date at least once.
+    pub known_once: bool,
 }
 
 impl AccountsView {
@@ -156,6 +158,7 @@ async fn keep(context: &Context, cluster: &Cluster, desired: DesiredAccounts) ->
         known,
         wrong,
         away: None,
+        known_once: true,
     }
 }
 
@@ -165,6 +168,7 @@ fn not_now(before: &AccountsView, error: &SchedulerError) -> AccountsView {
         known: before.known.clone(),
         wrong: before.wrong.clone(),
         away: Some(error.to_string()),
+        known_once: before.known_once,
     }
 }
 

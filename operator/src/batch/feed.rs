@@ -131,7 +131,7 @@ impl Feed {
         } else {
             let appended = context.ledger.append(&records, now).await?;
             context.metrics.ledger_records.inc_by(appended.new);
-            for quarantined in &appended.quarantined {
+            for quarantined in appended.quarantined.iter().filter(|one| one.first_time) {
                 context.metrics.ledger_quarantined.inc();
                 tracing::warn!(
                     reason = quarantined.reason,
@@ -237,7 +237,8 @@ fn to_batch_run(run: &Run, tenant: &str, allocation: &str, category: TenantCateg
         start: run.started_at?,
         end: run.ended_at?,
         suspended_seconds: run.suspended_seconds,
-        state: run.state.clone(),
+        // `CANCELLED by 0` may be `CANCELLED` after a restart of slurmctld; the record must not change with it.
+        state: run.state.split_whitespace().next().unwrap_or_default().to_owned(),
     })
 }
 

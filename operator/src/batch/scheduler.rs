@@ -21,6 +21,7 @@ struct Answer {
     version: String,
     cpus: Option<i64>,
     partitions: Vec<String>,
+    caveats: Vec<String>,
 }
 
 /// One reconcile.
@@ -74,8 +75,7 @@ fn verdict(
     let answer = match answer {
         Ok(answer) => answer,
         Err(error @ SchedulerError::Unreachable { .. }) => {
-            let message = format!("{error}; jobs wait, and nothing is lost");
-            return (Verdict::no("Unreachable", message), AWAY_ASKED_EVERY);
+            return (Verdict::no("Unreachable", error.to_string()), AWAY_ASKED_EVERY);
         }
         Err(error) => return (Verdict::no("Misconfigured", error.to_string()), ASKED_EVERY),
     };
@@ -102,9 +102,22 @@ fn verdict(
     } else {
         offered.to_vec()
     };
+    if !answer.caveats.is_empty() {
+        // It works; who grants hours should know.
+        let message = format!(
+            "{} {} answers; {}",
+            answer.kind,
+            answer.version,
+            answer.caveats.join("; ")
+        );
+        return (Verdict::yes("AnswersWithCaveats", message), ASKED_EVERY);
+    }
     let message = match answer.cpus {
         Some(cpus) => format!("{} {} answers, with {cpus} CPUs", answer.kind, answer.version),
-        None => format!("{} {} answers", answer.kind, answer.version),
+        None => format!(
+            "{} {} answers; this version runs no batch jobs on it yet, so allocations are made on a Slurm scheduler",
+            answer.kind, answer.version
+        ),
     };
     (Verdict::yes("Answers", message), ASKED_EVERY)
 }
@@ -117,7 +130,13 @@ fn who_has_it(scheduler: &Scheduler, slurm: &SlurmScheduler, context: &Context) 
         .schedulers
         .state()
         .iter()
-        .filter(|other| other.spec.slurm.as_ref().is_some_and(|o| o.cluster == slurm.cluster))
+        .filter(|other| {
+            other
+                .spec
+                .slurm
+                .as_ref()
+                .is_some_and(|o| o.cluster == slurm.cluster)
+        })
         .filter(|other| seniority(other) < seniority(scheduler))
         .map(|other| other.name_any())
         .min()
@@ -144,6 +163,7 @@ async fn ask_slurm(
             .iter()
             .map(|partition| partition.name.to_string())
             .collect(),
+        caveats: health.caveats,
     })
 }
 
@@ -161,6 +181,7 @@ async fn ask_kubernetes(context: &Context) -> Result<Answer, SchedulerError> {
         version: version.git_version,
         cpus: None,
         partitions: Vec::new(),
+        caveats: Vec::new(),
     })
 }
 

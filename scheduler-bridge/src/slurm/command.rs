@@ -81,6 +81,7 @@ fn without_program(line: &str) -> &str {
         "fatal:",
         "Batch job submission failed:",
         "slurm_load_jobs error:",
+        "slurm_load_assoc_mgr_info error:",
     ] {
         line = line.strip_prefix(word).unwrap_or(line).trim_start();
     }

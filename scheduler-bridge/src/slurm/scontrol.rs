@@ -13,6 +13,31 @@ pub(super) struct Setup {
     cluster: String,
     message_timeout_seconds: u64,
     keeps_comments: bool,
+    /// What is missing in AccountingStorageEnforce.
+    not_enforced: Option<&'static str>,
+    /// Whether what was used is forgotten with time, and so what was granted comes back.
+    usage_decays: bool,
+}
+
+impl Setup {
+    /// What of it keeps granted hours from holding as they are written.
+    fn caveats(&self) -> Vec<String> {
+        let mut caveats = Vec::new();
+        if let Some(missing) = self.not_enforced {
+            caveats.push(format!(
+                "Slurm does not hold jobs back when an allocation's hours are used up: add {missing} to \
+                 AccountingStorageEnforce in slurm.conf and restart slurmctld"
+            ));
+        }
+        if self.usage_decays {
+            caveats.push(
+                "Slurm forgets with time what allocations have used, so it lets them use more than was granted: set \
+                 PriorityDecayHalfLife=0 and PriorityUsageResetPeriod=NONE in slurm.conf, and restart slurmctld"
+                    .to_owned(),
+            );
+        }
+        caveats
+    }
 }
 
 impl Slurm {
@@ -52,9 +77,10 @@ impl Slurm {
         }
         let setup = self.setup().await?;
         Ok(Health {
-            version: setup.version,
+            version: setup.version.clone(),
             controllers,
             settle_seconds: setup.message_timeout_seconds,
+            caveats: setup.caveats(),
         })
     }
 
@@ -157,7 +183,39 @@ fn read_config(answer: &str) -> Result<Setup, SchedulerError> {
         keeps_comments: value("AccountingStoreFlags")?
             .split(',')
             .any(|flag| flag == "job_comment"),
+        not_enforced: not_enforced(
+            values
+                .get("AccountingStorageEnforce")
+                .copied()
+                .unwrap_or_default(),
+        ),
+        usage_decays: values
+            .get("PriorityType")
+            .is_some_and(|kind| kind.contains("multifactor"))
+            && (values
+                .get("PriorityDecayHalfLife")
+                .is_some_and(|half_life| *half_life != "00:00:00")
+                || values
+                    .get("PriorityUsageResetPeriod")
+                    .is_some_and(|period| *period != "NONE")),
     })
+}
+
+/// What Slurm does not enforce of what granted hours rest on: `safe` implies limits, limits imply associations
+/// (`slurm.conf(5)`, AccountingStorageEnforce), but the configuration shows only what was written.
+fn not_enforced(written: &str) -> Option<&'static str> {
+    let has = |word: &str| {
+        written
+            .split(',')
+            .any(|flag| flag.trim().eq_ignore_ascii_case(word))
+    };
+    if has("all") || has("safe") {
+        None
+    } else if has("limits") {
+        Some("safe")
+    } else {
+        Some("limits,safe")
+    }
 }
 
 fn read_partitions(answer: &str) -> Result<Vec<Partition>, SchedulerError> {
@@ -240,6 +298,26 @@ mod tests {
         let forgetful = read_config(&config.replace("job_comment,", "")).unwrap();
         assert!(!forgetful.keeps_comments);
         assert!(read_config("").unwrap_err().to_string().contains("does not say"));
+    }
+
+    #[test]
+    fn what_keeps_granted_hours_from_holding_is_said() {
+        let config = |enforce: &str, half_life: &str| {
+            format!(
+                "AccountingStoreFlags = job_comment\nClusterName = meso\nMessageTimeout = 10 sec\nSLURM_VERSION = 22.05.8\n\
+                 AccountingStorageEnforce = {enforce}\nPriorityType = priority/multifactor\n\
+                 PriorityDecayHalfLife = {half_life}\nPriorityUsageResetPeriod = NONE\n"
+            )
+        };
+        let caveats =
+            |enforce: &str, half_life: &str| read_config(&config(enforce, half_life)).unwrap().caveats();
+        assert_eq!(
+            caveats("associations,limits,qos,safe", "00:00:00"),
+            Vec::<String>::new()
+        );
+        assert!(caveats("associations", "00:00:00")[0].contains("add limits,safe to"));
+        assert!(caveats("limits", "00:00:00")[0].contains("add safe to"));
+        assert!(caveats("all", "7-00:00:00")[0].contains("PriorityDecayHalfLife=0"));
     }
 
     #[test]

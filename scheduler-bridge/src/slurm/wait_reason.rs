@@ -13,7 +13,9 @@ pub(super) fn sentence(reason: &str) -> Option<String> {
             plain("waits for another job that ended otherwise than asked: it will never start, cancel it")
         }
         "BeginTime" => plain("waits for its earliest start time"),
-        "JobHeldUser" => plain("is held by its author: release it to let it start"),
+        "JobHeldUser" => {
+            plain("is held: `scontrol release` by its author on a machine of the cluster lets it start")
+        }
         "JobHeldAdmin" => plain("is held by an administrator"),
         "JobArrayTaskLimit" => plain("waits for other tasks of its array: no more may run at a time"),
         "PartitionTimeLimit" => {

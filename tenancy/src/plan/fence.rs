@@ -123,7 +123,7 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
                     user: Some(name.clone()),
                     group: None,
                     role: member.role,
-                    runs_batch_jobs: posix_account.is_some(),
+                    runs_batch_jobs: posix_account.is_some() && member.role.runs_batch_jobs(),
                 },
                 MemberSubject::Group { name } => RulesMember {
                     user: None,

@@ -54,6 +54,13 @@ pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Re
     };
     let verdict = verdict(&valid, accounts.as_deref());
     let mut status = allocation.status.clone().unwrap_or_default();
+    let not_known_yet = accounts
+        .as_ref()
+        .is_none_or(|view| !view.known_once && view.away.is_none());
+    if valid.is_ok() && not_known_yet && status.observed_generation == allocation.metadata.generation {
+        // This process has only just started: what its predecessor said holds until it knows better.
+        return Ok(Action::requeue(Duration::from_secs(2)));
+    }
     fill_in(&mut status, &allocation, &context, valid.as_ref().ok());
     let before = status.conditions.clone();
     verdict.ready(&mut status.conditions, allocation.metadata.generation);
@@ -155,16 +162,16 @@ fn fill_in(
         .spec
         .budget
         .core_hours
-        .and_then(|budget| remaining(budget, cores));
+        .zip(status.used_core_hours.as_deref())
+        .and_then(|(budget, used)| remaining(budget, used));
     status.used_gpu_hours = (gpus > 0 || allocation.spec.budget.gpu_hours.is_some())
         .then(|| in_units(gpus, SECONDS_AN_HOUR))
         .flatten();
 }
 
-/// What is left of a budget in hours, to six decimals for reading; negative when it is over.
-fn remaining(budget: Decimal, used_seconds: i128) -> Option<String> {
-    let used = Decimal::try_from_i128_with_scale(used_seconds, 0).ok()? / Decimal::from(3_600);
-    Some(format!("{:.6}", budget.checked_sub(used)?))
+/// What is left of a budget in hours, so that it and what is shown as used are the budget; negative when it is over.
+fn remaining(budget: Decimal, used: &str) -> Option<String> {
+    Some(format!("{:.6}", budget.checked_sub(used.parse().ok()?)?))
 }
 
 #[cfg(test)]
@@ -174,9 +181,12 @@ mod tests {
     #[test]
     fn what_is_left_is_the_budget_less_the_use_and_may_be_below_nothing() {
         assert_eq!(
-            remaining(Decimal::from(50_000), 72_001).as_deref(),
+            remaining(Decimal::from(50_000), "20.000278").as_deref(),
             Some("49979.999722")
         );
-        assert_eq!(remaining(Decimal::from(1), 7_200).as_deref(), Some("-1.000000"));
+        assert_eq!(
+            remaining(Decimal::from(1), "2.000000").as_deref(),
+            Some("-1.000000")
+        );
     }
 }

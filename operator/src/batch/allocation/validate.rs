@@ -162,6 +162,7 @@ impl ValidAllocation {
         let all: Vec<(String, UserName)> = tenant
             .members
             .iter()
+            .filter(|member| member.role.runs_batch_jobs())
             .filter_map(|member| match &member.subject {
                 MemberSubject::User {
                     name,

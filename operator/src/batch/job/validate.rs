@@ -115,10 +115,16 @@ pub fn validate(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
         return Err(waits_for_account(why.clone()));
     }
     if !accounts.admits(&valid.account, user.as_str()) {
-        return Err(waits_for_account(format!(
-            "the Slurm account {} is not ready for {author} yet",
-            valid.account
-        )));
+        return Err(waits_for_account(match &accounts.away {
+            Some(why) => format!(
+                "it waits until the Slurm account {} is up to date: {why}",
+                valid.account
+            ),
+            None => format!(
+                "the Slurm account {} is being made ready for {author}",
+                valid.account
+            ),
+        }));
     }
     Ok(Fit {
         dependencies: dependencies(job, context, scheduler)?,

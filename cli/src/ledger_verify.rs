@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::{self, Format, FormatArgument, machine_readable};
+use crate::table::on_one_line;
 use clap::Args;
 use mesocentre_metering::LedgerUrl;
 
@@ -25,6 +26,23 @@ struct Found {
     closed_months: i64,
     head: String,
     faults: Vec<String>,
+    quarantine: Quarantine,
+}
+
+/// What the ledger could not take, for programs.
+#[derive(serde::Serialize)]
+struct Quarantine {
+    reports: i64,
+    /// The newest few, the newest first.
+    newest: Vec<Report>,
+}
+
+#[derive(serde::Serialize)]
+struct Report {
+    reason: String,
+    message: String,
+    /// Empty when it cannot be read any more.
+    key: String,
 }
 
 /// Verifies the ledger.
@@ -32,27 +50,7 @@ struct Found {
 /// # Errors
 /// Exit code 1 when anything is not as it was written; [`Failure`] when there is no ledger to read.
 pub async fn run(options: Options) -> Result<(), Failure> {
-    let url: LedgerUrl = options
-        .ledger
-        .parse()
-        .map_err(|error: mesocentre_metering::ledger::LedgerUrlError| Failure::Usage(error.to_string()))?;
-    if !url.path().exists() {
-        return Err(Failure::NotFound(format!(
-            "there is no ledger {}: name the operator's with --ledger or MESO_LEDGER_URL, on the machine that has its file",
-            url.path().display()
-        )));
-    }
-    let verification = mesocentre_metering::verify(&url)
-        .await
-        .map_err(|error| Failure::Failed(error.to_string()))?;
-    let found = Found {
-        ledger: url.to_string(),
-        intact: verification.is_intact(),
-        records: verification.records,
-        closed_months: verification.closed_months,
-        head: format!("{} {}", verification.head.seq, verification.head.hash),
-        faults: verification.faults.iter().map(ToString::to_string).collect(),
-    };
+    let found = look_into(&options.ledger).await?;
     let text = match options.format.format {
         Format::Table => in_words(&found),
         format => machine_readable(format, &found)?.unwrap_or_default(),
@@ -65,13 +63,73 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
 }
 
+async fn look_into(ledger: &str) -> Result<Found, Failure> {
+    let url: LedgerUrl = ledger
+        .parse()
+        .map_err(|error: mesocentre_metering::ledger::LedgerUrlError| Failure::Usage(error.to_string()))?;
+    if !url.path().exists() {
+        return Err(Failure::NotFound(format!(
+            "there is no ledger {}: name the operator's with --ledger or MESO_LEDGER_URL, on the machine that has its file",
+            url.path().display()
+        )));
+    }
+    let verification = mesocentre_metering::verify(&url)
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(Found {
+        ledger: url.to_string(),
+        intact: verification.is_intact(),
+        records: verification.records,
+        closed_months: verification.closed_months,
+        head: format!("{} {}", verification.head.seq, verification.head.hash),
+        faults: verification.faults.iter().map(ToString::to_string).collect(),
+        quarantine: Quarantine {
+            reports: verification.quarantined,
+            newest: verification
+                .newest_quarantined
+                .into_iter()
+                .map(|one| Report {
+                    reason: one.reason,
+                    message: one.message,
+                    key: one.key.map(|key| key.to_string()).unwrap_or_default(),
+                })
+                .collect(),
+        },
+    })
+}
+
 fn in_words(found: &Found) -> String {
+    let quarantine = &found.quarantine;
     let mut text = format!(
-        "Ledger   {}\nRecords  {}\nClosed   {} months\nHead     {}\n",
-        found.ledger, found.records, found.closed_months, found.head
+        "Ledger      {}\nRecords     {}\nClosed      {}\nHead        {}\nQuarantine  {}\n",
+        found.ledger,
+        found.records,
+        counted(found.closed_months, "month"),
+        found.head,
+        counted(quarantine.reports, "report"),
     );
+    for report in &quarantine.newest {
+        // Most sentences name the key; what a source wrote must not steer the terminal.
+        let key = match report.key.as_str() {
+            key if key.is_empty() || report.message.contains(key) => String::new(),
+            key => format!("{key}: "),
+        };
+        let line = format!("{}: {key}{}", report.reason, report.message);
+        text.push_str(&format!("  {}\n", on_one_line(&line)));
+    }
+    let shown = i64::try_from(quarantine.newest.len()).unwrap_or(i64::MAX);
+    if quarantine.reports > shown {
+        text.push_str(&format!("  and {} older\n", quarantine.reports - shown));
+    }
     for fault in &found.faults {
-        text.push_str(&format!("WRONG    {fault}\n"));
+        text.push_str(&format!("WRONG       {}\n", on_one_line(fault)));
+    }
+    if quarantine.reports > 0 {
+        text.push_str(
+            "What is in quarantine is not billed. Mend its cause at the source before you close the month: what is then \
+             reported anew, and fits, is taken by itself. A Conflict was taken before with another content, and is \
+             billed as it was first reported. Nothing leaves the quarantine, so what is settled stays in this list.\n",
+        );
     }
     text.push_str(if found.intact {
         "OK: every record is as it was written.\n"
@@ -79,6 +137,11 @@ fn in_words(found: &Found) -> String {
         "Not intact: bill nothing from it before it is restored from a backup.\n"
     });
     text
+}
+
+fn counted(count: i64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
 }
 
 #[cfg(test)]
@@ -90,15 +153,13 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    async fn ledger_with_a_record(path: &Path) {
-        let url: LedgerUrl = format!("sqlite://{}", path.display()).parse().unwrap();
-        let ledger = Ledger::open(&url).await.unwrap();
+    fn record(native_key: &str) -> UsageRecord {
         let start: Timestamp = "2026-11-02T00:00:00Z".parse().unwrap();
-        let record = UsageRecord {
+        UsageRecord {
             key: RecordKey {
                 source: "slurm".into(),
                 cluster: "austral".into(),
-                native_key: "42".into(),
+                native_key: native_key.into(),
                 meter: Meter::ComputeCoreHours,
                 revision: 0,
             },
@@ -111,14 +172,23 @@ mod tests {
             start,
             end: start + SignedDuration::from_secs(7),
             evidence: BTreeMap::new(),
-        };
-        ledger.append(&[record], start).await.unwrap();
+        }
+    }
+
+    async fn ledger_with(path: &Path, records: &[UsageRecord]) {
+        let url: LedgerUrl = at(path).parse().unwrap();
+        let ledger = Ledger::open(&url).await.unwrap();
+        ledger.append(records, records[0].start).await.unwrap();
         ledger.close().await;
+    }
+
+    fn at(path: &Path) -> String {
+        format!("sqlite://{}", path.display())
     }
 
     async fn verified(path: &Path) -> Result<(), Failure> {
         run(Options {
-            ledger: format!("sqlite://{}", path.display()),
+            ledger: at(path),
             format: FormatArgument { format: Format::Json },
         })
         .await
@@ -128,7 +198,7 @@ mod tests {
     async fn a_byte_changed_behind_the_ledgers_back_ends_with_1() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        ledger_with_a_record(&path).await;
+        ledger_with(&path, &[record("42")]).await;
         verified(&path).await.unwrap();
 
         let mut bytes = std::fs::read(&path).unwrap();
@@ -147,5 +217,57 @@ mod tests {
         let path = folder.path().join("ledger.db");
         assert_eq!(verified(&path).await.unwrap_err().code(), 4);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_quarantine_is_shown_and_leaves_the_ledger_intact() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let refused = (0..12).map(|i| UsageRecord {
+            quantity: -1,
+            ..record(&format!("taken-back-{i}"))
+        });
+        let unfit = UsageRecord {
+            tenant: String::new(),
+            ..record("of nobody")
+        };
+        let records: Vec<UsageRecord> = std::iter::once(record("42"))
+            .chain(refused)
+            .chain([unfit])
+            .collect();
+        ledger_with(&path, &records).await;
+        verified(&path).await.unwrap();
+
+        let found = look_into(&at(&path)).await.unwrap();
+        let text = in_words(&found);
+        for line in [
+            "Quarantine  13 reports\n",
+            "\n  Missing: the usage record slurm/austral/of nobody compute.core-hours revision 0 has no tenant",
+            "\n  Negative: the usage record slurm/austral/taken-back-11 ",
+            "\n  and 3 older\n",
+            "Closed      0 months\n",
+            "before you close the month",
+            "OK: every record is as it was written.\n",
+        ] {
+            assert!(text.contains(line), "{line:?} in:\n{text}");
+        }
+        assert_eq!(text.matches("\n  Negative: ").count(), 9);
+
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(json["quarantine"]["reports"], 13);
+        assert_eq!(json["quarantine"]["newest"].as_array().unwrap().len(), 10);
+        assert_eq!(json["quarantine"]["newest"][0]["reason"], "Missing");
+        assert_eq!(
+            json["quarantine"]["newest"][0]["key"],
+            "slurm/austral/of nobody compute.core-hours revision 0"
+        );
+        assert_eq!(json["intact"], true);
+    }
+
+    #[test]
+    fn one_of_a_thing_is_said_as_one() {
+        assert_eq!(counted(1, "month"), "1 month");
+        assert_eq!(counted(2, "report"), "2 reports");
+        assert_eq!(counted(0, "report"), "0 reports");
     }
 }

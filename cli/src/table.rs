@@ -65,7 +65,8 @@ impl Table {
     }
 }
 
-fn on_one_line(cell: &str) -> String {
+/// The text without line ends and what else would steer a terminal.
+pub fn on_one_line(cell: &str) -> String {
     cell.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()

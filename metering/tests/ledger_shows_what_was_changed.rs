@@ -323,3 +323,19 @@ async fn verification_reads_beside_a_writing_operator_and_writes_nothing() {
     writing.await.unwrap();
     assert_eq!(verify(&test.url).await.unwrap().records, 60);
 }
+
+#[tokio::test]
+async fn a_quarantine_that_cannot_be_read_is_a_fault_and_the_rows_are_read_all_the_same() {
+    let test = ten_records().await;
+    test.behind_its_back("DROP TABLE quarantine").await.unwrap();
+    let found = verify(&test.url).await.unwrap();
+    assert!(
+        found
+            .faults
+            .iter()
+            .any(|fault| matches!(fault, LedgerFault::Quarantine { .. })),
+        "{:?}",
+        found.faults
+    );
+    assert_eq!(found.records, 10);
+}

@@ -285,3 +285,38 @@ async fn only_its_owner_can_read_the_ledger() {
     }
     assert!(seen >= 2, "the ledger and the file beside it");
 }
+
+#[tokio::test]
+async fn what_was_not_taken_is_told_by_verify_with_the_newest_first_and_is_no_fault() {
+    let test = TestLedger::new().await;
+    test.append(&three()).await;
+    let none = verify(&test.url).await.unwrap();
+    assert_eq!((none.quarantined, none.newest_quarantined), (0, Vec::new()));
+
+    let backwards: Vec<UsageRecord> = (0..12)
+        .map(|i| {
+            record(
+                &format!("backwards-{i}"),
+                "univ-caen",
+                1,
+                "2026-11-01T01:00:00Z",
+                "2026-11-01T00:00:00Z",
+            )
+        })
+        .collect();
+    test.append(&backwards).await;
+    let found = verify(&test.url).await.unwrap();
+    assert_eq!(found.faults, []);
+    assert!(found.is_intact());
+    assert_eq!(found.quarantined, 12);
+    let newest: Vec<&RecordKey> = found
+        .newest_quarantined
+        .iter()
+        .filter_map(|one| one.key.as_ref())
+        .collect();
+    let expected: Vec<&RecordKey> = backwards.iter().rev().take(10).map(|one| &one.key).collect();
+    assert_eq!(newest, expected);
+    let last = &found.newest_quarantined[0];
+    assert_eq!(last.reason, "EndBeforeStart");
+    assert!(last.message.contains("before it starts"), "{}", last.message);
+}

@@ -27,7 +27,7 @@ pub use closed::{ClosedMonth, LastClosed};
 pub use head_file::{AnchoredClose, HeadFile};
 pub use read::AllocationUse;
 pub use url::{LedgerUrl, LedgerUrlError};
-pub use verify::{LedgerFault, Verification, verify};
+pub use verify::{InQuarantine, LedgerFault, Verification, verify};
 
 use crate::digest::Digest;
 use sqlx::sqlite::{

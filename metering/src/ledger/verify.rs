@@ -4,12 +4,15 @@
 //! tail that was cut, a closed month that was changed, a trigger that was taken away. Not found by this alone: a ledger
 //! whose every hash was computed again from some row on, together with the file beside it and the closed months; that
 //! takes a copy of a head somewhere else (each statement carries one), until checkpoints are signed.
+//!
+//! Told beside it, and no fault: what stands in quarantine.
 
 use super::chain::FORM;
 use super::head_file::{self, HeadFile};
 use super::row::{COLUMNS, Row};
 use super::{Head, LedgerError, LedgerUrl};
 use crate::digest::Digest;
+use crate::record::RecordKey;
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 use std::collections::BTreeMap;
@@ -88,6 +91,12 @@ pub enum LedgerFault {
         /// What is wrong.
         what: String,
     },
+    /// What was set aside cannot be read.
+    #[error("the quarantine cannot be read: {what}")]
+    Quarantine {
+        /// Why.
+        what: String,
+    },
     /// A guard was taken away.
     #[error("the trigger {name}, which refuses changes, is gone from the ledger")]
     NoTrigger {
@@ -107,11 +116,28 @@ pub struct Verification {
     pub head: Head,
     /// What is wrong, in the order of the rows; at most [`Verification::MOST_FAULTS`].
     pub faults: Vec<LedgerFault>,
+    /// How many reports are in quarantine. They are no fault of the ledger: it kept what it could not take.
+    pub quarantined: i64,
+    /// The newest of them, the newest first; at most [`Verification::NEWEST_QUARANTINED`].
+    pub newest_quarantined: Vec<InQuarantine>,
+}
+
+/// A report that the ledger could not take, as it stands in quarantine. No hash covers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InQuarantine {
+    /// One word for programs, as [`Quarantined::reason`](super::Quarantined::reason).
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// The key of what was reported; none when it cannot be read any more.
+    pub key: Option<RecordKey>,
 }
 
 impl Verification {
     /// After so many faults the reading ends: the first ones say where to look.
     pub const MOST_FAULTS: usize = 100;
+    /// So many reports in quarantine are shown: the rest is counted.
+    pub const NEWEST_QUARANTINED: usize = 10;
 
     /// Whether nothing was found.
     pub fn is_intact(&self) -> bool {
@@ -212,6 +238,17 @@ async fn verify_rows(
             name: name.to_owned(),
         });
     }
+
+    // Damage there must not keep the rows from being read.
+    let (quarantined, newest_quarantined) = match quarantine(&mut reading).await {
+        Ok(found) => found,
+        Err(error) => {
+            faults.push(LedgerFault::Quarantine {
+                what: error.to_string(),
+            });
+            (0, Vec::new())
+        }
+    };
 
     let mut head = Head {
         seq: 0,
@@ -341,5 +378,26 @@ async fn verify_rows(
         closed_months: i64::try_from(months.len()).unwrap_or(i64::MAX),
         head,
         faults,
+        quarantined,
+        newest_quarantined,
     })
+}
+
+/// How many reports are in quarantine, and the newest of them.
+async fn quarantine(connection: &mut SqliteConnection) -> Result<(i64, Vec<InQuarantine>), sqlx::Error> {
+    let count = sqlx::query_scalar("SELECT count(*) FROM quarantine")
+        .fetch_one(&mut *connection)
+        .await?;
+    let rows = sqlx::query("SELECT reason, message, body FROM quarantine ORDER BY id DESC LIMIT ?")
+        .bind(i64::try_from(Verification::NEWEST_QUARANTINED).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    let newest = rows.iter().map(|row| {
+        Ok(InQuarantine {
+            reason: row.try_get(0)?,
+            message: row.try_get(1)?,
+            key: serde_json::from_str(row.try_get(2)?).ok(),
+        })
+    });
+    Ok((count, newest.collect::<Result<_, sqlx::Error>>()?))
 }

@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].message"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name == self.spec.month").message("a billing period is named by its month: write the same in metadata.name and spec.month, so that no month is billed twice")
+    validation = Rule::new("self.metadata.name == self.spec.month").message("a billing period is named by its month: write the same in metadata.name and spec.month, so that no month is billed twice"),
+    // At the root, where a rule sees the status: until the month is closed, whoever asked for it may take that back.
+    validation = Rule::new("self.spec.close || !oldSelf.spec.close || !has(oldSelf.status) || !has(oldSelf.status.state) || oldSelf.status.state != 'Closed'").message("a closed period stays closed; later use is a correction in the next one").field_path(".spec.close")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BillingPeriodSpec {
@@ -38,9 +40,9 @@ pub struct BillingPeriodSpec {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("a billing period's time zone does not change: its bounds rest on it"))]
     pub time_zone: String,
-    /// True closes the period: statements become final, and later use is a correction in the next one.
+    /// True closes the period: statements become final, and later use is a correction in the next one. It can be taken
+    /// back until the period is closed.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self || !oldSelf").message("a closed period stays closed; later use is a correction in the next one"))]
     pub close: bool,
 }
 

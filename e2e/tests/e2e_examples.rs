@@ -178,6 +178,21 @@ async fn close_twice(stack: &Stack) -> Result<()> {
         Ok((period["status"]["digest"].clone(), statement["status"].clone()))
     };
     let first = close().await?;
+    let reopened = stack
+        .run(&[
+            "kubectl",
+            "patch",
+            "billingperiod",
+            month,
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"close":false}}"#,
+        ])
+        .await?;
+    assert!(
+        reopened.stderr.contains("a closed period stays closed"),
+        "{reopened:?}"
+    );
     // The object goes and comes back; the ledger does not forget.
     let deleted = stack.run(&["kubectl", "delete", "billingperiod", month]).await?;
     assert!(deleted.is_success(), "{deleted:?}");

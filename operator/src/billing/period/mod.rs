@@ -9,7 +9,8 @@
 //!
 //! While it is open, statements are provisional and follow the ledger. `close: true` has the crate
 //! `mesocentre-metering` close the month in the ledger; what stands there is the last word from then on, and statements
-//! are copies of it. A month that is over stays open until a person closes it.
+//! are copies of it. A month that is over stays open until a person closes it, and one that somebody wanted closed before
+//! it began stays open until they write again.
 
 mod apply;
 mod gather;
@@ -46,7 +47,7 @@ pub async fn reconcile(period: Arc<BillingPeriod>, context: Arc<Context>) -> Res
         return Ok(Action::await_change());
     }
     let there = gather(&context, &period);
-    let valid = match ValidPeriod::new(&period.spec, &there) {
+    let valid = match ValidPeriod::new(&period, &there) {
         Ok(valid) => valid,
         Err(invalid) => {
             report::invalid(&context, &period, &invalid).await?;
@@ -57,7 +58,7 @@ pub async fn reconcile(period: Arc<BillingPeriod>, context: Arc<Context>) -> Res
         Ok(Rating::Now(rated)) => rated,
         Ok(Rating::In(pause)) => return Ok(Action::requeue(pause)),
         Err(failure) => {
-            report::cannot_rate(&context, &period, &failure).await?;
+            report::cannot_rate(&context, &period, valid.close, &failure).await?;
             return Err(failure);
         }
     };

@@ -2,7 +2,7 @@
 //! changed, at a pace; what was computed last is kept, so that a statement that somebody touched is repaired at once.
 
 use super::pace::{self, Turn};
-use super::validate::{Invalid, ValidPeriod};
+use super::validate::{Close, Invalid, NOT_BEGUN, ValidPeriod};
 use crate::Context;
 use crate::failure::Failure;
 use jiff::Timestamp;
@@ -59,7 +59,7 @@ pub enum Rating {
 #[derive(Clone, Debug, PartialEq)]
 struct Foundations {
     basis: RatingBasis,
-    close: bool,
+    close: Close,
     begun: bool,
     head: Head,
     last_closed: Option<LastClosed>,
@@ -81,7 +81,7 @@ impl Ratings {
         let kept = ratings.get(&month);
         // Who closes a month waits for the answer.
         let turn = pace::turn(kept.map(|kept| &kept.rated), now, Instant::now(), |before| {
-            now.close && !before.close
+            now.close == Close::Asked && before.close != Close::Asked
         });
         (turn, kept.map(|kept| Arc::clone(&kept.outcome)))
     }
@@ -137,9 +137,9 @@ pub async fn rate(context: &Context, valid: &ValidPeriod) -> Result<Rating, Fail
 async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Result<RatedPeriod, Failure> {
     let ledger = &context.ledger;
     let mut refusal = None;
-    if valid.close && !on.begun && ledger.closed_month(valid.basis.month).await?.is_none() {
+    if is_too_early(valid.close, on.begun) && ledger.closed_month(valid.basis.month).await?.is_none() {
         refusal = Some(not_begun(valid));
-    } else if valid.close {
+    } else if valid.close != Close::NotAsked {
         // Whole seconds, as Kubernetes keeps times.
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         if let Err(error) = close_month(ledger, &valid.basis, now).await {
@@ -166,13 +166,24 @@ async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Re
     Ok(RatedPeriod::new(month, refusal))
 }
 
-/// A slip of the pen in a month's name would else make corrections of everything used before that month.
+/// Whether a close was written before its month began: a slip of the pen in a month's name would else make corrections
+/// of everything used before that month. That it has begun since makes no difference.
+fn is_too_early(close: Close, begun: bool) -> bool {
+    match close {
+        Close::NotAsked => false,
+        Close::Asked => !begun,
+        Close::RefusedBefore => true,
+    }
+}
+
+/// The same sentence before and after the month begins.
 fn not_begun(valid: &ValidPeriod) -> Invalid {
     let month = valid.basis.month;
     Invalid {
-        reason: "NotBegun",
+        reason: NOT_BEGUN,
         message: format!(
-            "{month} has not begun, so it is not closed before {} ({}): if another month was meant, delete this period",
+            "close: true was written before {month} began ({}, {}), so it is not closed, and will not be by itself: \
+             write close: false, and close: true again once it has begun; if another month was meant, delete this period",
             month.first_day(),
             valid.basis.time_zone
         ),
@@ -196,4 +207,20 @@ fn refused(error: PeriodError) -> Result<Invalid, Failure> {
         other => other.to_string(),
     };
     Ok(Invalid { reason, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_month_is_closed_by_the_clock() {
+        // What was refused before the month began is refused after.
+        assert!(is_too_early(Close::Asked, false));
+        assert!(is_too_early(Close::RefusedBefore, false));
+        assert!(is_too_early(Close::RefusedBefore, true));
+        // Written once it had begun, it counts.
+        assert!(!is_too_early(Close::Asked, true));
+        assert!(!is_too_early(Close::NotAsked, false) && !is_too_early(Close::NotAsked, true));
+    }
 }

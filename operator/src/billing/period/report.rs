@@ -2,7 +2,7 @@
 
 use super::plan::{Homeless, Plan};
 use super::rate::RatedPeriod;
-use super::validate::{Invalid, ValidPeriod};
+use super::validate::{Close, Invalid, ValidPeriod};
 use crate::Context;
 use crate::billing::first_few;
 use crate::failure::Failure;
@@ -25,15 +25,20 @@ pub async fn invalid(
     write(context, period, told(period, &verdict)).await
 }
 
-/// The ledger could not be asked.
+/// The ledger could not be asked. A close that was refused as too early stays so: the condition is where that is known
+/// from, and this failure is in the log and on other periods.
 ///
 /// # Errors
 /// When the status could not be written now.
 pub async fn cannot_rate(
     context: &Context,
     period: &Arc<BillingPeriod>,
+    close: Close,
     failure: &Failure,
 ) -> Result<(), Failure> {
+    if close == Close::RefusedBefore {
+        return Ok(());
+    }
     let verdict = Verdict::no("LedgerFailed", format!("{failure}; it is tried again"));
     write(context, period, told(period, &verdict)).await
 }
@@ -191,7 +196,7 @@ mod tests {
                 .unwrap()
                 .month(month)
                 .unwrap(),
-            close: false,
+            close: Close::NotAsked,
         }
     }
 

@@ -117,7 +117,10 @@ pub async fn run<K, Reconciled>(
 /// The last answers of the API server to this process's own writes, for as long as the caches have not caught up: a
 /// reconcile never sees an object older than what it wrote itself.
 #[derive(Default)]
-pub struct OwnWrites(Mutex<HashMap<String, (u64, Arc<dyn std::any::Any + Send + Sync>)>>);
+pub struct OwnWrites(Mutex<HashMap<String, Answer>>);
+
+/// The resource version of an answer, and the object of whatever kind.
+type Answer = (u64, Arc<dyn std::any::Any + Send + Sync>);
 
 /// A resource version as a number. Since Kubernetes 1.35 those of one kind can be compared (KEP-5504).
 fn version<K: ResourceExt>(object: &K) -> u64 {

@@ -250,10 +250,13 @@ pub async fn remove_finalizer<K: Home>(context: &Context, object: &Arc<K>) -> Re
     }
     let mut finalizers = object.meta().finalizers.clone().unwrap_or_default();
     finalizers.retain(|finalizer| finalizer != labels::FINALIZER);
-    match set_finalizers(context, object, finalizers).await {
+    let outcome = match set_finalizers(context, object, finalizers).await {
         Err(Failure::Api { source, .. }) if crate::failure::is_not_found(&source) => Ok(()),
         other => other.map(drop),
-    }
+    };
+    // It is gone with that, and nobody asks for it again.
+    context.own_writes.forget(&object.uid().unwrap_or_default());
+    outcome
 }
 
 async fn set_finalizers<K: Home>(

@@ -1,0 +1,85 @@
+//! The chart's Deployment: one operator, without rights on its node unless it must submit jobs as their authors.
+
+use anyhow::Result;
+use mesocentre_e2e::{Answer, Stack};
+use serde::Deserialize;
+use serde_yaml::Value;
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/mesocentre");
+
+async fn rendered(stack: &Stack, values: &str) -> Result<Answer> {
+    stack
+        .run(&["helm", "template", "m", CHART, "--set", values])
+        .await
+}
+
+/// The pod that the chart deploys, and its container.
+async fn pod(stack: &Stack, values: &str) -> Result<(Value, Value)> {
+    let linted = stack.run(&["helm", "lint", CHART, "--set", values]).await?;
+    assert!(linted.is_success(), "{linted:?}");
+    let answer = rendered(stack, values).await?;
+    assert!(answer.is_success(), "{answer:?}");
+    for document in serde_yaml::Deserializer::from_str(&answer.stdout) {
+        let object = Value::deserialize(document)?;
+        if object["kind"] == "Deployment" {
+            let pod = object["spec"]["template"]["spec"].clone();
+            return Ok((pod.clone(), pod["containers"][0].clone()));
+        }
+    }
+    anyhow::bail!("no Deployment in {}", answer.stdout)
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn an_operator_that_submits_no_jobs_is_not_root_and_has_no_capability() -> Result<()> {
+    let stack = Stack::current().await?;
+    let (pod, container) = pod(&stack, "operator.slurm.enabled=false").await?;
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let security = &container["securityContext"];
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(
+        security["capabilities"],
+        serde_yaml::from_str::<Value>("drop: [ALL]")?
+    );
+    let environment = serde_yaml::to_string(&container["env"])?;
+    assert!(
+        environment.contains("MESO_NAMESPACE") && environment.contains("metadata.namespace"),
+        "{environment}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn an_operator_that_submits_jobs_is_root_with_what_that_takes_and_no_more() -> Result<()> {
+    let stack = Stack::current().await?;
+    let (pod, container) = pod(&stack, "operator.slurm.enabled=true").await?;
+    assert_eq!(pod["securityContext"]["runAsUser"], 0);
+    let security = &container["securityContext"];
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(
+        security["capabilities"],
+        serde_yaml::from_str::<Value>("{drop: [ALL], add: [SETUID, SETGID, CHOWN, KILL]}")?
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn what_the_operator_would_refuse_the_chart_refuses_with_what_to_write() -> Result<()> {
+    let stack = Stack::current().await?;
+    for (values, sentence) in [
+        ("operator.replicas=2", "one process writes: write 1"),
+        (
+            "operator.ledgerUrl=postgres://db/ledger",
+            "write sqlite:// and the absolute path",
+        ),
+    ] {
+        let refused = rendered(&stack, values).await?;
+        assert!(
+            !refused.is_success() && refused.stderr.contains(sentence),
+            "{values}: {refused:?}"
+        );
+    }
+    Ok(())
+}

@@ -70,6 +70,14 @@ pub struct Connection {
     namespace: Option<String>,
 }
 
+fn unreadable(error: &dyn std::fmt::Display) -> Failure {
+    // kube puts quotes around a path that it has put quotes around.
+    let error = error.to_string().replace("'\"", "\"").replace("\"'", "\"");
+    Failure::Usage(format!(
+        "the kubeconfig cannot be used: {error}. Name another with --kubeconfig or KUBECONFIG, and its context with --context"
+    ))
+}
+
 /// A tenant's home namespace, of any of its namespaces (`<tenant>--<workspace>`, or the home itself).
 pub fn home_of(namespace: &str) -> &str {
     namespace.split_once("--").map_or(namespace, |(tenant, _)| tenant)
@@ -84,11 +92,6 @@ impl Connection {
         let options = KubeConfigOptions {
             context: place.server.context.clone(),
             ..KubeConfigOptions::default()
-        };
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Failure::Usage(format!(
-                "the kubeconfig cannot be used: {error}. Name another with --kubeconfig or KUBECONFIG, and its context with --context"
-            ))
         };
         let mut config = match &place.server.kubeconfig {
             Some(path) => {
@@ -147,5 +150,15 @@ mod tests {
     fn a_workspaces_home_is_its_tenant() {
         assert_eq!(home_of("univ-caen--climate"), "univ-caen");
         assert_eq!(home_of("univ-caen"), "univ-caen");
+    }
+
+    #[test]
+    fn a_kubeconfig_that_is_not_there_is_named_in_one_pair_of_quotes() {
+        let error = Kubeconfig::read_from("/nonexist").unwrap_err();
+        let sentence = unreadable(&error).to_string();
+        assert!(
+            sentence.contains(r#"from "/nonexist": No such file"#),
+            "{sentence}"
+        );
     }
 }

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  what was asked for failed; with `submit --wait` the job's own exit code, whatever it is
+  1  what was asked for failed
   2  the command line, the script or the kubeconfig cannot be understood
   3  refused: by the API server's rights, or by its rules
   4  not found
-  5  the API server cannot be reached, or does not answer";
+  5  the API server cannot be reached, or does not answer
+With `submit --wait` it is the job's own, as sbatch gives it: of an array the highest, and 1
+where a signal, a limit or a cancellation ended it. So a 3 may be the job's and no refusal: a
+code is meso's own when a line on standard error begins with `meso:`.";
 
 /// Why a command ends without having done its work. Each carries a sentence for the person at the terminal.
 #[derive(Debug, thiserror::Error)]

@@ -80,7 +80,8 @@ pub struct Options {
     /// Have the API server judge the job and submit nothing
     #[arg(long, conflicts_with = "wait")]
     test_only: bool,
-    /// Wait for the job's end, show its progress, and exit with its exit code
+    /// Wait for the job's end, show its progress, and exit with its exit code; a code of meso's own comes with a line on
+    /// standard error that begins with `meso:`
     #[arg(short = 'W', long)]
     pub wait: bool,
     #[command(flatten)]

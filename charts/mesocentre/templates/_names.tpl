@@ -20,7 +20,7 @@ request.userInfo.username == '{{ include "mesocentre.operatorUser" . }}'
 request.userInfo.groups.exists(g, g in [{{ range $i, $group := .Values.admission.administratorGroups }}{{ if $i }}, {{ end }}'{{ $group }}'{{ end }}])
 {{- end }}
 
-{{/* CEL: the request comes from Kubernetes' own controllers, whose accounts no tenant can have. */}}
+{{/* CEL: the request comes from Kubernetes' own parts, whose accounts no tenant can have. (system:apiserver counts quotas.) */}}
 {{- define "mesocentre.isControlPlane" -}}
-(request.userInfo.username == 'system:kube-controller-manager' || request.userInfo.username.startsWith('system:serviceaccount:kube-system:'))
+(request.userInfo.username in ['system:kube-controller-manager', 'system:kube-scheduler', 'system:apiserver'] || request.userInfo.username.startsWith('system:serviceaccount:kube-system:'))
 {{- end }}

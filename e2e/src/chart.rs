@@ -76,8 +76,9 @@ async fn install(client: &Client, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes it away from somebody's own cluster. The CRDs stay, and with them what tenants wrote: that is for the cluster's
-/// owner to delete.
+/// Takes it away from somebody's own cluster: rights, roles and the admission policies. The CRDs stay with every object
+/// in them, and so do the tenants' namespaces with what runs in them, and the operator's own: they are the cluster's
+/// owner's to delete, as [`what_stays`] says. Nothing enforces perimeters meanwhile.
 pub async fn uninstall(kubeconfig: &Path) -> Result<()> {
     run(Command::new(parts::program("helm")?)
         .env("KUBECONFIG", kubeconfig)
@@ -90,6 +91,17 @@ pub async fn uninstall(kubeconfig: &Path) -> Result<()> {
         ]))
     .await
     .map(drop)
+}
+
+/// What [`uninstall`] leaves, and how it goes. Objects with our finalizer go only while an operator runs.
+pub fn what_stays(kubeconfig: &Path) -> String {
+    format!(
+        "On the cluster of {} the CRDs stay with every object in them, and the tenants' namespaces, in which no policy \
+         enforces the perimeter any more; to remove them: `cargo dev up --existing`, then `kubectl delete \
+         tenants,trustperimeters,schedulers --all`, `cargo dev down`, `kubectl delete -f charts/mesocentre/crds`, \
+         `kubectl delete namespace {SYSTEM_NAMESPACE}`",
+        kubeconfig.display()
+    )
 }
 
 /// The API server compiles policies a moment after they are stored: a forgery that is refused shows that they hold.

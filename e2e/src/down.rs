@@ -1,4 +1,5 @@
-//! Ends the stack: just what it started, and leaves nothing behind but the cache of parts.
+//! Ends the stack: just what it started, and leaves nothing behind but the cache of parts; on somebody's own cluster,
+//! what is its owner's to delete, and says so.
 
 use crate::progress::step;
 use crate::state::{self, Alone};
@@ -35,13 +36,14 @@ pub async fn end(_alone: &Alone) -> Result<()> {
             process.stop(Duration::from_secs(10)).await?;
         }
     }
-    if let Some(kubeconfig) = &record.existing
-        && let Err(error) = chart::uninstall(kubeconfig).await
-    {
-        eprintln!(
-            "the chart stays on the cluster of {}: {error:#}",
-            kubeconfig.display()
-        );
+    if let Some(kubeconfig) = &record.existing {
+        match chart::uninstall(kubeconfig).await {
+            Ok(()) => eprintln!("{}", chart::what_stays(kubeconfig)),
+            Err(error) => eprintln!(
+                "the chart stays on the cluster of {}: {error:#}",
+                kubeconfig.display()
+            ),
+        }
     }
     let mut uids = Vec::new();
     for person in &record.people {

@@ -18,7 +18,8 @@ struct Arguments {
 enum Task {
     /// Build what is missing, start the whole stack, and return when all is ready. Run twice, it changes nothing
     Up(Up),
-    /// End what `up` started, and leave nothing behind but the cache of built parts
+    /// End what `up` started, and leave nothing behind but the cache of built parts; on a cluster of yours, CRDs and what
+    /// is in them
     Down,
     /// Print what a shell exports to use the stack: eval "$(cargo dev env)"
     Env,
@@ -39,7 +40,8 @@ enum Task {
     },
     /// From nothing to a bill: tenants, jobs on Slurm, use in the ledger, statements. Leaves the stack up
     Demo,
-    /// Run unit, property and end-to-end tests on the stack; with a filter, those whose name holds it
+    /// Run unit, property and end-to-end tests: all on a fresh stack; with a filter, those whose name holds it, on the
+    /// stack that stands
     Test {
         /// Part of a test's name
         filter: Option<String>,

@@ -1,4 +1,7 @@
 //! Every test of the workspace, on the stack: `cargo dev test`.
+//!
+//! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Those
+//! that a filter picks run on the stack that stands, for who works on one.
 
 use crate::{environment, paths, state, up};
 use anyhow::{Context, Result};
@@ -6,7 +9,8 @@ use std::process::ExitCode;
 use tokio::process::Command;
 
 /// Brings the stack up, builds every test, then runs those whose name matches; gives cargo's own exit code.
-pub async fn test(filter: Option<&str>, options: up::Options) -> Result<ExitCode> {
+pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<ExitCode> {
+    options.fresh |= filter.is_none();
     // Built first: a test that does not compile needs no stack to say so.
     let code = cargo(&["test", "--workspace", "--no-run"], &[]).await?;
     if code != 0 {
@@ -14,12 +18,17 @@ pub async fn test(filter: Option<&str>, options: up::Options) -> Result<ExitCode
     }
     up::up(options).await?;
     let environment = environment::of(&state::of_the_stack()?)?;
-    let mut arguments = vec!["test", "--workspace"];
+    let code = cargo(&arguments(filter), &environment).await?;
+    Ok(ExitCode::from(code))
+}
+
+fn arguments(filter: Option<&str>) -> Vec<&str> {
+    // One test that fails must not keep the others from being run.
+    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
     arguments.extend(filter);
     // Those that need the stack are left out by a plain `cargo test`.
     arguments.extend(["--", "--include-ignored"]);
-    let code = cargo(&arguments, &environment).await?;
-    Ok(ExitCode::from(code))
+    arguments
 }
 
 async fn cargo(arguments: &[&str], environment: &[(&str, String)]) -> Result<u8> {
@@ -35,4 +44,21 @@ async fn cargo(arguments: &[&str], environment: &[(&str, String)]) -> Result<u8>
         .code()
         .and_then(|code| u8::try_from(code).ok())
         .unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_test_runs_whatever_fails_and_a_filter_picks_by_name() {
+        assert_eq!(
+            arguments(None).join(" "),
+            "test --workspace --no-fail-fast -- --include-ignored"
+        );
+        assert_eq!(
+            arguments(Some("ledger")).join(" "),
+            "test --workspace --no-fail-fast ledger -- --include-ignored"
+        );
+    }
 }

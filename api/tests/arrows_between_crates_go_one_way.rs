@@ -1,6 +1,8 @@
 //! Who may know whom: `api ◄ {tenancy, scheduler-bridge, metering} ◄ operator`. The three in the middle do not know each
 //! other, and what passes between them is a type of `api` or plain data.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;

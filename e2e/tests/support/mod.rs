@@ -88,6 +88,11 @@ impl Ground {
             ]
             .iter()
             .all(|(asked, held)| asked.is_null() || asked == held);
+            let home = send(&admin, &Call::get(format!("/api/v1/namespaces/{name}")))
+                .await
+                .map_err(|error| error.to_string())?;
+            let level = &home["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
+            let same = same && (rules["podSecurity"].is_null() || rules["podSecurity"] == *level);
             if same { Ok(()) } else { Err(held.to_string()) }
         })
         .await;
@@ -131,10 +136,9 @@ impl Ground {
         })
     }
 
-    /// Makes an object in the workspace and in the free namespace, for attempts on what exists.
+    /// Makes an object in the tenant's namespace and in the free one, for attempts on what exists.
     pub async fn both_have(&self, path: &str, body: &Value) -> Result<()> {
-        for namespace in [&self.workspace, &self.free] {
-            let path = path.replace("{ns}", namespace);
+        for path in [self.of_the_tenant(path), self.without_perimeter(path)] {
             send(
                 &self.stack.admin(),
                 &Call::new(Method::POST, path.clone(), body.clone()),
@@ -162,7 +166,30 @@ impl Ground {
         path: &str,
         body: Value,
     ) -> Result<Value, String> {
-        let mut call = Call::new(method, self.of_the_tenant(path), body);
+        self.ask_at(client, method, &self.of_the_tenant(path), body).await
+    }
+
+    /// The same, where no perimeter holds.
+    pub async fn ask_elsewhere(
+        &self,
+        client: &Client,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Result<Value, String> {
+        self.ask_at(client, method, &self.without_perimeter(path), body)
+            .await
+    }
+
+    async fn ask_at(
+        &self,
+        client: &Client,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Result<Value, String> {
+        let body = serde_json::from_str(&self.of_the_tenant(&body.to_string())).unwrap_or_default();
+        let mut call = Call::new(method, path.to_owned(), body);
         if call.method == Method::PATCH {
             call.content_type = "application/merge-patch+json";
         }
@@ -190,9 +217,27 @@ impl Ground {
     async fn tries(&self, attempt: &Attempt) -> Vec<String> {
         let what = &attempt.what;
         let mut wrong = Vec::new();
-        if attempt.works_elsewhere {
-            let call = attempt.call.rehearsed(|path| self.without_perimeter(path));
-            if let Err(error) = send(&self.outsider, &call).await {
+        let with = |body: &Value| Call {
+            body: body.clone(),
+            ..attempt.call.rehearsed(str::to_owned)
+        };
+        let control = match &attempt.control {
+            Control::Elsewhere => Some((
+                &self.outsider,
+                attempt.call.rehearsed(|path| self.without_perimeter(path)),
+            )),
+            Control::OtherwiseElsewhere(body) => Some((
+                &self.outsider,
+                with(body).rehearsed(|path| self.without_perimeter(path)),
+            )),
+            Control::OtherwiseHere(body) => Some((
+                self.client(attempt.who),
+                with(body).rehearsed(|path| self.of_the_tenant(path)),
+            )),
+            Control::None => None,
+        };
+        if let Some((client, call)) = control {
+            if let Err(error) = send(client, &call).await {
                 wrong.push(format!(
                     "{what}: could not succeed anywhere ({}): {}",
                     call.path,
@@ -201,30 +246,23 @@ impl Ground {
             }
         }
         let call = attempt.call.rehearsed(|path| self.of_the_tenant(path));
+        let names = !attempt.names_no_perimeter;
         let answer = send(self.client(attempt.who), &call).await;
-        let told: &[&str] = if attempt.no_right {
-            &["is forbidden: User", "cannot"]
+        let who = format!("{:?}", attempt.who);
+        if attempt.no_right {
+            let told = ["is forbidden: User", "cannot"];
+            self.judge(what, &who, answer, &told, false, &mut wrong);
         } else {
-            &attempt.told
-        };
-        self.judge(
-            what,
-            &format!("{:?}", attempt.who),
-            answer,
-            told,
-            !attempt.no_right && !attempt.by_kubernetes,
-            &mut wrong,
-        );
-        if !attempt.told.is_empty() {
-            let answer = send(&self.misled, &call).await;
-            self.judge(
-                what,
-                "who has a right by mistake",
-                answer,
-                &attempt.told,
-                !attempt.by_kubernetes,
-                &mut wrong,
-            );
+            self.judge(what, &who, answer, &attempt.told, names, &mut wrong);
+        }
+        if attempt.misled_too && !attempt.told.is_empty() {
+            let (who, client) = if attempt.by_outsider {
+                ("an outsider with every right", &self.outsider)
+            } else {
+                ("who has a right by mistake", &self.misled)
+            };
+            let answer = send(client, &call).await;
+            self.judge(what, who, answer, &attempt.told, names, &mut wrong);
         }
         wrong
     }
@@ -253,14 +291,28 @@ impl Ground {
         }
     }
 
-    fn of_the_tenant(&self, path: &str) -> String {
-        path.replace("{ns}", &self.workspace)
+    fn of_the_tenant(&self, text: &str) -> String {
+        text.replace("{ns}", &self.workspace)
             .replace("{home}", &self.tenant.name)
+            .replace("{tenant}", &self.tenant.name)
+            .replace("{free}", &self.free)
     }
 
     fn without_perimeter(&self, path: &str) -> String {
-        path.replace("{ns}", &self.free).replace("{home}", &self.free)
+        self.of_the_tenant(&path.replace("{ns}", &self.free).replace("{home}", &self.free))
     }
+}
+
+/// How it is seen that an attempt could succeed.
+enum Control {
+    /// The outsider does the same where no perimeter holds.
+    Elsewhere,
+    /// The outsider does this where no perimeter holds: what is tried is refused there too.
+    OtherwiseElsewhere(Value),
+    /// The one who tries it does this in the same place.
+    OtherwiseHere(Value),
+    /// There is nothing to try it on.
+    None,
 }
 
 /// One thing that is tried, and what must come back.
@@ -268,10 +320,16 @@ pub struct Attempt {
     what: String,
     call: Call,
     who: Who,
+    control: Control,
+    /// RBAC refuses it.
     no_right: bool,
-    works_elsewhere: bool,
-    by_kubernetes: bool,
+    /// What a policy says; names the perimeter, unless Kubernetes says it in its own words.
     told: Vec<&'static str>,
+    names_no_perimeter: bool,
+    /// Whoever has every right in the namespace is told the same.
+    misled_too: bool,
+    /// So is, instead, whoever has every right in the cluster.
+    by_outsider: bool,
 }
 
 impl Attempt {
@@ -280,10 +338,12 @@ impl Attempt {
             what: what.into(),
             call: Call::new(method, path.into(), body),
             who: Who::Member,
+            control: Control::Elsewhere,
             no_right: false,
-            works_elsewhere: true,
-            by_kubernetes: false,
             told: Vec::new(),
+            names_no_perimeter: false,
+            misled_too: true,
+            by_outsider: false,
         }
     }
 
@@ -343,22 +403,50 @@ impl Attempt {
         self
     }
 
-    /// Kubernetes itself refuses it where a perimeter holds, in its own words.
-    pub fn told_by_kubernetes(mut self, words: &'static str) -> Self {
-        self.told = vec![words];
-        self.by_kubernetes = true;
-        self
+    /// The same, of what no perimeter decides.
+    pub fn told_of_no_perimeter(mut self, rule: &'static str, way_out: &'static str) -> Self {
+        self.names_no_perimeter = true;
+        self.told(rule, way_out)
     }
 
-    /// No role has the right.
+    /// Kubernetes itself refuses it where a perimeter holds, in its own words.
+    pub fn told_by_kubernetes(self, words: &'static str) -> Self {
+        self.told_of_no_perimeter(words, "")
+    }
+
+    /// No role has the right; what is told is then told to whoever was given it by mistake.
     pub fn no_right(mut self) -> Self {
         self.no_right = true;
         self
     }
 
+    /// Whoever has every right in the whole cluster is told the same.
+    pub fn even_to_an_outsider(mut self) -> Self {
+        self.by_outsider = true;
+        self
+    }
+
+    /// What is told depends on who one is, so it is told to this one alone.
+    pub fn alone(mut self) -> Self {
+        self.misled_too = false;
+        self
+    }
+
+    /// It could succeed: with this body it does, where no perimeter holds.
+    pub fn unlike(mut self, body: Value) -> Self {
+        self.control = Control::OtherwiseElsewhere(body);
+        self
+    }
+
+    /// It could succeed: with this body it does, for the same person in the same place.
+    pub fn unlike_here(mut self, body: Value) -> Self {
+        self.control = Control::OtherwiseHere(body);
+        self
+    }
+
     /// There is nothing to try it on where no perimeter holds.
     pub fn only_here(mut self) -> Self {
-        self.works_elsewhere = false;
+        self.control = Control::None;
         self
     }
 }

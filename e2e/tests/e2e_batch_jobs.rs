@@ -377,7 +377,7 @@ async fn what_a_job_used_is_metered_once_and_the_object_goes_after_its_time() ->
             .and_then(|s| s.used_core_hours)
             .unwrap_or_default();
         let hours = (rust_decimal::Decimal::from(seconds) / rust_decimal::Decimal::from(3_600))
-                .round_dp_with_strategy(6, rust_decimal::RoundingStrategy::MidpointAwayFromZero);
+            .round_dp_with_strategy(6, rust_decimal::RoundingStrategy::MidpointAwayFromZero);
         if used == format!("{hours:.6}") {
             Ok(())
         } else {

@@ -11,6 +11,7 @@ use mesocentre_scheduler_bridge::slurm::{Slurm, SlurmConfig};
 use mesocentre_scheduler_bridge::{ClusterName, JobAccounting, JobIdentity, Queue, SchedulerError};
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -37,6 +38,7 @@ pub struct Cluster {
     accounting: Mutex<HashMap<String, (Timestamp, Option<JobAccounting>)>>,
     accounts: Mutex<Arc<AccountsView>>,
     pass: Mutex<Option<Pass>>,
+    submitting: AtomicUsize,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -66,6 +68,7 @@ impl Cluster {
             accounting: Mutex::default(),
             accounts: Mutex::default(),
             pass: Mutex::default(),
+            submitting: AtomicUsize::new(0),
             tasks: Mutex::default(),
         });
         let tasks = [
@@ -148,6 +151,17 @@ impl Cluster {
         *locked(&self.pass) = Some(pass);
     }
 
+    /// Notes that a job is being handed over, until what is given back is dropped.
+    pub fn submits(&self) -> Submitting<'_> {
+        self.submitting.fetch_add(1, Ordering::Relaxed);
+        Submitting(self)
+    }
+
+    /// How many jobs are being handed over, or wait for their turn.
+    pub fn submitting(&self) -> usize {
+        self.submitting.load(Ordering::Relaxed)
+    }
+
     /// Makes a call of the scheduler, and measures it.
     pub async fn call<T, E>(
         &self,
@@ -170,5 +184,14 @@ impl Cluster {
                 .inc();
         }
         outcome
+    }
+}
+
+/// A job that is being handed over.
+pub struct Submitting<'a>(&'a Cluster);
+
+impl Drop for Submitting<'_> {
+    fn drop(&mut self) {
+        self.0.submitting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::BatchJob;
 use mesocentre_scheduler_bridge::{
-    BatchScheduler, JobAccounting, JobId, JobIdentity, Queue, QueuedJob, SchedulerError,
+    BatchScheduler, JobAccounting, JobId, JobIdentity, Phase, Queue, QueuedJob, SchedulerError,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -114,11 +114,20 @@ async fn tick(
     // What is written down since the queue was asked for may not be in it.
     let open = open_jobs(context, &cluster.name);
     let mut moved: HashSet<usize> = HashSet::new();
+    let mut put_off = false;
     for (index, job) in open.iter().enumerate() {
         let now = now_of(&queue, job);
         if matches!(&now, Seen::Gone) || matches!(&now, Seen::Row(row) if row.phase.is_finished()) {
             // Only the accounting tells how it ended.
             cluster.want_accounting(&job.uid, job.identity.clone());
+        }
+        // In a burst, handing over comes first: that the others wait can be written down when it is done.
+        let news_can_wait = cluster.submitting() > 0
+            && !seen.contains_key(&job.uid)
+            && matches!(&now, Seen::Row(row) if row.phase == Phase::Queued);
+        if news_can_wait {
+            put_off = true;
+            continue;
         }
         if seen.get(&job.uid) != Some(&now) {
             moved.insert(index);
@@ -129,7 +138,7 @@ async fn tick(
     seen.retain(|uid, _| uids.contains(uid.as_str()));
 
     let asked = ask_accounting(context, cluster, &uids).await;
-    let any = !moved.is_empty();
+    let any = put_off || !moved.is_empty();
     for (index, job) in open.iter().enumerate() {
         let has_answer = asked.as_ref().is_ok_and(|asked| asked.contains(&job.uid));
         if moved.contains(&index) || has_answer {

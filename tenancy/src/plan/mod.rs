@@ -88,12 +88,11 @@ impl Place<'_> {
         NamespacePlan {
             namespace: self.namespace.clone(),
             object: namespace::object(self),
-            fences: vec![
-                fence::quota(self, hard),
-                fence::limits(self),
-                fence::network(self),
-                fence::rules(self),
-            ],
+            fences: [fence::quota(self, hard), fence::network(self), fence::rules(self)]
+                .into_iter()
+                // No pods run in the home namespace: its quota is nothing.
+                .chain(self.workspace.map(|_| fence::limits(self)))
+                .collect(),
             access: access::bindings(self),
         }
     }

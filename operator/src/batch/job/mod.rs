@@ -243,9 +243,11 @@ impl Life {
                 )),
             },
         );
+        let submitting = cluster.submits();
         let answer = cluster
             .call(&self.context, "submit", cluster.slurm.submit(&planned))
             .await;
+        drop(submitting);
         if let Err(error) = &answer {
             tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "was not submitted");
         }

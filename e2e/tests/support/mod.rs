@@ -236,14 +236,14 @@ impl Ground {
             )),
             Control::None => None,
         };
-        if let Some((client, call)) = control {
-            if let Err(error) = send(client, &call).await {
-                wrong.push(format!(
-                    "{what}: could not succeed anywhere ({}): {}",
-                    call.path,
-                    said(&error)
-                ));
-            }
+        if let Some((client, call)) = control
+            && let Err(error) = send(client, &call).await
+        {
+            wrong.push(format!(
+                "{what}: could not succeed anywhere ({}): {}",
+                call.path,
+                said(&error)
+            ));
         }
         let call = attempt.call.rehearsed(|path| self.of_the_tenant(path));
         let names = !attempt.names_no_perimeter;
@@ -494,7 +494,11 @@ impl Call {
             method: self.method.clone(),
             path,
             content_type: self.content_type,
-            headers: self.headers.clone(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (*name, fill(value)))
+                .collect(),
             body,
         }
     }

@@ -3,16 +3,17 @@
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::lock::locked;
 use crate::watch::Watchable;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{FutureExt, StreamExt};
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Asks a controller to look at an object. Cheap to clone.
@@ -70,18 +71,40 @@ pub async fn run<K, Reconciled>(
     Reconciled: Future<Output = Result<Action, Failure>> + Send + 'static,
 {
     let failures: Arc<Mutex<HashMap<ObjectRef<K>, u32>>> = Arc::default();
+    let asked: Arc<Mutex<HashSet<ObjectRef<K>>>> = Arc::default();
+    let queued = context.metrics.reconciles_queued.with_label_values(&[name]);
+    let noted = {
+        let (asked, queued, store) = (Arc::clone(&asked), queued.clone(), store.clone());
+        move |object: &ObjectRef<K>| {
+            // One that is gone is never looked at.
+            if store.get(object).is_some() {
+                let mut asked = locked(&asked);
+                asked.insert(object.clone());
+                queued.set(i64::try_from(asked.len()).unwrap_or(i64::MAX));
+            }
+        }
+    };
     let one = {
         let failures = Arc::clone(&failures);
+        let running = context.metrics.reconciles_running.with_label_values(&[name]);
         move |cached: Arc<K>, context: Arc<Context>| {
             let reconcile = reconcile.clone();
-            let failures = Arc::clone(&failures);
+            let (failures, asked) = (Arc::clone(&failures), Arc::clone(&asked));
+            let (queued, running) = (queued.clone(), running.clone());
             async move {
                 let object = context.own_writes.fresher(cached);
                 let key = ObjectRef::from_obj(object.as_ref());
+                {
+                    let mut asked = locked(&asked);
+                    asked.remove(&key);
+                    queued.set(i64::try_from(asked.len()).unwrap_or(i64::MAX));
+                }
+                running.inc();
                 let started = Instant::now();
                 let outcome = reconcile(object, Arc::clone(&context)).await;
+                running.dec();
                 context.metrics.reconciled(name, started.elapsed(), &outcome);
-                let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut failures = locked(&failures);
                 let action = match outcome {
                     Ok(action) => {
                         failures.remove(&key);
@@ -106,7 +129,7 @@ pub async fn run<K, Reconciled>(
         |_, never: &Infallible, _| match *never {},
         context,
         store,
-        queue.map(Ok::<_, Infallible>).take_until(shutdown),
+        queue.inspect(noted).map(Ok::<_, Infallible>).take_until(shutdown),
         Config::default().concurrency(concurrency),
     )
     // What was asked for and is gone is no error.
@@ -134,14 +157,14 @@ impl OwnWrites {
     /// Remembers the API server's answer to a write.
     pub fn remember<K: Watchable>(&self, answer: Arc<K>) {
         let Some(uid) = answer.uid() else { return };
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = locked(&self.0);
         answers.insert(uid, (version(answer.as_ref()), answer));
     }
 
     /// The newer of what is cached and what was written.
     pub fn fresher<K: Watchable>(&self, cached: Arc<K>) -> Arc<K> {
         let Some(uid) = cached.uid() else { return cached };
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = locked(&self.0);
         match answers.get(&uid) {
             Some((written, answer)) if *written > version(cached.as_ref()) => {
                 Arc::clone(answer).downcast::<K>().unwrap_or(cached)
@@ -156,7 +179,7 @@ impl OwnWrites {
 
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        locked(&self.0).remove(uid);
     }
 }
 

@@ -14,6 +14,7 @@ mod controller;
 mod failure;
 mod http;
 mod leader;
+mod lock;
 mod metrics;
 mod report;
 mod settings;

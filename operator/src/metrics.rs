@@ -14,6 +14,10 @@ pub struct Metrics {
     registry: Registry,
     reconciles: IntCounterVec,
     reconcile_seconds: HistogramVec,
+    /// Objects that a controller was asked to look at and has not looked at since.
+    pub reconciles_queued: IntGaugeVec,
+    /// Reconciles under way.
+    pub reconciles_running: IntGaugeVec,
     writes: IntCounter,
     /// Batch jobs by phase.
     pub batch_jobs: IntGaugeVec,
@@ -74,6 +78,16 @@ impl Metrics {
             reconcile_seconds: histograms(
                 "mesocentre_reconcile_seconds",
                 "Duration of reconciles",
+                &["controller"],
+            )?,
+            reconciles_queued: gauges(
+                "mesocentre_reconciles_queued",
+                "Objects that a controller was asked to look at and has not looked at since",
+                &["controller"],
+            )?,
+            reconciles_running: gauges(
+                "mesocentre_reconciles_running",
+                "Reconciles under way",
                 &["controller"],
             )?,
             writes: counter(

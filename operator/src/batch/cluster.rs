@@ -2,8 +2,8 @@
 
 use super::accounts::AccountsView;
 use super::feed::Pass;
-use super::locked;
 use crate::Context;
+use crate::lock::locked;
 use crate::settings::Settings;
 use jiff::Timestamp;
 use mesocentre_api::SlurmScheduler;

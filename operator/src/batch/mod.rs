@@ -20,6 +20,7 @@ mod usage;
 pub use cluster::Cluster;
 
 use crate::Context;
+use crate::lock::locked;
 use crate::settings::Settings;
 use crate::triggers::Triggers;
 use kube::runtime::reflector::ObjectRef;
@@ -28,7 +29,7 @@ use mesocentre_scheduler_bridge::SchedulerError;
 use mesocentre_scheduler_bridge::lifecycle::OwnDoing;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The batch schedulers, and what batch jobs wait for. Cheap to clone.
@@ -54,11 +55,6 @@ pub enum WaitsFor {
     Allocation(String, String),
     /// Another batch job: its namespace and name.
     Job(String, String),
-}
-
-/// A lock whose holder never panics half-way: what it guards is whole at each step.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Batch {

@@ -1,7 +1,7 @@
 //! What allocations have used, by the ledger: read once, then kept up to date by what was appended.
 
-use super::locked;
 use crate::Context;
+use crate::lock::locked;
 use crate::watch::key;
 use mesocentre_api::Meter;
 use mesocentre_metering::LedgerError;

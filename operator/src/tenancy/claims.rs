@@ -1,9 +1,10 @@
 //! Who holds each posix account, over all tenants: computed when tenants changed, and shared by all reconciles.
 
 use crate::context::Stores;
+use crate::lock::locked;
 use mesocentre_tenancy::PosixClaims;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The claims of the tenants in the cache.
 #[derive(Default)]
@@ -23,7 +24,7 @@ impl Claims {
     pub fn now(&self, stores: &Stores) -> Arc<PosixClaims> {
         // Read before the cache is: what changes meanwhile outdates what is computed.
         let changes = self.changes.load(Ordering::Acquire);
-        let mut computed = self.computed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut computed = locked(&self.computed);
         if let Some((of, claims)) = computed.as_ref()
             && *of == changes
         {

@@ -1,7 +1,8 @@
 //! Counts in a status: written a moment after they changed, so that a burst of tenants or workspaces costs one write.
 
+use crate::lock::locked;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// For how long a count may be old.
@@ -14,7 +15,7 @@ pub struct Counts(Mutex<HashMap<String, Instant>>);
 impl Counts {
     /// Whether the object's new count is to be written later, and when.
     pub fn later(&self, uid: &str) -> Option<Duration> {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = locked(&self.0);
         let left = SETTLES.saturating_sub(since.entry(uid.to_owned()).or_insert_with(Instant::now).elapsed());
         if left.is_zero() {
             since.remove(uid);
@@ -25,7 +26,7 @@ impl Counts {
 
     /// The object's status says what is.
     pub fn written(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        locked(&self.0).remove(uid);
     }
 }
 

@@ -10,6 +10,7 @@
 //! (KEP-5504).
 
 use crate::context::Stores;
+use crate::lock::locked;
 use crate::watch::{Watchable, key};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -21,7 +22,7 @@ use mesocentre_tenancy::Planned;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The kinds of which the operator makes objects for tenants.
@@ -165,7 +166,7 @@ struct Answer {
 
 impl Made {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// The object as it is: the newer of the cache's and of what was written last.

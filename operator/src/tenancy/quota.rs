@@ -5,6 +5,7 @@ use super::apply;
 use super::made::{Key, Kind};
 use crate::Context;
 use crate::failure::Failure;
+use crate::lock::locked;
 use crate::report::is_leaving;
 use crate::watch::key;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -18,7 +19,7 @@ use mesocentre_tenancy::{
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::OwnedMutexGuard;
 
 /// Who is planning, tenant by tenant.
@@ -27,22 +28,13 @@ pub struct Quotas(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 impl Quotas {
     async fn alone(&self, tenant: &TenantName) -> OwnedMutexGuard<()> {
-        let lock = Arc::clone(
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(tenant.to_string())
-                .or_default(),
-        );
+        let lock = Arc::clone(locked(&self.0).entry(tenant.to_string()).or_default());
         lock.lock_owned().await
     }
 
     /// The tenant is gone.
     pub fn forget(&self, tenant: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(tenant);
+        locked(&self.0).remove(tenant);
     }
 }
 

@@ -3,12 +3,13 @@
 
 use super::unbilled::Unbilled;
 use crate::context::Stores;
+use crate::lock::locked;
 use kube::ResourceExt;
 use mesocentre_api::BatchJob;
 use mesocentre_tenancy::deletion::{JobName, UnbilledUse};
 use mesocentre_tenancy::{NamespaceName, TenantName};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// Unfinished batch jobs, by namespace.
 type Running = BTreeMap<String, BTreeSet<String>>;
@@ -22,10 +23,6 @@ pub struct Remains {
     unbilled: Mutex<Option<BTreeMap<String, Vec<UnbilledUse>>>>,
     /// The ledger as far as it was read. One reads at a time.
     pub ledger: tokio::sync::Mutex<Unbilled>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Remains {

@@ -5,6 +5,7 @@ use super::pace::{self, Turn};
 use super::validate::{Close, Invalid, NOT_BEGUN, ValidPeriod};
 use crate::Context;
 use crate::failure::Failure;
+use crate::lock::locked;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use mesocentre_metering::ledger::LastClosed;
@@ -13,7 +14,7 @@ use mesocentre_metering::{
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// A month's statements, and why it could not be closed where that was asked for.
@@ -77,7 +78,7 @@ pub struct Ratings(Mutex<BTreeMap<BillingMonth, Kept>>);
 
 impl Ratings {
     fn turn(&self, month: BillingMonth, now: &Foundations) -> (Turn, Option<Arc<RatedPeriod>>) {
-        let ratings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ratings = locked(&self.0);
         let kept = ratings.get(&month);
         // Who closes a month waits for the answer.
         let turn = pace::turn(kept.map(|kept| &kept.rated), now, Instant::now(), |before| {
@@ -87,7 +88,7 @@ impl Ratings {
     }
 
     fn keep(&self, month: BillingMonth, kept: Option<Kept>, is_there: impl Fn(BillingMonth) -> bool) {
-        let mut ratings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ratings = locked(&self.0);
         ratings.retain(|other, _| *other != month && is_there(*other));
         if let Some(kept) = kept {
             ratings.insert(month, kept);

@@ -22,6 +22,7 @@ pub mod fixture;
 mod generate;
 mod http_get;
 mod kubeconfig;
+pub mod lab;
 mod operator;
 mod packages;
 mod parts;

@@ -2,12 +2,10 @@
 
 use anyhow::{Context, Result};
 use kube::api::PostParams;
-use kube::{Api, Client, ResourceExt};
-use mesocentre_api::{
-    Allocation, BatchJob, BatchJobStatus, ConditionStatus, Phase, Scheduler, find_condition,
-};
-use mesocentre_e2e::fixture::{self, TenantFixture};
-use mesocentre_e2e::{Part, Stack, wait_for};
+use kube::{Api, ResourceExt};
+use mesocentre_api::{BatchJob, ConditionStatus, Phase, Scheduler, find_condition};
+use mesocentre_e2e::lab::{Lab, job};
+use mesocentre_e2e::{Part, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -16,152 +14,49 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A stack that no other test uses, a tenant with a workspace and hours, and its member.
-struct Lab {
-    stack: Stack,
-    tenant: TenantFixture,
-    namespace: String,
-    member: Client,
+/// A job that holds little, for a moment.
+fn small(script: &str) -> Value {
+    json!({"script": script, "resources": {"memory": "10Mi", "timeLimit": "5m"}})
 }
 
-impl Lab {
-    async fn alone(prefix: &str) -> Result<Self> {
-        let stack = Stack::alone().await?;
-        // Whatever the test before left of it.
-        stack.operator().start().await?;
-        let tenant = fixture::tenant(&stack, prefix).await?;
-        let namespace = tenant.workspace(&stack, "lab").await?;
-        tenant.allocation(&stack, "hours", 1_000).await?;
-        let member = stack.user(&tenant.member, &[]).await?;
-        Ok(Self {
-            stack,
-            tenant,
-            namespace,
-            member,
-        })
+/// Each of these jobs was run once, and what they used is in the ledger once.
+async fn once_each(lab: &Lab, names: &[String]) -> Result<()> {
+    for name in names {
+        let status = lab.until_metered(name).await;
+        assert_eq!(status.phase, Phase::Succeeded, "{name}: {status:?}");
     }
-
-    fn jobs(&self) -> Api<BatchJob> {
-        Api::namespaced(self.member.clone(), &self.namespace)
+    let mut tokens: BTreeMap<String, u32> = BTreeMap::new();
+    let mut core_seconds = 0;
+    for row in lab.sacct("Comment,AllocCPUS,ElapsedRaw").await? {
+        let [comment, cpus, elapsed] = &row[..] else {
+            anyhow::bail!("sacct says {row:?}");
+        };
+        *tokens.entry(comment.clone()).or_default() += 1;
+        core_seconds += cpus.parse::<u64>()? * elapsed.parse::<u64>()?;
     }
-
-    async fn submit(&self, name: &str, script: &str) -> Result<BatchJob> {
-        Ok(self
-            .jobs()
-            .create(&PostParams::default(), &job(name, script)?)
-            .await?)
-    }
-
-    async fn until(&self, name: &str, what: &str, holds: impl Fn(&BatchJobStatus) -> bool) -> BatchJobStatus {
-        let jobs = Api::<BatchJob>::namespaced(self.stack.admin(), &self.namespace);
-        wait_for(&format!("{name} {what}"), PATIENCE, async || {
-            let job = jobs.get(name).await.map_err(|error| error.to_string())?;
-            let status = job.status.unwrap_or_default();
-            if holds(&status) {
-                Ok(status)
-            } else {
-                Err(format!("{status:?}"))
-            }
-        })
-        .await
-    }
-
-    async fn until_metered(&self, name: &str) -> BatchJobStatus {
-        self.until(name, "is over and metered", |status| {
-            find_condition(&status.conditions, "Metered").is_some_and(|c| c.status == ConditionStatus::True)
-        })
-        .await
-    }
-
-    /// How often each token of our jobs is in Slurm's accounting, and the core seconds of all.
-    async fn sacct(&self) -> Result<(BTreeMap<String, u32>, u64)> {
-        let account = format!("--accounts={}.hours", self.tenant.name);
-        let rows = self
-            .stack
-            .run(&[
-                "sacct",
-                "--allusers",
-                "--duplicates",
-                "-X",
-                "-nP",
-                "--starttime=now-1day",
-                &account,
-                "--format=Comment,AllocCPUS,ElapsedRaw",
-            ])
-            .await?;
-        let mut tokens = BTreeMap::new();
-        let mut seconds = 0;
-        for row in rows.stdout.lines() {
-            let fields: Vec<&str> = row.split('|').collect();
-            let [comment, cpus, elapsed] = fields[..] else {
-                anyhow::bail!("sacct says {row}");
-            };
-            *tokens.entry(comment.to_owned()).or_default() += 1;
-            seconds += cpus.parse::<u64>()? * elapsed.parse::<u64>()?;
-        }
-        Ok((tokens, seconds))
-    }
-
-    /// Each of these jobs was run once, and what they used is in the ledger once.
-    async fn once_each(&self, names: &[String]) -> Result<()> {
-        for name in names {
-            let status = self.until_metered(name).await;
-            assert_eq!(status.phase, Phase::Succeeded, "{name}: {status:?}");
-        }
-        let (tokens, seconds) = self.sacct().await?;
-        assert_eq!(tokens.len(), names.len(), "{tokens:?}");
-        assert!(
-            tokens.values().all(|times| *times == 1),
-            "a token ran twice: {tokens:?}"
-        );
-        let allocations: Api<Allocation> = Api::namespaced(self.stack.admin(), &self.tenant.name);
-        wait_for(
-            "the hours used are those of Slurm's accounting",
-            PATIENCE,
-            async || {
-                let allocation = allocations
-                    .get("hours")
-                    .await
-                    .map_err(|error| error.to_string())?;
-                let used = allocation
-                    .status
-                    .and_then(|s| s.used_core_hours)
-                    .unwrap_or_default();
-                let hours = (rust_decimal::Decimal::from(seconds) / rust_decimal::Decimal::from(3_600))
-                    .round_dp_with_strategy(6, rust_decimal::RoundingStrategy::MidpointAwayFromZero);
-                if used == format!("{hours:.6}") {
-                    Ok(())
-                } else {
-                    Err(format!("{used} hours, and {seconds} core seconds"))
-                }
-            },
-        )
-        .await;
-        let verified = self.stack.run(&["meso", "ledger", "verify"]).await?;
-        assert!(verified.is_success(), "{verified:?}");
-        Ok(())
-    }
-
-    /// A folder before Slurm's own in the operator's path, with an sbatch that does this instead. It runs as the job's
-    /// author, whose files of `marks` are the test's to read.
-    fn sbatch_instead(&self, folder: &Path, script: &str) -> Result<String> {
-        let sbatch = folder.join("sbatch");
-        std::fs::write(&sbatch, script)?;
-        for path in [folder, &sbatch] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
-        }
-        let marks = folder.join("marks");
-        std::fs::create_dir(&marks)?;
-        std::fs::set_permissions(&marks, std::fs::Permissions::from_mode(0o777))?;
-        Ok(format!("{}:/usr/bin:/bin", folder.display()))
-    }
+    assert_eq!(tokens.len(), names.len(), "{tokens:?}");
+    assert!(
+        tokens.values().all(|times| *times == 1),
+        "a token ran twice: {tokens:?}"
+    );
+    lab.until_used(core_seconds).await;
+    let verified = lab.stack.run(&["meso", "ledger", "verify"]).await?;
+    assert!(verified.is_success(), "{verified:?}");
+    Ok(())
 }
 
-fn job(name: &str, script: &str) -> Result<BatchJob> {
-    Ok(serde_json::from_value(json!({
-        "apiVersion": "mesocentre.io/v1alpha1", "kind": "BatchJob", "metadata": {"name": name},
-        "spec": {"allocation": "hours", "script": script, "resources": {"memory": "10Mi", "timeLimit": "5m"}},
-    }))?)
+/// A folder before Slurm's own in the operator's path, with an sbatch that does this instead. It runs as the job's
+/// author, whose files of `marks` are the test's to read.
+fn sbatch_instead(folder: &Path, script: &str) -> Result<String> {
+    let sbatch = folder.join("sbatch");
+    std::fs::write(&sbatch, script)?;
+    for path in [folder, &sbatch] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+    }
+    let marks = folder.join("marks");
+    std::fs::create_dir(&marks)?;
+    std::fs::set_permissions(&marks, std::fs::Permissions::from_mode(0o777))?;
+    Ok(format!("{}:/usr/bin:/bin", folder.display()))
 }
 
 async fn marked(folder: &Path) -> String {
@@ -180,7 +75,7 @@ async fn killed_between_sbatch_and_the_status_write_there_is_one_slurm_job() -> 
     let lab = Lab::alone("killed").await?;
     let folder = tempfile::Builder::new().prefix("meso-").tempdir_in("/var/tmp")?;
     // Slurm has taken the job, and its answer never arrives.
-    let path = lab.sbatch_instead(
+    let path = sbatch_instead(
         folder.path(),
         &format!(
             "#!/bin/sh\nid=$(/usr/bin/sbatch \"$@\"); echo \"$id\" > {0}/marks/.mark && mv {0}/marks/.mark {0}/marks/mark; exec sleep 600\n",
@@ -190,7 +85,7 @@ async fn killed_between_sbatch_and_the_status_write_there_is_one_slurm_job() -> 
     let operator = lab.stack.operator();
     operator.stop().await?;
     operator.start_with(&[("MESO_SLURM_PATH", &path)]).await?;
-    lab.submit("once", SCRIPT).await?;
+    lab.submit("once", small(SCRIPT)).await?;
     let id = marked(folder.path()).await.trim().to_owned();
     operator.kill().await?;
     let before = lab
@@ -203,7 +98,7 @@ async fn killed_between_sbatch_and_the_status_write_there_is_one_slurm_job() -> 
     );
 
     operator.start().await?;
-    lab.once_each(&["once".to_owned()]).await?;
+    once_each(&lab, &["once".to_owned()]).await?;
     let after = lab.until_metered("once").await;
     assert_eq!(after.scheduler.and_then(|s| s.job_id), Some(id));
     assert_eq!(after.submission.context("no submission")?.attempt, 1);
@@ -216,7 +111,7 @@ async fn killed_before_slurm_was_asked_the_job_is_submitted_again_and_once() -> 
     let lab = Lab::alone("unasked").await?;
     let folder = tempfile::Builder::new().prefix("meso-").tempdir_in("/var/tmp")?;
     // Slurm is never asked.
-    let path = lab.sbatch_instead(
+    let path = sbatch_instead(
         folder.path(),
         &format!(
             "#!/bin/sh\ntouch {}/marks/mark; exec sleep 600\n",
@@ -226,12 +121,12 @@ async fn killed_before_slurm_was_asked_the_job_is_submitted_again_and_once() -> 
     let operator = lab.stack.operator();
     operator.stop().await?;
     operator.start_with(&[("MESO_SLURM_PATH", &path)]).await?;
-    lab.submit("again", SCRIPT).await?;
+    lab.submit("again", small(SCRIPT)).await?;
     marked(folder.path()).await;
     operator.kill().await?;
 
     operator.start().await?;
-    lab.once_each(&["again".to_owned()]).await?;
+    once_each(&lab, &["again".to_owned()]).await?;
     let after = lab.until_metered("again").await;
     assert_eq!(
         after.submission.context("no submission")?.attempt,
@@ -245,13 +140,16 @@ async fn killed_before_slurm_was_asked_the_job_is_submitted_again_and_once() -> 
 #[ignore = "needs the development stack: cargo dev test runs it"]
 async fn slurmctld_away_jobs_wait_the_scheduler_says_why_and_nothing_is_lost() -> Result<()> {
     let lab = Lab::alone("away").await?;
-    let running = lab.submit("runs", "#!/bin/bash\nsleep 15\n").await?.name_any();
+    let running = lab
+        .submit("runs", small("#!/bin/bash\nsleep 15\n"))
+        .await?
+        .name_any();
     lab.until("runs", "runs", |status| status.phase == Phase::Running)
         .await;
     lab.stack.stop(Part::Slurmctld).await?;
     let names: Vec<String> = (0..5).map(|number| format!("waits-{number}")).collect();
     for name in &names {
-        lab.submit(name, SCRIPT).await?;
+        lab.submit(name, small(SCRIPT)).await?;
     }
     let schedulers: Api<Scheduler> = Api::all(lab.stack.admin());
     let message = wait_for("the scheduler is not Ready", PATIENCE, async || {
@@ -301,7 +199,7 @@ async fn slurmctld_away_jobs_wait_the_scheduler_says_why_and_nothing_is_lost() -
     lab.stack.start(Part::Slurmctld).await?;
     let mut all = names;
     all.push(running);
-    lab.once_each(&all).await
+    once_each(&lab, &all).await
 }
 
 #[tokio::test]
@@ -309,7 +207,7 @@ async fn slurmctld_away_jobs_wait_the_scheduler_says_why_and_nothing_is_lost() -
 async fn slurmdbd_away_a_job_ends_when_the_accounting_says_so_and_is_metered_once() -> Result<()> {
     let lab = Lab::alone("dbd").await?;
     lab.stack.stop(Part::Slurmdbd).await?;
-    lab.submit("meanwhile", SCRIPT).await?;
+    lab.submit("meanwhile", small(SCRIPT)).await?;
     // slurmctld knows the accounts by heart and runs it; its end is the accounting's to tell.
     let id = lab
         .until("meanwhile", "is in Slurm", |s| {
@@ -335,7 +233,7 @@ async fn slurmdbd_away_a_job_ends_when_the_accounting_says_so_and_is_metered_onc
     let status = lab.until("meanwhile", "has a status", |_| true).await;
     assert!(!status.phase.is_finished(), "{status:?}");
     lab.stack.start(Part::Slurmdbd).await?;
-    lab.once_each(&["meanwhile".to_owned()]).await
+    once_each(&lab, &["meanwhile".to_owned()]).await
 }
 
 #[tokio::test]
@@ -361,7 +259,7 @@ async fn the_operator_killed_again_and_again_under_a_burst_loses_and_doubles_not
         let before = handed_over().await?;
         for number in 0..20 {
             let name = format!("burst-{round}-{number:02}");
-            lab.submit(&name, SCRIPT).await?;
+            lab.submit(&name, small(SCRIPT)).await?;
             names.push(name);
         }
         // In the midst of it: some have their token, and not all their number.
@@ -377,7 +275,7 @@ async fn the_operator_killed_again_and_again_under_a_burst_loses_and_doubles_not
         operator.kill().await?;
         operator.start().await?;
     }
-    lab.once_each(&names).await
+    once_each(&lab, &names).await
 }
 
 #[tokio::test]
@@ -386,13 +284,13 @@ async fn a_second_replica_takes_over_from_one_that_hangs_and_nothing_is_done_twi
     let lab = Lab::alone("replica").await?;
     let (first, second) = (lab.stack.operator(), lab.stack.replica("second"));
     second.start().await?;
-    lab.submit("before", SCRIPT).await?;
+    lab.submit("before", small(SCRIPT)).await?;
     lab.until("before", "has a token", |status| status.submission.is_some())
         .await;
     first.freeze()?;
     let outcome = async {
         second.leads(Duration::from_secs(15)).await?;
-        lab.submit("after", SCRIPT).await?;
+        lab.submit("after", small(SCRIPT)).await?;
         lab.until("after", "is in Slurm", |s| {
             s.scheduler.as_ref().is_some_and(|s| s.job_id.is_some())
         })
@@ -412,7 +310,7 @@ async fn a_second_replica_takes_over_from_one_that_hangs_and_nothing_is_done_twi
         },
     )
     .await;
-    let checked = lab.once_each(&["before".to_owned(), "after".to_owned()]).await;
+    let checked = once_each(&lab, &["before".to_owned(), "after".to_owned()]).await;
     second.stop().await?;
     first.start().await?;
     checked
@@ -422,7 +320,7 @@ async fn a_second_replica_takes_over_from_one_that_hangs_and_nothing_is_done_twi
 #[ignore = "needs the development stack: cargo dev test runs it"]
 async fn the_api_server_away_a_job_runs_on_and_is_followed_again() -> Result<()> {
     let lab = Lab::alone("apiserver").await?;
-    lab.submit("long", "#!/bin/bash\nsleep 8\n").await?;
+    lab.submit("long", small("#!/bin/bash\nsleep 8\n")).await?;
     let status = lab
         .until("long", "runs", |status| status.phase == Phase::Running)
         .await;
@@ -448,7 +346,7 @@ async fn the_api_server_away_a_job_runs_on_and_is_followed_again() -> Result<()>
             dry_run: true,
             ..PostParams::default()
         };
-        let job = job("dry", SCRIPT).map_err(|error| error.to_string())?;
+        let job = job("dry", small(SCRIPT)).map_err(|error| error.to_string())?;
         lab.jobs()
             .create(&dry, &job)
             .await
@@ -458,7 +356,7 @@ async fn the_api_server_away_a_job_runs_on_and_is_followed_again() -> Result<()>
     .await;
     // Without its lease for too long the operator ends itself; whoever keeps it running starts it again.
     lab.stack.operator().start().await?;
-    lab.once_each(&["long".to_owned()]).await?;
+    once_each(&lab, &["long".to_owned()]).await?;
     let told: Value = serde_json::to_value(lab.until_metered("long").await)?;
     assert_eq!(told["phase"], "Succeeded");
     Ok(())

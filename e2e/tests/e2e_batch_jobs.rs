@@ -2,108 +2,23 @@
 
 use anyhow::{Context, Result};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::{Api, Client, ResourceExt};
-use mesocentre_api::{BatchJob, BatchJobStatus, ConditionStatus, Phase, find_condition};
-use mesocentre_e2e::fixture::{self, TenantFixture};
-use mesocentre_e2e::{Stack, wait_for};
+use kube::{Api, ResourceExt};
+use mesocentre_api::{BatchJob, ConditionStatus, Phase, find_condition};
+use mesocentre_e2e::lab::{Lab, job, job_id};
+use mesocentre_e2e::{Stack, fixture, wait_for};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A tenant with a workspace and hours, and its member's client.
-struct Lab {
-    stack: Stack,
-    tenant: TenantFixture,
-    namespace: String,
-    member: Client,
-}
-
-impl Lab {
-    async fn new(prefix: &str) -> Result<Self> {
-        let stack = Stack::current().await?;
-        let tenant = fixture::tenant(&stack, prefix).await?;
-        let namespace = tenant.workspace(&stack, "lab").await?;
-        tenant.allocation(&stack, "hours", 100).await?;
-        let member = stack.user(&tenant.member, &[]).await?;
-        Ok(Self {
-            stack,
-            tenant,
-            namespace,
-            member,
-        })
-    }
-
-    fn jobs(&self) -> Api<BatchJob> {
-        Api::namespaced(self.member.clone(), &self.namespace)
-    }
-
-    /// Submits a job as the member.
-    async fn submit(&self, name: &str, spec: Value) -> Result<BatchJob> {
-        Ok(self
-            .jobs()
-            .create(&PostParams::default(), &job(name, spec)?)
-            .await?)
-    }
-
-    /// Submits what a typed client could not even write.
-    async fn submit_as_written(&self, name: &str, spec: &Value) -> Result<DynamicObject> {
-        let resource = ApiResource::erase::<BatchJob>(&());
-        let object: DynamicObject = serde_json::from_value(json!({
-            "apiVersion": "mesocentre.io/v1alpha1", "kind": "BatchJob", "metadata": {"name": name}, "spec": spec,
-        }))?;
-        let jobs: Api<DynamicObject> = Api::namespaced_with(self.member.clone(), &self.namespace, &resource);
-        Ok(jobs.create(&PostParams::default(), &object).await?)
-    }
-
-    /// Waits until a job's status is as it should be.
-    async fn until(&self, name: &str, what: &str, holds: impl Fn(&BatchJobStatus) -> bool) -> BatchJobStatus {
-        let jobs = self.jobs();
-        wait_for(&format!("{name} {what}"), PATIENCE, async || {
-            let job = jobs.get(name).await.map_err(|error| error.to_string())?;
-            let status = job.status.unwrap_or_default();
-            if holds(&status) {
-                Ok(status)
-            } else {
-                Err(format!("{status:?}"))
-            }
-        })
-        .await
-    }
-
-    async fn until_over(&self, name: &str) -> BatchJobStatus {
-        self.until(name, "is over", |status| status.phase.is_finished())
-            .await
-    }
-
-    /// What Slurm's accounting says of a job: fields of its first row.
-    async fn sacct(&self, id: &str, fields: &str) -> Result<Vec<String>> {
-        let format = format!("--format={fields}");
-        let answer = self
-            .stack
-            .run(&["sacct", "--duplicates", "-X", "-nP", "-j", id, &format])
-            .await?;
-        let row = answer
-            .stdout
-            .lines()
-            .next()
-            .with_context(|| format!("sacct -j {id}: {answer:?}"))?;
-        Ok(row.split('|').map(ToOwned::to_owned).collect())
-    }
-}
-
-fn job(name: &str, spec: Value) -> Result<BatchJob> {
-    Ok(serde_json::from_value(json!({
+/// Submits what a typed client could not even write.
+async fn submit_as_written(lab: &Lab, name: &str, spec: &Value) -> Result<DynamicObject> {
+    let resource = ApiResource::erase::<BatchJob>(&());
+    let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "mesocentre.io/v1alpha1", "kind": "BatchJob", "metadata": {"name": name}, "spec": spec,
-    }))?)
-}
-
-fn job_id(status: &BatchJobStatus) -> &str {
-    status
-        .scheduler
-        .as_ref()
-        .and_then(|s| s.job_id.as_deref())
-        .unwrap_or_default()
+    }))?;
+    let jobs: Api<DynamicObject> = Api::namespaced_with(lab.member.clone(), &lab.namespace, &resource);
+    Ok(jobs.create(&PostParams::default(), &object).await?)
 }
 
 #[tokio::test]
@@ -121,7 +36,7 @@ async fn a_member_submits_and_a_stranger_cannot() -> Result<()> {
     assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
     assert_eq!(status.exit_code, Some(0));
     let account = format!("{}.hours", lab.tenant.name);
-    let row = lab.sacct(job_id(&status), "User,Account,State").await?;
+    let row = lab.sacct_of(job_id(&status), "User,Account,State").await?;
     assert_eq!(row, [lab.tenant.member.as_str(), &account, "COMPLETED"]);
     let output = status.output_path.context("no output path")?;
     let written = std::fs::read_to_string(&output)?;
@@ -268,7 +183,7 @@ async fn cancelling_and_deleting_end_the_job_on_slurm() -> Result<()> {
     )
     .await;
     for id in [cancelled, deleted] {
-        let row = lab.sacct(&id, "State").await?;
+        let row = lab.sacct_of(&id, "State").await?;
         assert!(row[0].starts_with("CANCELLED"), "job {id} is {row:?}");
     }
     Ok(())
@@ -345,11 +260,8 @@ async fn what_a_job_used_is_metered_once_and_the_object_goes_after_its_time() ->
                "resources": {"cpusPerTask": 4, "memory": "10Mi", "timeLimit": "2m"}}),
     )
     .await?;
-    let status = lab.until("short", "is metered", |status| {
-        find_condition(&status.conditions, "Metered").is_some_and(|c| c.status == ConditionStatus::True)
-    });
-    let status = status.await;
-    let row = lab.sacct(job_id(&status), "AllocCPUS,ElapsedRaw").await?;
+    let status = lab.until_metered("short").await;
+    let row = lab.sacct_of(job_id(&status), "AllocCPUS,ElapsedRaw").await?;
     let seconds: u64 = row[0].parse::<u64>()? * row[1].parse::<u64>()?;
     assert_eq!(
         status.usage.context("no usage")?.core_seconds,
@@ -366,25 +278,7 @@ async fn what_a_job_used_is_metered_once_and_the_object_goes_after_its_time() ->
     )
     .await;
     // The ledger keeps it: the allocation's hours say so.
-    let allocations: Api<mesocentre_api::Allocation> = Api::namespaced(lab.stack.admin(), &lab.tenant.name);
-    wait_for("the hours used are the job's", PATIENCE, async || {
-        let allocation = allocations
-            .get("hours")
-            .await
-            .map_err(|error| error.to_string())?;
-        let used = allocation
-            .status
-            .and_then(|s| s.used_core_hours)
-            .unwrap_or_default();
-        let hours = (rust_decimal::Decimal::from(seconds) / rust_decimal::Decimal::from(3_600))
-            .round_dp_with_strategy(6, rust_decimal::RoundingStrategy::MidpointAwayFromZero);
-        if used == format!("{hours:.6}") {
-            Ok(())
-        } else {
-            Err(format!("{used}, and {seconds} core seconds were used"))
-        }
-    })
-    .await;
+    lab.until_used(seconds).await;
     Ok(())
 }
 
@@ -554,8 +448,7 @@ async fn what_cannot_run_says_in_a_sentence_what_to_write_instead() -> Result<()
             "1h30m",
         ),
     ] {
-        let refused = lab
-            .submit_as_written("wrong", &spec)
+        let refused = submit_as_written(&lab, "wrong", &spec)
             .await
             .expect_err(&format!("{spec} was taken"));
         assert!(refused.to_string().contains(told), "{spec}: {refused}");

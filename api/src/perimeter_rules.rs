@@ -49,6 +49,10 @@ pub struct PerimeterRulesSpec {
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub runtime_class_name: String,
+    /// Priority classes above 0 that pods may run by.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub priority_classes: Vec<String>,
     /// Storage classes that claims may use.
     #[schemars(length(max = 20), inner(length(max = 63)))]
     pub storage_classes: Vec<String>,

@@ -50,6 +50,11 @@ pub struct TrustPerimeterSpec {
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub runtime_class_name: String,
+    /// Priority classes above 0 that pods inside may run by, before others. Name the cluster's default class here when it
+    /// has one above 0. Classes of 0 and below are everybody's.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub priority_classes: Vec<String>,
     /// Storage classes that claims inside may use; none named means no persistent storage.
     #[serde(default)]
     #[schemars(length(max = 20), inner(length(max = 63)))]

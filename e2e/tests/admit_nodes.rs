@@ -14,10 +14,11 @@ const IMAGE: &str = "registry.meso.test/tools:1";
 const LABEL: &str = "mesocentre.io/perimeter";
 const OTHERS: &str = "keeps pods off the nodes of the platform and of other perimeters";
 const NO_TOLERATION: &str = "leave out tolerations without a key";
+const PRIORITY: &str = "lets pods run before those of others by";
 const CHOICE: &str = "leaves the choice of a node to the scheduler";
 
-/// `admit-kata` is what the perimeter runs with; `admit-other` brings a pod onto another perimeter's nodes.
-const RUNTIME_CLASSES: &str = "\
+/// `admit-kata` and `admit-high` are what the perimeter with nodes runs by; `admit-other` brings a pod onto another perimeter's nodes.
+const CLASSES: &str = "\
 apiVersion: node.k8s.io/v1
 kind: RuntimeClass
 metadata: {name: admit-kata}
@@ -33,6 +34,21 @@ kind: RuntimeClass
 metadata: {name: admit-other}
 handler: runc
 scheduling: {tolerations: [{key: mesocentre.io/perimeter, operator: Equal, value: health-hds, effect: NoSchedule}]}
+---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: admit-high}
+value: 1000
+---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: admit-higher}
+value: 2000
+---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: admit-low}
+value: -10
 ";
 
 fn standing() -> Value {
@@ -96,7 +112,7 @@ fn ways_out() -> Vec<(&'static str, Value, &'static str, &'static str)> {
 #[ignore = "needs the development stack: cargo dev test runs it"]
 async fn no_pod_of_a_perimeter_without_nodes_gets_onto_anothers() -> Result<()> {
     let ground = Ground::new("nodeshared", json!({})).await?;
-    apply_yaml(&ground.stack.admin(), RUNTIME_CLASSES).await?;
+    apply_yaml(&ground.stack.admin(), CLASSES).await?;
     ground.both_have(PODS, &standing()).await?;
     let mut attempts = Vec::new();
     for (what, spec, rule, way_out) in ways_out() {
@@ -144,7 +160,13 @@ async fn no_pod_of_a_perimeter_without_nodes_gets_onto_anothers() -> Result<()> 
             PODS,
             pod_with(IMAGE, json!({"priorityClassName": "system-node-critical"})),
         )
-        .told("leaves priority classes that begin with system- to the platform", "leave spec.priorityClassName out"),
+        .told(PRIORITY, "leave spec.priorityClassName out"),
+        Attempt::create(
+            "a priority before others",
+            PODS,
+            pod_with(IMAGE, json!({"priorityClassName": "admit-high"})),
+        )
+        .told(PRIORITY, "leave spec.priorityClassName out"),
     ]);
     ground.refuses(attempts).await;
     Ok(())
@@ -156,9 +178,10 @@ async fn pods_of_a_perimeter_with_nodes_run_there_whatever_they_say() -> Result<
     let rules = json!({
         "nodes": {"dedicated": true, "selector": {LABEL: "admit-dedicated"}},
         "runtimeClassName": "admit-kata",
+        "priorityClasses": ["admit-high"],
     });
     let ground = Ground::new("nodeown", rules).await?;
-    apply_yaml(&ground.stack.admin(), RUNTIME_CLASSES).await?;
+    apply_yaml(&ground.stack.admin(), CLASSES).await?;
     let own = "has nodes of its own and its pods run only there";
     let elsewhere = json!({"nodeSelector": {LABEL: "health-hds"}});
     let plain = json!({"runtimeClassName": "admit-plain"});
@@ -178,6 +201,14 @@ async fn pods_of_a_perimeter_with_nodes_run_there_whatever_they_say() -> Result<
             "a spread over all nodes",
             json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "tried"}}}]}),
+        ),
+        (
+            "a priority of the perimeter's",
+            json!({"priorityClassName": "admit-high"}),
+        ),
+        (
+            "a priority after others",
+            json!({"priorityClassName": "admit-low"}),
         ),
         (
             "a toleration of its own perimeter",
@@ -220,6 +251,17 @@ async fn pods_of_a_perimeter_with_nodes_run_there_whatever_they_say() -> Result<
             Attempt::create(what, PODS, pod_with(IMAGE, spec)).told(rule, way_out)
         })
         .collect();
+    attempts.push(
+        Attempt::create(
+            "a priority before others",
+            PODS,
+            pod_with(IMAGE, json!({"priorityClassName": "admit-higher"})),
+        )
+        .told(
+            "the priority class admit-high only",
+            "ask the administrators for priorityClasses",
+        ),
+    );
     // Beside the toleration of its own.
     attempts.push(
         Attempt::create(

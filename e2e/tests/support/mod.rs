@@ -84,6 +84,7 @@ impl Ground {
                 (&rules["images"]["requireDigest"], &held["requireImageDigest"]),
                 (&rules["nodes"]["selector"], &held["nodeSelector"]),
                 (&rules["runtimeClassName"], &held["runtimeClassName"]),
+                (&rules["priorityClasses"], &held["priorityClasses"]),
                 (&json!(5), &json!(held["members"].as_array().map_or(0, Vec::len))),
             ]
             .iter()

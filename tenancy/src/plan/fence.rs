@@ -113,6 +113,7 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
             .map(|nodes| nodes.selector.clone())
             .unwrap_or_default(),
         runtime_class_name: perimeter.rules.runtime_class_name.clone(),
+        priority_classes: perimeter.rules.priority_classes.clone(),
         storage_classes: perimeter.rules.storage_classes.clone(),
         members: place
             .tenant

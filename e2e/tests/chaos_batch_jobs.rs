@@ -189,7 +189,12 @@ async fn slurmctld_away_jobs_wait_the_scheduler_says_why_and_nothing_is_lost() -
     .await;
     for name in &names {
         let status = lab
-            .until(name, "has a status", |status| status.submission.is_some())
+            .until(name, "says what it waits for", |status| {
+                status
+                    .message
+                    .as_deref()
+                    .is_some_and(|why| why.contains("slurmctld"))
+            })
             .await;
         assert!(
             !status.phase.is_finished(),

@@ -11,7 +11,6 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_scheduler_bridge::slurm::accounts::{AllocationAccount, DesiredAccounts};
 use mesocentre_scheduler_bridge::{AccountName, SchedulerError};
-use mesocentre_tenancy::PosixClaims;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,7 +188,7 @@ fn accounts_of(change: &mesocentre_scheduler_bridge::slurm::accounts::Change) ->
 /// What should be on a scheduler.
 pub fn desired(context: &Context, scheduler: &str) -> DesiredAccounts {
     let mut desired = DesiredAccounts::default();
-    let claims = PosixClaims::of(context.stores.tenants.state().iter().map(Arc::as_ref));
+    let claims = context.tenancy.posix_claims(&context.stores);
     let mut tenants = HashMap::new();
     for allocation in context.stores.allocations.state() {
         if allocation.spec.scheduler != scheduler || crate::report::is_leaving(allocation.as_ref()) {

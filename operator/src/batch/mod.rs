@@ -30,7 +30,7 @@ use mesocentre_scheduler_bridge::lifecycle::OwnDoing;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The batch schedulers, and what batch jobs wait for. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +43,8 @@ struct Inner {
     waiting: Mutex<HashMap<WaitsFor, HashSet<ObjectRef<BatchJob>>>>,
     /// What this process did with the token of a job that has no number yet, by the object's UID.
     own_doings: Mutex<HashMap<String, OwnDoing>>,
+    /// What a job that was handed over waits for, and since when it does, by the object's UID.
+    waits: Mutex<HashMap<String, (String, Instant)>>,
     usage: usage::Usage,
 }
 
@@ -66,6 +68,7 @@ impl Batch {
             clusters: Mutex::default(),
             waiting: Mutex::default(),
             own_doings: Mutex::default(),
+            waits: Mutex::default(),
             usage: usage::Usage::default(),
         }))
     }
@@ -141,6 +144,24 @@ impl Batch {
     /// Forgets a job whose number or end is written down.
     pub fn forget(&self, uid: &str) {
         locked(&self.0.own_doings).remove(uid);
+        locked(&self.0.waits).remove(uid);
+    }
+
+    /// Notes what a job waits for; how long it has waited for just that.
+    pub fn waits_for(&self, uid: &str, why: &str) -> Duration {
+        let mut waits = locked(&self.0.waits);
+        match waits.get(uid) {
+            Some((same, since)) if same == why => since.elapsed(),
+            _ => {
+                waits.insert(uid.to_owned(), (why.to_owned(), Instant::now()));
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// A job goes on.
+    pub fn waits_no_more(&self, uid: &str) {
+        locked(&self.0.waits).remove(uid);
     }
 
     /// What allocations have used, by the ledger.

@@ -37,6 +37,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use made::{Kind, Made};
 use mesocentre_api::{Condition, READY, Tenant, find_condition};
+use mesocentre_tenancy::PosixClaims;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,11 @@ impl Tenancy {
                 }
             }
         });
+    }
+
+    /// Who holds each posix account, over all tenants.
+    pub fn posix_claims(&self, stores: &Stores) -> Arc<PosixClaims> {
+        self.claims.now(stores)
     }
 
     fn keep_track<K: Watchable>(&self, kind: Kind, watch: &mut Watch<K>) {

@@ -240,7 +240,7 @@ pub fn valid_tenant(
 /// Why it cannot be used.
 pub fn validate(context: &Context, allocation: &Allocation) -> Result<ValidAllocation, Refused> {
     let home = allocation.namespace().unwrap_or_default();
-    let claims = PosixClaims::of(context.stores.tenants.state().iter().map(std::sync::Arc::as_ref));
+    let claims = context.tenancy.posix_claims(&context.stores);
     let tenant = match valid_tenant(context, &home, &claims) {
         None => {
             return Err(Refused::NoTenant {

@@ -32,6 +32,8 @@ use validate::{Fit, Unfit, submission, validate};
 
 /// How long to wait where nothing says when to look again; what changes tells by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long a wait lasts before it is written down.
+const WORTH_TELLING: Duration = Duration::from_secs(4);
 /// How soon a step is looked at that others are to take now: a lookup in vain, a cancellation.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -152,12 +154,13 @@ impl Life {
             Step::Finish(progress) => self.finish(cluster, view, &progress).await,
             Step::Wait { until, why } => {
                 tracing::debug!(job = %frame::named(self.job.as_ref()), why, "waits");
+                self.tell_of_the_wait(&view.uid, &why).await?;
                 let pause = until.map_or(LOOK_AGAIN, |until| {
                     Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
                         + Duration::from_millis(100)
                 });
                 // An answer in vain is asked for again soon; the cluster's own tasks bring the rest.
-                let pause = if matches!(observed.lookup, Answer::Unreachable(_)) {
+                let pause = if matches!(observed.lookup, Answer::Unreachable(_)) || !self.is_told(&why) {
                     pause.min(Duration::from_secs(5))
                 } else {
                     pause
@@ -166,6 +169,26 @@ impl Life {
             }
             Step::Done => Ok(Then::Rest(Action::requeue(Duration::ZERO))),
         }
+    }
+
+    fn is_told(&self, why: &str) -> bool {
+        let told = self
+            .job
+            .status
+            .as_ref()
+            .and_then(|status| status.message.as_deref());
+        told == Some(why)
+    }
+
+    /// A wait that goes on is written down for the job's author; a moment's is not.
+    async fn tell_of_the_wait(&mut self, uid: &str, why: &str) -> Result<(), Failure> {
+        if self.context.batch.waits_for(uid, why) < WORTH_TELLING {
+            return Ok(());
+        }
+        let mut status = self.job.status.clone().unwrap_or_default();
+        status.message = Some(why.to_owned());
+        self.job = write_status(&self.context, &self.job, status).await?;
+        Ok(())
     }
 
     /// What it refers to, proven; else the rest of the reconcile.
@@ -339,6 +362,7 @@ impl Life {
         };
         let status = report::with_progress(&self.job, progress, output);
         self.job = write_status(&self.context, &self.job, status).await?;
+        self.context.batch.waits_no_more(&view.uid);
         if is_new {
             self.context.batch.forget(&view.uid);
             cluster.ask_soon.notify_one();

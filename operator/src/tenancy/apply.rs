@@ -2,8 +2,8 @@
 //!
 //! An object that is not there is created; one that differs is replaced as a whole, against the version that was seen:
 //! the planned fields as planned, and of metadata the planned labels and annotations among those of others. That is
-//! one request each. Server-side apply costs the API server about twice as much, and could not take out what a foreign
-//! field manager put into a map, so a second request would follow it.
+//! one request each. Server-side apply takes the API server half as long again, and could not take out what a foreign
+//! field manager put into a map, so a second request would follow it (docs/decisions/0010).
 
 use super::made::{Key, Kind};
 use crate::Context;

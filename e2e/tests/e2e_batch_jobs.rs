@@ -256,7 +256,7 @@ async fn what_a_job_used_is_metered_once_and_the_object_goes_after_its_time() ->
     let lab = Lab::new("metered").await?;
     lab.submit(
         "short",
-        json!({"allocation": "hours", "script": "#!/bin/bash\nsleep 3\n", "ttlAfterFinished": "1s",
+        json!({"allocation": "hours", "script": "#!/bin/bash\nsleep 3\n", "ttlAfterFinished": "20s",
                "resources": {"cpusPerTask": 4, "memory": "10Mi", "timeLimit": "2m"}}),
     )
     .await?;

@@ -5,7 +5,7 @@
 
 mod cluster;
 
-use cluster::{administrator, config, ended, identity, queued, slurm, slurm_conf, submission, user};
+use cluster::{administrator, config, ended, home_of, identity, queued, slurm, slurm_conf, submission, user};
 use jiff::{SignedDuration, Timestamp};
 use mesocentre_scheduler_bridge::slurm::Slurm;
 use mesocentre_scheduler_bridge::{
@@ -27,8 +27,9 @@ async fn the_script_runs_as_its_author_with_what_was_asked_for_and_nothing_of_ou
     job.arguments = vec!["--member".to_owned(), "two words".to_owned()];
     job.environment = vec![
         ("MODEL".to_owned(), "line one\nit's \"two\", $HOME".to_owned()),
-        ("LD_LIBRARY_PATH".to_owned(), "/home/alice/lib".to_owned()),
+        ("LD_LIBRARY_PATH".to_owned(), "/opt/lib".to_owned()),
     ];
+    let home = home_of("alice");
     let id = slurm.submit(&job).await.unwrap();
     let end = ended(&slurm, &identity(&job, id)).await;
     assert_eq!(
@@ -38,18 +39,18 @@ async fn the_script_runs_as_its_author_with_what_was_asked_for_and_nothing_of_ou
     );
     assert_eq!(end.nodes.names(10).len(), 1);
     let path = slurm.output_path(&job, id).await.unwrap();
-    assert_eq!(path, format!("/home/alice/bridge-{id}.out"));
+    assert_eq!(path, format!("{home}/bridge-{id}.out"));
     let output = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(
         lines[..9],
         [
             "alice",
-            "/home/alice",
-            "/home/alice",
+            home.as_str(),
+            home.as_str(),
             "line one",
             "it's \"two\", $HOME",
-            "/home/alice/lib",
+            "/opt/lib",
             "0022",
             "2:--member:two words",
             "[]",
@@ -235,7 +236,7 @@ async fn only_the_very_job_is_cancelled_held_and_released() {
     let row = queued(&slurm, &this, |_| true).await;
     assert_eq!(
         row.waits_for.as_deref(),
-        Some("is held by its author: release it to let it start")
+        Some("is held: `scontrol release` by its author on a machine of the cluster lets it start")
     );
     let stranger = JobIdentity {
         token: cluster::token(),

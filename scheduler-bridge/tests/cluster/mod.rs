@@ -48,6 +48,12 @@ pub fn administrator(command: &[&str]) -> String {
     text
 }
 
+/// A person's home, wherever the stack has put it (passwd(5), the sixth field).
+pub fn home_of(person: &str) -> String {
+    let line = administrator(&["getent", "passwd", person]);
+    line.split(':').nth(5).unwrap().to_owned()
+}
+
 /// An account of the tests' own, without Mesocentre's mark, so that an operator leaves it alone; alice and bob may use
 /// it.
 pub fn account() -> AccountName {

@@ -219,7 +219,10 @@ pub fn all_of(record: &state::Record, uids: &[u32]) -> Vec<Started> {
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     for pid in pids.filter(|pid| *pid != own) {
-        let Some(stat) = stat(pid) else { continue };
+        // One that has ended and that nobody waits for yet is no process any more.
+        let Some(stat) = stat(pid).filter(|stat| stat.letter != 'Z') else {
+            continue;
+        };
         let process = Started {
             pid,
             start: stat.start,

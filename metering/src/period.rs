@@ -145,6 +145,12 @@ pub async fn close_month(
     }
     let basis = basis.clone().sorted();
     let last = ledger.last_closed().await?;
+    // Between the two looks another may have closed it.
+    if last.as_ref().is_some_and(|last| last.month >= month)
+        && let Some(closed) = ledger.closed_month(month).await?
+    {
+        return Ok(closed);
+    }
     let head = ledger.head().await?;
     in_turn(ledger, &basis, last.as_ref(), &head).await?;
     let rated = rate_at(ledger, &basis, last.as_ref(), &head, StatementState::Final).await?;

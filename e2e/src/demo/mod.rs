@@ -15,7 +15,7 @@ mod people;
 mod tell;
 mod usage;
 
-use crate::{environment, state, tasks};
+use crate::tasks;
 use anyhow::{Result, ensure};
 use people::Person;
 use std::collections::BTreeMap;
@@ -147,9 +147,6 @@ pub async fn demo() -> Result<()> {
         "the ledger does not verify"
     );
 
-    let record = state::of_the_stack()?;
-    let exported = environment::of(&record)?.len();
-    ensure!(exported > 0, "the stack exports nothing");
     println!(
         "\nAll of it is true. The stack stays up; look around in it:\n\n  \
          eval \"$(cargo dev env)\"\n  \

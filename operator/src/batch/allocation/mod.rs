@@ -47,7 +47,7 @@ pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Re
         return Ok(Action::await_change());
     }
 
-    let allocation = if allocation.spec_is_on_slurm(&context) {
+    let allocation = if is_on_slurm(&allocation, &context) {
         report::add_finalizer(&context, &allocation).await?
     } else {
         allocation
@@ -69,18 +69,13 @@ pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Re
     Ok(Action::requeue(LOOKED_AT_EVERY))
 }
 
-trait OnSlurm {
-    fn spec_is_on_slurm(&self, context: &Context) -> bool;
-}
-
-impl OnSlurm for Allocation {
-    fn spec_is_on_slurm(&self, context: &Context) -> bool {
-        context
-            .stores
-            .schedulers
-            .get(&crate::watch::key(None, &self.spec.scheduler))
-            .is_some_and(|scheduler| scheduler.spec.slurm.is_some())
-    }
+/// Whether there is an account outside Kubernetes to undo.
+fn is_on_slurm(allocation: &Allocation, context: &Context) -> bool {
+    context
+        .stores
+        .schedulers
+        .get(&crate::watch::key(None, &allocation.spec.scheduler))
+        .is_some_and(|scheduler| scheduler.spec.slurm.is_some())
 }
 
 /// `<tenant>.<allocation>`.

@@ -12,6 +12,8 @@ use kube::discovery::{self, Scope};
 use mesocentre_api::{GROUP, Tenant, VERSION};
 use std::collections::HashSet;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long an object may take to be Ready on a busy machine.
@@ -60,8 +62,9 @@ async fn made(stack: &Stack, prefix: &str) -> Result<TenantFixture> {
         .flat_map(|tenant| tenant.spec.members)
         .filter_map(|member| member.posix_account)
         .collect();
+    let prefix_of_accounts = accounts_of(&paths::state());
     let mut free = (1..=ACCOUNTS)
-        .map(|number| format!("tester{number:03}"))
+        .map(|number| format!("{prefix_of_accounts}{number:03}"))
         .filter(|account| !claimed.contains(account));
     let (Some(owner), Some(member)) = (free.next(), free.next()) else {
         bail!("tests have used up their posix accounts on this stack: run `cargo dev up --fresh`");
@@ -79,6 +82,13 @@ async fn made(stack: &Stack, prefix: &str) -> Result<TenantFixture> {
     apply::yaml(&stack.admin(), &manifest(&fixture)).await?;
     drop(turn);
     Ok(fixture)
+}
+
+/// What the names of the posix accounts begin with: accounts are the machine's, so each stack on it has its own.
+fn accounts_of(state: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    format!("tester{:04x}", hasher.finish() & 0xffff)
 }
 
 impl TenantFixture {

@@ -79,12 +79,21 @@ pub(crate) fn optional_quantity(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// A duration as Kubernetes writes it, in whole seconds or coarser, and may be absent.
+/// A duration as Kubernetes writes it, in whole seconds or coarser.
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    duration_that(false)
+}
+
+/// As [`duration`], and may be absent.
 pub(crate) fn optional_duration(_: &mut SchemaGenerator) -> Schema {
+    duration_that(true)
+}
+
+fn duration_that(nullable: bool) -> Schema {
     with_rule(
         "self.size() > 0 && self.matches('^([0-9]{1,7}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$')",
         "write a duration in hours, minutes and seconds, for example 5m, 1h30m or 168h",
         32,
-        true,
+        nullable,
     )
 }

@@ -1,6 +1,7 @@
 //! TrustPerimeter: the rules that every tenant inside lives under.
 
 use crate::{Condition, TenantCategory};
+use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,43 @@ pub struct TrustPerimeterSpec {
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(max = 63)))]
     pub peers_with: Vec<String>,
+    /// What becomes of a tenant inside whose convention ends, or whom an administrator suspends.
+    #[serde(default)]
+    #[schemars(extend("default" = {"gracePeriod": "24h", "retentionDays": 90}))]
+    pub suspension: SuspensionRules,
+}
+
+/// What becomes of a tenant that is suspended: at once it starts nothing new; what runs is stopped after a grace; its data
+/// are kept for a while.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuspensionRules {
+    /// How long what runs may go on after the suspension began, for example 24h. 0s: it is stopped at once.
+    #[serde(default = "a_day")]
+    #[schemars(schema_with = "crate::schema::duration", extend("default" = "24h"))]
+    pub grace_period: Duration,
+    /// Days for which a suspended tenant's data are kept, counted from the day on which it was suspended: its volumes and
+    /// objects, and an ended tenant's secrets in Vault.
+    #[serde(default = "a_quarter")]
+    #[schemars(range(min = 0, max = 36500))]
+    pub retention_days: i32,
+}
+
+impl Default for SuspensionRules {
+    fn default() -> Self {
+        Self {
+            grace_period: a_day(),
+            retention_days: a_quarter(),
+        }
+    }
+}
+
+fn a_day() -> Duration {
+    std::time::Duration::from_secs(86_400).into()
+}
+
+fn a_quarter() -> i32 {
+    90
 }
 
 /// How sensitive the data of a perimeter may be.

@@ -9,6 +9,9 @@ pub const WORKSPACE: &str = "mesocentre.io/workspace";
 pub const PERIMETER: &str = "mesocentre.io/perimeter";
 /// On a tenant's namespaces: `home` or `workspace`.
 pub const NAMESPACE_KIND: &str = "mesocentre.io/namespace-kind";
+/// On a tenant's namespaces: `true` where the perimeter says on which nodes or by which runtime pods run, `false` elsewhere.
+/// Where it is false, the API server need not think of placement for each pod that is created.
+pub const PLACES_PODS: &str = "mesocentre.io/places-pods";
 /// On every object that the operator made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY`].

@@ -25,8 +25,10 @@ mod watch;
 pub use context::Context;
 
 use anyhow::Context as _;
+use axum::http::Request;
 use clap::Parser;
 use futures::FutureExt;
+use kube::client::Body;
 use kube::runtime::events::{Recorder, Reporter};
 use mesocentre_metering::{DatacentreZone, Ledger};
 use settings::{LogFormat, Settings};
@@ -77,8 +79,17 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         .context("finding the API server: run in a pod with a service account, or set KUBECONFIG")?;
     // Long watches have their own bound; nothing else may hang for ever.
     config.read_timeout = Some(Duration::from_secs(330));
-    let client = kube::Client::try_from(config).context("preparing to speak to the API server")?;
     let metrics = metrics::Metrics::new()?;
+    let counted = metrics.clone();
+    let client = kube::client::ClientBuilder::try_from(config)
+        .context("preparing to speak to the API server")?
+        .with_layer(&tower::util::MapRequestLayer::new(
+            move |request: Request<Body>| {
+                counted.requested(request.method().as_str(), request.uri().path());
+                request
+            },
+        ))
+        .build();
     let readiness = http::Readiness::default();
     let (ending, ended) = flag::channel(false);
     let shutdown = move || {

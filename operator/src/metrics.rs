@@ -18,7 +18,7 @@ pub struct Metrics {
     pub reconciles_queued: IntGaugeVec,
     /// Reconciles under way.
     pub reconciles_running: IntGaugeVec,
-    writes: IntCounter,
+    api_requests: IntCounterVec,
     /// Batch jobs by phase.
     pub batch_jobs: IntGaugeVec,
     /// Seconds that calls of a scheduler took, by call.
@@ -90,9 +90,10 @@ impl Metrics {
                 "Reconciles under way",
                 &["controller"],
             )?,
-            writes: counter(
-                "mesocentre_api_writes_total",
-                "Writes of status and metadata to the API server",
+            api_requests: counters(
+                "mesocentre_api_requests_total",
+                "Requests to the API server, by method and resource; a watch is one GET each time that it begins",
+                &["method", "resource"],
             )?,
             batch_jobs: gauges("mesocentre_batch_jobs", "Batch jobs by phase", &["phase"])?,
             scheduler_seconds: histograms(
@@ -141,9 +142,11 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Counts a write of status or metadata.
-    pub fn wrote(&self) {
-        self.writes.inc();
+    /// Counts a request to the API server.
+    pub fn requested(&self, method: &str, path: &str) {
+        self.api_requests
+            .with_label_values(&[method, resource_of(path)])
+            .inc();
     }
 
     /// Everything, in Prometheus' text form, with the process's own memory.
@@ -162,10 +165,54 @@ impl Metrics {
     }
 }
 
+/// The resource that a path of the API server is about, without names and subresources: `/api/v1/…` and
+/// `/apis/GROUP/VERSION/…`, then `namespaces/NAMESPACE/` where the resource is in one (Kubernetes API concepts).
+fn resource_of(path: &str) -> &str {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let before = match parts.next() {
+        Some("api") => 1,
+        Some("apis") => 2,
+        _ => return "other",
+    };
+    let rest: Vec<&str> = parts.skip(before).collect();
+    match rest.as_slice() {
+        ["namespaces", _, "status" | "finalize"] => "namespaces",
+        ["namespaces", _, resource, ..] | [resource, ..] => resource,
+        [] => "other",
+    }
+}
+
 /// `VmRSS` of this process (proc(5)), in bytes.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resource_of;
+
+    #[test]
+    fn a_request_is_counted_under_its_resource_and_under_no_name_that_a_tenant_chose() {
+        for (path, resource) in [
+            ("/api/v1/namespaces", "namespaces"),
+            ("/api/v1/namespaces/univ-caen", "namespaces"),
+            ("/api/v1/namespaces/univ-caen/finalize", "namespaces"),
+            (
+                "/api/v1/namespaces/univ-caen/resourcequotas/tenant/status",
+                "resourcequotas",
+            ),
+            ("/apis/mesocentre.io/v1alpha1/tenants/univ-caen/status", "tenants"),
+            (
+                "/apis/networking.k8s.io/v1/namespaces/a/networkpolicies",
+                "networkpolicies",
+            ),
+            ("/version", "other"),
+            ("/apis", "other"),
+        ] {
+            assert_eq!(resource_of(path), resource, "{path}");
+        }
+    }
 }

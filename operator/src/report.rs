@@ -113,7 +113,6 @@ where
     answer.meta_mut().managed_fields = None;
     let answer = Arc::new(answer);
     context.own_writes.remember(Arc::clone(&answer));
-    context.metrics.wrote();
     Ok(answer)
 }
 
@@ -281,7 +280,6 @@ async fn set_finalizers<K: Home>(
     answer.meta_mut().managed_fields = None;
     let answer = Arc::new(answer);
     context.own_writes.remember(Arc::clone(&answer));
-    context.metrics.wrote();
     Ok(answer)
 }
 

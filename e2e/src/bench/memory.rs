@@ -3,8 +3,14 @@
 use crate::operator;
 use anyhow::{Context, Result};
 
-/// Reads it from the operator's own metrics, and prints it.
+/// Prints it.
 pub async fn measure() -> Result<()> {
+    println!("memory: the operator holds {} MB (goal < 60)", megabytes().await?);
+    Ok(())
+}
+
+/// As the operator's own metrics say it, in 10^6 bytes.
+pub async fn megabytes() -> Result<u64> {
     let metrics = operator::metrics(operator::NAME).await?;
     let bytes: u64 = metrics
         .lines()
@@ -12,6 +18,5 @@ pub async fn measure() -> Result<()> {
         .context("the operator's metrics do not say its memory")?
         .trim()
         .parse()?;
-    println!("memory: the operator holds {} MB (goal < 60)", bytes / 1_000_000);
-    Ok(())
+    Ok(bytes / 1_000_000)
 }

@@ -3,18 +3,19 @@
 //! The machines are noisy, so each measurement has its yardstick beside it, taken in the same run: the plain tool, or the
 //! least that could be done. A release build of the operator on a fresh stack; nothing is asserted.
 
+mod admission;
 mod jobs;
 mod memory;
 mod stage;
-mod tenants;
+mod tenancy;
 
 use crate::tasks;
 use anyhow::{Result, bail};
 
 /// The names of the measurements, in the order in which they are made.
-const NAMES: [&str; 3] = ["jobs", "tenants", "memory"];
+const NAMES: [&str; 3] = ["jobs", "admission", "tenancy"];
 
-/// Runs one measurement, or all.
+/// Runs one measurement, or all, each on a fresh stack.
 ///
 /// # Errors
 /// When there is no such measurement, or the stack fails.
@@ -27,20 +28,38 @@ pub async fn bench(name: Option<&str>) -> Result<()> {
             NAMES.join(", ")
         );
     }
+    let chosen = |one: &str| name.is_none_or(|name| name == one);
+    if chosen("jobs") {
+        fresh_stack(Build::Release).await?;
+        jobs::measure().await?;
+        memory::measure().await?;
+    }
+    if chosen("admission") {
+        // The operator is not in a request's way, so its build does not matter.
+        fresh_stack(Build::Debug).await?;
+        admission::measure().await?;
+    }
+    if chosen("tenancy") {
+        tenancy::measure().await?;
+    }
+    Ok(())
+}
+
+/// How the operator is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Build {
+    Debug,
+    Release,
+}
+
+/// A stack from nothing.
+async fn fresh_stack(operator: Build) -> Result<()> {
     tasks::up(tasks::Options {
         fresh: true,
-        release: true,
+        release: operator == Build::Release,
         ..tasks::Options::default()
     })
-    .await?;
-    let chosen = |one: &str| name.is_none_or(|name| name == one || name == "memory");
-    if chosen("jobs") {
-        jobs::measure().await?;
-    }
-    if chosen("tenants") {
-        tenants::measure().await?;
-    }
-    memory::measure().await
+    .await
 }
 
 /// The middle of several measurements.

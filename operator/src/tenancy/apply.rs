@@ -257,11 +257,7 @@ async fn send(
     request: Result<axum::http::Request<Vec<u8>>, kube::core::request::Error>,
 ) -> Result<Value, kube::Error> {
     let request = request.map_err(kube::Error::BuildRequest)?;
-    let writes = request.method() != axum::http::Method::GET;
     let mut object: Value = context.client.request(request).await?;
-    if writes {
-        context.metrics.wrote();
-    }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }

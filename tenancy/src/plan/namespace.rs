@@ -17,6 +17,9 @@ pub(super) fn object(place: &Place<'_>) -> Planned {
     } else {
         "home"
     });
+    let rules = &place.tenant.perimeter.rules;
+    labels[labels::PLACES_PODS] =
+        json!((rules.nodes.is_some() || !rules.runtime_class_name.is_empty()).to_string());
     for mode in ["enforce", "audit", "warn"] {
         labels[format!("pod-security.kubernetes.io/{mode}")] = json!(level);
         labels[format!("pod-security.kubernetes.io/{mode}-version")] = json!("latest");

@@ -54,7 +54,6 @@ async fn apply_one(context: &Context, write: &Write) -> Result<Option<Homeless>,
             match api.patch(name, &parameters, &Patch::Apply(object)).await {
                 Ok(mut answer) => {
                     answer.meta_mut().managed_fields = None;
-                    context.metrics.wrote();
                     Arc::new(answer)
                 }
                 Err(error) if home_went(&error) => {

@@ -261,7 +261,7 @@ pub struct TenantStatus {
     /// stands, unless the annotation mesocentre.io/force-delete is "true".
     #[serde(default)]
     pub deletion_blockers: Vec<String>,
-    /// Conditions: Ready.
+    /// Conditions: Ready; Vault, when the perimeter asks for secrets there.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

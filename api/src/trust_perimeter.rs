@@ -60,7 +60,7 @@ pub struct TrustPerimeterSpec {
     #[serde(default)]
     #[schemars(length(max = 20), inner(length(max = 63)))]
     pub storage_classes: Vec<String>,
-    /// What each tenant inside is to get in Vault. Nothing is made there in this version.
+    /// What each tenant inside gets in Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<VaultRules>,
     /// Schedulers on which allocations may be granted to tenants inside.
@@ -238,12 +238,12 @@ pub struct NodeRules {
     pub selector: BTreeMap<String, String>,
 }
 
-/// What each tenant of the perimeter is to get in Vault. Nothing is made there in this version.
+/// What each tenant of the perimeter gets in Vault.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultRules {
-    /// Whether each tenant is to have a KV mount, a transit key and a policy of its own. It can be written, and does
-    /// nothing in this version: the operator does not speak to Vault yet.
+    /// Whether each tenant has a KV mount, a transit key, a policy, and roles for its workloads and for SSH certificates of
+    /// its own. Taken back, they are sealed off, and destroyed after `suspension.retentionDays`.
     #[serde(default)]
     pub secrets: bool,
 }

@@ -2,7 +2,7 @@
 
 use crate::process::run;
 use crate::progress::step;
-use crate::{apply, kubeconfig, parts, paths, state, wait};
+use crate::{apply, kubeconfig, parts, paths, state, vault, wait};
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -44,6 +44,8 @@ pub async fn up() -> Result<()> {
     )
     .await?;
     let home = paths::state().join("helm");
+    state::port("vault")?;
+    let vault = format!("vault.address={}", vault::address(&state::of_the_stack()?)?);
     run(Command::new(parts::program("helm")?)
         .env("KUBECONFIG", &admin)
         .env("HELM_CACHE_HOME", home.join("cache"))
@@ -57,7 +59,8 @@ pub async fn up() -> Result<()> {
             "--create-namespace",
             "--skip-crds",
         ])
-        .args(["--set", "operator.deploy=false"]))
+        .args(["--set", "operator.deploy=false"])
+        .args(["--set", &vault]))
     .await?;
     in_force(&client).await?;
     state::edit(|record| {

@@ -106,6 +106,26 @@ fn cluster(record: &Record) -> Result<Value> {
     Ok(serde_json::to_value(cluster)?)
 }
 
+/// The API server's address, and its certificate authority in PEM; empty when the system's is meant.
+pub fn server(record: &Record) -> Result<(String, String)> {
+    let cluster = cluster(record)?;
+    let server = cluster["server"]
+        .as_str()
+        .context("the kubeconfig names no server")?;
+    let authority = match (
+        &cluster["certificate-authority-data"],
+        cluster["certificate-authority"].as_str(),
+    ) {
+        (Value::Null, None) => Vec::new(),
+        (Value::Null, Some(file)) => fs::read(file).with_context(|| format!("reading {file}"))?,
+        (data, _) => serde_json::from_value::<ByteString>(data.clone())?.0,
+    };
+    Ok((
+        server.trim_end_matches('/').to_owned(),
+        String::from_utf8(authority)?,
+    ))
+}
+
 /// A kubeconfig for a user, by a client certificate: of our own authority, or of the cluster's own signer.
 pub async fn for_user(
     record: &Record,

@@ -20,9 +20,9 @@ mod down;
 mod environment;
 pub mod fixture;
 mod generate;
-mod http_get;
 mod kubeconfig;
 pub mod lab;
+mod loopback;
 mod operator;
 mod packages;
 mod parts;
@@ -40,4 +40,5 @@ mod wait;
 
 pub use apply::yaml as apply_yaml;
 pub use stack::{Answer, Operator, Part, Stack};
+pub use vault::Vault;
 pub use wait::wait_for;

@@ -5,7 +5,7 @@
 
 use crate::progress::step;
 use crate::state::Record;
-use crate::{binaries, http_get, kubeconfig, paths, process, slurm, state, vault};
+use crate::{binaries, kubeconfig, loopback, paths, process, slurm, state, vault};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::time::Duration;
@@ -114,7 +114,7 @@ pub async fn ready(name: &str) -> Result<()> {
 
 async fn is_ready(name: &str) -> Result<(), String> {
     let port = port(name).map_err(|error| error.to_string())?;
-    match http_get::get(port, "/readyz").await {
+    match loopback::get(port, "/readyz").await {
         Ok((200, _)) => Ok(()),
         Ok((code, body)) => Err(format!("/readyz says {code} {}", body.trim())),
         Err(error) => Err(format!("{error:#}")),
@@ -136,7 +136,7 @@ pub fn url(record: &Record) -> String {
 
 /// Its metrics, in Prometheus' text form.
 pub async fn metrics(name: &str) -> Result<String> {
-    let (code, body) = http_get::get(port(name)?, "/metrics").await?;
+    let (code, body) = loopback::get(port(name)?, "/metrics").await?;
     if code == 200 {
         Ok(body)
     } else {

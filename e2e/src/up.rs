@@ -4,7 +4,7 @@
 //! packages ─┬─ etcd ▶ API server ─┬─ controllers, scheduler
 //!           │                     └─ chart ─┐
 //!           ├─ Slurm ───────────────────────┼─ operator
-//!           ├─ Vault ───────────────────────┤
+//!           ├─ Vault ───────────────────────┤ what its administrator sets up
 //!           └─ cargo build ─────────────────┘
 //! ```
 //! What does not need each other is built and started side by side. What runs is left alone, so that a second `up`
@@ -71,6 +71,7 @@ pub async fn up(options: Options) -> Result<()> {
             binaries::build(options.release).await
         },
     )?;
+    vault::set_up().await?;
     if options.no_operator {
         operator::prepare(operator::NAME).await?;
     } else {

@@ -66,6 +66,41 @@ async fn an_operator_that_submits_jobs_is_root_with_what_that_takes_and_no_more(
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn an_operator_in_a_pod_logs_in_to_vault_by_a_token_for_vault_alone() -> Result<()> {
+    let stack = Stack::current().await?;
+    let with_vault = "vault.address=https://vault.test:8200";
+    let (pod, container) = pod(&stack, with_vault).await?;
+    let token = serde_yaml::from_str::<Value>(
+        "{name: vault-token, projected: {sources: [{serviceAccountToken: {audience: vault, expirationSeconds: 600, path: token}}]}}",
+    )?;
+    let volumes = pod["volumes"].as_sequence();
+    assert!(volumes.is_some_and(|volumes| volumes.contains(&token)), "{pod:?}");
+    let environment = serde_yaml::to_string(&container["env"])?;
+    for word in [
+        "VAULT_ADDR",
+        "MESO_VAULT_TOKEN_FILE",
+        "/var/run/secrets/mesocentre/vault/token",
+    ] {
+        assert!(environment.contains(word), "{environment}");
+    }
+    // The kubelet writes it, so it may ask for none itself; outside the cluster it may.
+    let inside = rendered(&stack, with_vault).await?;
+    assert!(
+        !inside.stdout.contains("serviceaccounts/token"),
+        "{}",
+        inside.stdout
+    );
+    let outside = rendered(&stack, &format!("{with_vault},operator.deploy=false")).await?;
+    assert!(
+        outside.stdout.contains("serviceaccounts/token"),
+        "{}",
+        outside.stdout
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn what_the_operator_would_refuse_the_chart_refuses_with_what_to_write() -> Result<()> {
     let stack = Stack::current().await?;
     for (values, sentence) in [
@@ -74,6 +109,7 @@ async fn what_the_operator_would_refuse_the_chart_refuses_with_what_to_write() -
             "operator.ledgerUrl=postgres://db/ledger",
             "write sqlite:// and the absolute path",
         ),
+        ("vault.address=http://vault.test:8200", "/vault/address"),
     ] {
         let refused = rendered(&stack, values).await?;
         assert!(

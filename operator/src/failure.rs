@@ -57,7 +57,7 @@ impl Failure {
 }
 
 /// The API server's own sentence, without the words around it.
-fn in_words(error: &kube::Error) -> String {
+pub fn in_words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         other => other.to_string(),

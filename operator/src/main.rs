@@ -20,6 +20,7 @@ mod report;
 mod settings;
 mod tenancy;
 mod triggers;
+mod vault;
 mod watch;
 
 pub use context::Context;
@@ -41,6 +42,8 @@ use tokio::sync::watch as flag;
 fn main() -> ExitCode {
     let settings = Settings::parse();
     log_to_stderr(&settings);
+    // Vault's client asks for the process's own; another cannot have been installed yet.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -62,7 +65,13 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr(settings: &Settings) {
-    let filter = tracing_subscriber::EnvFilter::new(&settings.log);
+    let mut filter = tracing_subscriber::EnvFilter::new(&settings.log);
+    // Tokens pass through them, and failures are told by us: nothing of theirs is logged, whatever is asked for.
+    for silent in ["vaultrs=off", "rustify=off", "reqwest=off"] {
+        if let Ok(directive) = silent.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -165,7 +174,8 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     let mut watches = context::Watches::new(&client);
     let stores = watches.stores();
     let batch = batch::Batch::new(settings, triggers.clone());
-    let tenancy = tenancy::Tenancy::default();
+    let vault = vault::Vault::new(&settings.vault, &settings.namespace, metrics.clone())?;
+    let tenancy = tenancy::Tenancy::new(vault.is_some());
     tenancy.connect(&mut watches, &stores, &triggers);
     triggers::connect(&mut watches, &stores, &triggers, &batch);
     let reporter = Reporter {
@@ -289,6 +299,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
             shutdown()
         ),
         tenancy::sweep(c(), shutdown()),
+        tenancy::vault::keep(c(), vault, &settings.vault, shutdown()),
         batch::count_phases(c(), shutdown()),
     );
     context.batch.end().await;

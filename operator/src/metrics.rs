@@ -31,6 +31,10 @@ pub struct Metrics {
     pub ledger_quarantined: IntCounter,
     /// Seconds between now and the moment up to which a source has reported everything.
     pub ledger_lag_seconds: IntGaugeVec,
+    /// Seconds that calls of Vault took, by call.
+    pub vault_seconds: HistogramVec,
+    /// Calls of Vault that failed, by call.
+    pub vault_errors: IntCounterVec,
     /// Drift that was repaired, by kind.
     pub drift_repaired: IntCounterVec,
     /// 1 while this process leads.
@@ -118,6 +122,16 @@ impl Metrics {
                 "mesocentre_ledger_lag_seconds",
                 "Age of the moment up to which a source has reported everything",
                 &["source", "cluster"],
+            )?,
+            vault_seconds: histograms(
+                "mesocentre_vault_call_seconds",
+                "Duration of calls to Vault",
+                &["call"],
+            )?,
+            vault_errors: counters(
+                "mesocentre_vault_errors_total",
+                "Calls to Vault that got no usable answer",
+                &["call"],
             )?,
             drift_repaired: counters(
                 "mesocentre_drift_repaired_total",

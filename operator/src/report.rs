@@ -189,8 +189,19 @@ pub async fn warn_when_not_ready<K: Home>(
     before: &[Condition],
     now: &[Condition],
 ) {
+    warn_when_not(context, object, READY, before, now).await;
+}
+
+/// The same of another condition.
+pub async fn warn_when_not<K: Home>(
+    context: &Context,
+    object: &K,
+    type_: &str,
+    before: &[Condition],
+    now: &[Condition],
+) {
     let of = |conditions: &[Condition]| {
-        mesocentre_api::find_condition(conditions, READY)
+        mesocentre_api::find_condition(conditions, type_)
             .map(|c| (c.status, c.reason.clone(), c.message.clone()))
     };
     if let Some((ConditionStatus::False, reason, message)) = of(now)

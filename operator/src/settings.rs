@@ -1,5 +1,6 @@
 //! What the operator is told from outside: environment variables, or the flags of the same names.
 
+use crate::vault::VaultSettings;
 use clap::{Parser, ValueEnum};
 use mesocentre_metering::LedgerUrl;
 use std::net::SocketAddr;
@@ -61,6 +62,9 @@ pub struct Settings {
         default_value = mesocentre_api::SYSTEM_NAMESPACE
     )]
     pub namespace: String,
+    /// Vault.
+    #[command(flatten)]
+    pub vault: VaultSettings,
 }
 
 /// Form of the log.

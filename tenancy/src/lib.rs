@@ -8,6 +8,7 @@
 //! ResourceQuotas as the API server has them ──quota──▶ slices ─────────┘
 //! two PeeringAgreements, both tenants ──peering──▶ open or closed, and the NetworkPolicies
 //! what a tenant still has ──deletion──▶ blockers, and the next step
+//! tenants, one listing of Vault ──vault──▶ what must be written there, what is left over
 //! ```
 //!
 //! What is enforced while the operator is away is in the chart: `charts/mesocentre/templates/admission/`.
@@ -20,6 +21,7 @@ pub mod quantity;
 pub mod quota;
 pub mod siret;
 pub mod validate;
+pub mod vault;
 
 pub use names::{NameError, NamespaceName, PerimeterName, TenantName, WorkspaceName};
 pub use plan::{NamespacePlan, Planned, plan_home, plan_workspace};

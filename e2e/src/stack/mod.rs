@@ -10,6 +10,7 @@ pub use part::Part;
 pub use replica::Operator;
 
 use crate::state::{Record, random_hex, write_secret};
+use crate::vault::Vault;
 use crate::{environment, kubeconfig, operator, paths, process, slurm, state};
 use anyhow::{Context, Result, bail};
 use kube::Client;
@@ -119,6 +120,14 @@ impl Stack {
     /// The ledger's URL.
     pub fn ledger_url(&self) -> String {
         operator::ledger_url()
+    }
+
+    /// Vault.
+    ///
+    /// # Errors
+    /// When the stack is gone.
+    pub fn vault(&self) -> Result<Vault> {
+        Vault::of_the_stack()
     }
 
     /// The operator.

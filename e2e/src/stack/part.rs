@@ -66,7 +66,10 @@ impl Stack {
             Part::ApiServer => control_plane::up().await,
             Part::Slurmctld => slurm::start_controller().await,
             Part::Slurmdbd => slurm::start_accounting().await,
-            Part::Vault => vault::up().await,
+            Part::Vault => {
+                vault::up().await?;
+                vault::set_up().await
+            }
             Part::Operator => self.operator().start().await,
         }
     }

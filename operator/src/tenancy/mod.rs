@@ -10,6 +10,7 @@
 //!  made    what was made, and what was written last       claims   posix accounts over all tenants
 //!  apply   creates, replaces, deletes what differs        remains  what would be lost with a tenant
 //!  sweep   has looked at what no event tells of           counts   numbers in a status, written a moment later
+//!  vault   what tenants have in Vault
 //! ```
 
 mod apply;
@@ -26,6 +27,7 @@ mod standing;
 mod sweep;
 pub mod tenant;
 mod unbilled;
+pub mod vault;
 pub mod workspace;
 
 pub use sweep::sweep;
@@ -57,6 +59,8 @@ pub struct Shared {
     claims: claims::Claims,
     counts: counts::Counts,
     remains: remains::Remains,
+    /// How tenants stand in Vault.
+    pub vault: vault::InVault,
 }
 
 impl std::ops::Deref for Tenancy {
@@ -68,6 +72,14 @@ impl std::ops::Deref for Tenancy {
 }
 
 impl Tenancy {
+    /// With or without an address of Vault.
+    pub fn new(has_vault: bool) -> Self {
+        Self(Arc::new(Shared {
+            vault: vault::InVault::new(has_vault),
+            ..Shared::default()
+        }))
+    }
+
     /// Listens to the watches: before those that have objects looked at, so that these find everything up to date.
     pub fn connect(&self, watches: &mut Watches, stores: &Stores, triggers: &Triggers) {
         self.keep_track(Kind::Namespace, &mut watches.namespaces);
@@ -76,6 +88,16 @@ impl Tenancy {
         self.keep_track(Kind::NetworkPolicy, &mut watches.policies);
         self.keep_track(Kind::RoleBinding, &mut watches.bindings);
         self.keep_track(Kind::PerimeterRules, &mut watches.rules);
+
+        // What is wanted in Vault hangs on these.
+        let tenancy = self.clone();
+        watches
+            .perimeters
+            .on_spec_change(move |_| tenancy.vault.look_soon());
+        let tenancy = self.clone();
+        watches.namespaces.on_change(move |_| tenancy.vault.look_soon());
+        let tenancy = self.clone();
+        watches.tenants.on_spec_change(move |_| tenancy.vault.look_soon());
 
         let (tenancy, s, t) = (self.clone(), stores.clone(), triggers.clone());
         watches.tenants.on_spec_change(move |tenant| {

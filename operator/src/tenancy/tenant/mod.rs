@@ -9,10 +9,10 @@ mod leave;
 pub use leave::{delete_jobs, name_of};
 
 use super::standing::{self, Refused};
-use super::{fence, namespace, quota};
+use super::{fence, namespace, quota, vault};
 use crate::Context;
 use crate::failure::Failure;
-use crate::report::{Verdict, add_finalizer, is_leaving, warn_when_not_ready, write_status};
+use crate::report::{Verdict, add_finalizer, is_leaving, warn_when_not, warn_when_not_ready, write_status};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -89,6 +89,10 @@ async fn report(context: &Context, tenant: &Arc<Tenant>, verdict: Verdict) -> Re
         status.deletion_blockers = blockers;
     }
     verdict.ready(&mut status.conditions, tenant.metadata.generation);
+    context
+        .tenancy
+        .vault
+        .report(context, tenant, &mut status.conditions);
 
     let uid = tenant.uid().unwrap_or_default();
     let workspaces = i32::try_from(quota::of_tenant(context, &name).len()).unwrap_or(i32::MAX);
@@ -102,6 +106,14 @@ async fn report(context: &Context, tenant: &Arc<Tenant>, verdict: Verdict) -> Re
     status.workspaces = workspaces;
     let tenant = write_status(context, tenant, status.clone()).await?;
     warn_when_not_ready(context, tenant.as_ref(), &before.conditions, &status.conditions).await;
+    warn_when_not(
+        context,
+        tenant.as_ref(),
+        vault::CONDITION,
+        &before.conditions,
+        &status.conditions,
+    )
+    .await;
     if find_condition(&before.conditions, READY) != find_condition(&status.conditions, READY) {
         dependents(context, &name);
     }

@@ -11,6 +11,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         crate::BillingPeriod::crd(),
         crate::CostPool::crd(),
         crate::PeeringAgreement::crd(),
+        crate::PerimeterReport::crd(),
         crate::PerimeterRules::crd(),
         crate::Scheduler::crd(),
         crate::Statement::crd(),

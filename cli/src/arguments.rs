@@ -2,7 +2,9 @@
 
 use crate::connection::Place;
 use crate::failure::EXIT_CODES;
-use crate::{allocations, cancel, completion, ledger_verify, logs, queue, show, statement, submit};
+use crate::{
+    allocations, cancel, completion, ledger_verify, logs, perimeter, queue, show, statement, submit,
+};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
 
@@ -38,6 +40,9 @@ pub enum Command {
     /// Prove the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Prove that a tenant's perimeter holds
+    #[command(subcommand)]
+    Perimeter(PerimeterCommand),
     /// Print the shell's completion script
     Completion(completion::Options),
 }
@@ -47,6 +52,15 @@ pub enum Command {
 pub enum LedgerCommand {
     /// Find every row that was changed, removed or moved
     Verify(ledger_verify::Options),
+}
+
+/// What to do with a perimeter's report.
+#[derive(Debug, Subcommand)]
+pub enum PerimeterCommand {
+    /// Show each rule, what enforces it, and the evidence; 0 only when all are in force
+    Verify(perimeter::VerifyOptions),
+    /// Check a document that was kept, without asking anybody
+    Check(perimeter::CheckOptions),
 }
 
 /// Reads the command line, and says how the program was called: `meso` or `kubectl meso`. Ends the process with 2 when

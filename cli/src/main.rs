@@ -16,6 +16,8 @@ mod french_number;
 mod ledger_verify;
 mod logs;
 mod output;
+mod perimeter;
+mod perimeter_document;
 mod queue;
 mod sbatch;
 mod show;
@@ -24,7 +26,7 @@ mod submit;
 mod table;
 mod wait;
 
-use arguments::{Cli, Command, LedgerCommand};
+use arguments::{Cli, Command, LedgerCommand, PerimeterCommand};
 use failure::Failure;
 use std::process::ExitCode;
 
@@ -51,6 +53,8 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Allocations(options) => allocations::run(options, cli.place).await,
         Command::Statement(options) => statement::run(options, cli.place).await,
         Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,
+        Command::Perimeter(PerimeterCommand::Verify(options)) => perimeter::verify(options, cli.place).await,
+        Command::Perimeter(PerimeterCommand::Check(options)) => perimeter::check(options).await,
         Command::Completion(options) => completion::run(&options),
     }
 }

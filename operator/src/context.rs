@@ -7,15 +7,19 @@ use crate::triggers::Triggers;
 use crate::watch::Watch;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use mesocentre_api::{
-    Allocation, BatchJob, BillingPeriod, CostPool, PeeringAgreement, PerimeterRules, Scheduler, Statement,
-    Tariff, Tenant, TrustPerimeter, Workspace,
+    Allocation, BatchJob, BillingPeriod, CostPool, PeeringAgreement, PerimeterReport, PerimeterRules,
+    Scheduler, Statement, Tariff, Tenant, TrustPerimeter, Workspace,
 };
 use mesocentre_metering::{DatacentreZone, Ledger};
 
@@ -23,6 +27,16 @@ use mesocentre_metering::{DatacentreZone, Ledger};
 pub struct Context {
     /// Speaks as the operator.
     pub client: Client,
+    /// Where the API server is, to speak to it as another.
+    pub server: kube::Config,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// The API server's version, as it said at the start.
+    pub kubernetes_version: String,
+    /// How often each tenant's report is renewed.
+    pub report_every: std::time::Duration,
+    /// Signs reports.
+    pub signer: crate::tenancy::proof::Signer,
     /// The caches.
     pub stores: Stores,
     /// Has other objects looked at.
@@ -131,6 +145,33 @@ stores! {
     policies: NetworkPolicy = ours;
     /// Role bindings that we made.
     bindings: RoleBinding = ours;
+    /// Reports, without what they say.
+    reports: PerimeterReport = all, slim slim_report;
+    /// Namespaces that bear a tenant's label.
+    claimed_namespaces: Namespace = claimed;
+    /// Network policies that we did not make.
+    foreign_policies: NetworkPolicy = foreign;
+    /// Role bindings that we did not make.
+    foreign_bindings: RoleBinding = foreign;
+    /// Rights in the whole cluster.
+    cluster_bindings: ClusterRoleBinding = all;
+    /// The chart's policies.
+    validating_policies: ValidatingAdmissionPolicy = charts;
+    /// The chart's bindings of these.
+    validating_bindings: ValidatingAdmissionPolicyBinding = charts;
+    /// The chart's mutating policies.
+    mutating_policies: MutatingAdmissionPolicy = charts;
+    /// The chart's bindings of these.
+    mutating_bindings: MutatingAdmissionPolicyBinding = charts;
+}
+
+/// A report may be twenty kilobytes, and is read where it stands: what is kept is when it was written, and of drift.
+fn slim_report(report: &mut PerimeterReport) {
+    if let Some(status) = &mut report.status {
+        status.rules = Vec::new();
+        status.reachability = Default::default();
+        status.signature = None;
+    }
 }
 
 /// What is not needed any more once the scheduler has the job: a script may be a quarter of a megabyte.

@@ -90,7 +90,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     config.read_timeout = Some(Duration::from_secs(330));
     let metrics = metrics::Metrics::new()?;
     let counted = metrics.clone();
-    let client = kube::client::ClientBuilder::try_from(config)
+    let client = kube::client::ClientBuilder::try_from(config.clone())
         .context("preparing to speak to the API server")?
         .with_layer(&tower::util::MapRequestLayer::new(
             move |request: Request<Body>| {
@@ -131,7 +131,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let work = lead(
         &settings,
-        client,
+        (config, client),
         zone,
         metrics,
         in_charge_since,
@@ -162,7 +162,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Everything that a leader does, until `shutdown`.
 async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     settings: &Settings,
-    client: kube::Client,
+    (server, client): (kube::Config, kube::Client),
     zone: DatacentreZone,
     metrics: metrics::Metrics,
     in_charge_since: jiff::Timestamp,
@@ -170,6 +170,8 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     shutdown: impl Fn() -> Ended,
 ) -> anyhow::Result<()> {
     let ledger = Ledger::open(&settings.ledger_url).await?;
+    let version = client.apiserver_version().await;
+    let signer = tenancy::proof::Signer::open(&settings.signing_key())?;
     let (triggers, queues) = triggers::triggers();
     let mut watches = context::Watches::new(&client);
     let stores = watches.stores();
@@ -185,6 +187,11 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
+        server,
+        namespace: settings.namespace.clone(),
+        kubernetes_version: version.map(|version| version.git_version).unwrap_or_default(),
+        report_every: Duration::from_secs(settings.report_minutes.saturating_mul(60)),
+        signer,
         stores,
         triggers,
         own_writes: Default::default(),
@@ -298,6 +305,16 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
             billing::period::reconcile,
             shutdown()
         ),
+        controller::run(
+            "report",
+            c(),
+            s.tenants.clone(),
+            queues.reports,
+            2,
+            tenancy::proof::reconcile,
+            shutdown()
+        ),
+        tenancy::proof::guard(c(), shutdown()),
         tenancy::sweep(c(), shutdown()),
         tenancy::vault::keep(c(), vault, &settings.vault, shutdown()),
         batch::count_phases(c(), shutdown()),

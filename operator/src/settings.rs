@@ -65,6 +65,27 @@ pub struct Settings {
     /// Vault.
     #[command(flatten)]
     pub vault: VaultSettings,
+    /// How often the report of each tenant's perimeter is renewed, in minutes
+    #[arg(
+        long,
+        env = "MESO_REPORT_MINUTES",
+        value_name = "MINUTES",
+        default_value = "60",
+        value_parser = clap::value_parser!(u64).range(1..=1440)
+    )]
+    pub report_minutes: u64,
+    /// The key that reports are signed with, made at the first start [default: signing-key.pk8 beside the ledger]
+    #[arg(long, env = "MESO_SIGNING_KEY", value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The file of the key that reports are signed with.
+    pub fn signing_key(&self) -> PathBuf {
+        self.signing_key
+            .clone()
+            .unwrap_or_else(|| self.ledger_url.path().with_file_name("signing-key.pk8"))
+    }
 }
 
 /// Form of the log.

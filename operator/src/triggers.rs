@@ -13,6 +13,8 @@
 //! | Tariff | all tariffs, periods |
 //! | CostPool | periods |
 //! | Statement | its period |
+//! | Tenant, its namespaces, workspaces, agreements; foreign objects in its namespaces; a request in its report | the tenant's report |
+//! | a policy of the chart | the guard of these, and the reports of all tenants when it was not as it should be |
 //!
 //! And each has itself looked at. What hangs on the spec alone is not disturbed by a status.
 
@@ -70,6 +72,8 @@ triggers! {
     pools: CostPool;
     /// Billing periods.
     periods: BillingPeriod;
+    /// Tenants whose report is to be written.
+    reports: Tenant;
 }
 
 /// Adds the listeners to the watches.

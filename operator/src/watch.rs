@@ -71,6 +71,32 @@ impl<K: Watchable> Watch<K> {
         Self::of(api, watcher::Config::default().labels(&selector))
     }
 
+    /// Of those that the operator did not make.
+    pub fn foreign(api: Api<K>) -> Self {
+        let selector = format!(
+            "{}!={}",
+            mesocentre_api::labels::MANAGED_BY,
+            mesocentre_api::labels::MANAGED_BY_VALUE
+        );
+        Self::of(api, watcher::Config::default().labels(&selector))
+    }
+
+    /// Of those that bear a tenant's label, whoever made them.
+    pub fn claimed(api: Api<K>) -> Self {
+        Self::of(
+            api,
+            watcher::Config::default().labels(mesocentre_api::labels::TENANT),
+        )
+    }
+
+    /// Of those that the chart installed.
+    pub fn charts(api: Api<K>) -> Self {
+        Self::of(
+            api,
+            watcher::Config::default().labels("app.kubernetes.io/name=mesocentre"),
+        )
+    }
+
     fn of(api: Api<K>, config: watcher::Config) -> Self {
         let writer = Writer::default();
         Self {

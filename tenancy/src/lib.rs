@@ -14,11 +14,14 @@
 //! What is enforced while the operator is away is in the chart: `charts/mesocentre/templates/admission/`.
 
 pub mod deletion;
+pub mod drift;
 pub mod names;
 pub mod peering;
 pub mod plan;
+pub mod proof;
 pub mod quantity;
 pub mod quota;
+pub mod reachability;
 pub mod siret;
 pub mod validate;
 pub mod vault;

@@ -49,3 +49,29 @@ fn every_role_that_is_bound_is_in_the_chart_and_the_operator_may_bind_it() {
     }
     assert_eq!(bound, 7, "four roles at home, three in a workspace");
 }
+
+/// A file that the record leaves out would hold policies that nobody puts back.
+#[test]
+fn the_chart_records_every_file_of_its_admission_policies() {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/mesocentre/templates");
+    let record = std::fs::read_to_string(templates.join("_admission.tpl")).unwrap();
+    let line = record
+        .lines()
+        .find(|line| line.contains("$file := list"))
+        .unwrap();
+    let mut files = 0;
+    for entry in std::fs::read_dir(templates.join("admission")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(
+            line.contains(&format!("\"{name}\"")),
+            "templates/admission/{name}.yaml is not in the list of _admission.tpl: write it there"
+        );
+        files += 1;
+    }
+    assert_eq!(
+        line.matches('"').count(),
+        2 * files,
+        "_admission.tpl lists a file that is not there"
+    );
+}

@@ -6,6 +6,7 @@
 //! field manager put into a map, so a second request would follow it (docs/decisions/0010).
 
 use super::made::{Key, Kind};
+use super::proof::drift;
 use crate::Context;
 use crate::failure::{Failure, exists_already, is_not_found};
 use futures::future::try_join_all;
@@ -13,6 +14,7 @@ use kube::api::{DeleteParams, GetParams, PostParams, Preconditions};
 use kube::core::Request;
 use mesocentre_api::FIELD_MANAGER;
 use mesocentre_tenancy::Planned;
+use mesocentre_tenancy::drift::{Change, differs};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -43,6 +45,12 @@ pub async fn apply_one(context: &Context, planned: &Planned) -> Result<Value, Fa
         Some(live) if !differs(&planned.body, &live) => live,
         live => {
             let drifted = made.expected(&key, digest);
+            // Who it was is asked before the object is written, and only then.
+            let change = match (drifted, &live) {
+                (false, _) => None,
+                (true, Some(_)) => Some(change(context, &key, &planned.body).await),
+                (true, None) => Some(Change::removed()),
+            };
             let object = match live {
                 Some(live) => replace(context, &key, planned, live).await?,
                 None => match create(context, &key, planned).await? {
@@ -50,19 +58,27 @@ pub async fn apply_one(context: &Context, planned: &Planned) -> Result<Value, Fa
                     None => take_over(context, &key, planned).await?,
                 },
             };
-            if drifted {
-                context
-                    .metrics
-                    .drift_repaired
-                    .with_label_values(&[key.kind.as_str()])
-                    .inc();
-                tracing::warn!(object = %key, "somebody changed or removed it, and it is as planned again");
+            if let Some(change) = change {
+                drift::repaired(context, &key, &planned.body, change).await;
             }
             object
         }
     };
     made.expect(&key, digest);
     Ok(object)
+}
+
+/// What somebody did to an object of ours, as the API server has it now. What cannot be read is not known.
+async fn change(context: &Context, key: &Key, planned: &Value) -> Change {
+    let asked = request(key).get(&key.name, &GetParams::default());
+    match ask(context, asked).await {
+        Ok(live) => Change::of(planned, &live),
+        Err(error) if is_not_found(&error) => Change::removed(),
+        Err(error) => {
+            tracing::debug!(object = %key, %error, "who changed it cannot be read");
+            Change::unknown()
+        }
+    }
 }
 
 /// Creates an object. None: there is one of that name.
@@ -256,12 +272,22 @@ async fn send(
     context: &Context,
     request: Result<axum::http::Request<Vec<u8>>, kube::core::request::Error>,
 ) -> Result<Value, kube::Error> {
-    let request = request.map_err(kube::Error::BuildRequest)?;
-    let mut object: Value = context.client.request(request).await?;
+    let mut object = ask(context, request).await?;
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
     Ok(object)
+}
+
+/// As the API server says it, with who wrote which field.
+async fn ask(
+    context: &Context,
+    request: Result<axum::http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> Result<Value, kube::Error> {
+    context
+        .client
+        .request(request.map_err(kube::Error::BuildRequest)?)
+        .await
 }
 
 fn digest(body: &Value) -> u64 {
@@ -291,65 +317,10 @@ fn as_planned(planned: &Value, mut live: Value) -> Value {
     live
 }
 
-/// Whether the live object is not as planned: each planned field must be equal, and of metadata the planned labels
-/// and annotations must be there. Status is somebody else's.
-fn differs(planned: &Value, live: &Value) -> bool {
-    planned
-        .as_object()
-        .into_iter()
-        .flatten()
-        .any(|(field, value)| match field.as_str() {
-            "apiVersion" | "kind" | "status" => false,
-            "metadata" => ["labels", "annotations"].iter().any(|map| {
-                value[*map].as_object().is_some_and(|wanted| {
-                    wanted
-                        .iter()
-                        .any(|(name, text)| live["metadata"][*map][name] != *text)
-                })
-            }),
-            _ => !same(value, &live[field.as_str()]),
-        })
-}
-
-/// Equality as the API server has it: an empty list and an absent one are the same.
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Object(one), Value::Object(other)) => {
-            let of = |map: &Map<String, Value>, key: &str| map.get(key).cloned().unwrap_or(Value::Null);
-            one.iter().all(|(key, value)| same(value, &of(other, key)))
-                && other
-                    .iter()
-                    .all(|(key, value)| one.contains_key(key) || same(&Value::Null, value))
-        }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-        }
-        (Value::Null, Value::Array(list)) | (Value::Array(list), Value::Null) => list.is_empty(),
-        _ => one == other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn what_somebody_added_to_a_map_or_a_list_is_a_difference_and_foreign_labels_are_none() {
-        let planned = json!({"metadata": {"labels": {"a": "1"}}, "spec": {"ingress": [], "podSelector": {}}});
-        let live = |spec: Value, labels: Value| json!({"metadata": {"labels": labels, "uid": "x"}, "spec": spec, "status": {}});
-        let spec = json!({"podSelector": {}});
-        assert!(!differs(
-            &planned,
-            &live(spec.clone(), json!({"a": "1", "b": "2"}))
-        ));
-        assert!(differs(&planned, &live(spec.clone(), json!({"a": "2"}))));
-        assert!(differs(&planned, &live(spec, json!({}))));
-        let opened = json!({"podSelector": {}, "ingress": [{}]});
-        assert!(differs(&planned, &live(opened, json!({"a": "1"}))));
-        let narrowed = json!({"podSelector": {"matchLabels": {"x": "y"}}});
-        assert!(differs(&planned, &live(narrowed, json!({"a": "1"}))));
-    }
 
     #[test]
     fn setting_right_takes_out_what_others_put_into_planned_fields_and_leaves_their_labels() {

@@ -11,6 +11,7 @@
 //!  apply   creates, replaces, deletes what differs        remains  what would be lost with a tenant
 //!  sweep   has looked at what no event tells of           counts   numbers in a status, written a moment later
 //!  vault   what tenants have in Vault
+//!  proof   what shows that the perimeter holds; the chart's admission policies put back; what drifted
 //! ```
 
 mod apply;
@@ -21,9 +22,10 @@ mod made;
 mod namespace;
 pub mod peering;
 pub mod perimeter;
+pub mod proof;
 mod quota;
 mod remains;
-mod standing;
+pub mod standing;
 mod sweep;
 pub mod tenant;
 mod unbilled;
@@ -61,6 +63,7 @@ pub struct Shared {
     remains: remains::Remains,
     /// How tenants stand in Vault.
     pub vault: vault::InVault,
+    proof: proof::Proof,
 }
 
 impl std::ops::Deref for Tenancy {
@@ -98,6 +101,7 @@ impl Tenancy {
         watches.namespaces.on_change(move |_| tenancy.vault.look_soon());
         let tenancy = self.clone();
         watches.tenants.on_spec_change(move |_| tenancy.vault.look_soon());
+        proof::connect(self, watches, stores, triggers);
 
         let (tenancy, s, t) = (self.clone(), stores.clone(), triggers.clone());
         watches.tenants.on_spec_change(move |tenant| {

@@ -294,13 +294,9 @@ mod once_more {
         true
     }
 
-    fn lets(
-        rules: Vec<(Option<Vec<NetworkPolicyPeer>>, Option<Vec<NetworkPolicyPort>>)>,
-        home: &str,
-        other: &Pod<'_>,
-        number: i32,
-        protocol: &str,
-    ) -> bool {
+    type Rule = (Option<Vec<NetworkPolicyPeer>>, Option<Vec<NetworkPolicyPort>>);
+
+    fn lets(rules: Vec<Rule>, home: &str, other: &Pod<'_>, number: i32, protocol: &str) -> bool {
         rules.into_iter().any(|(peers, ports)| {
             let peers = peers.unwrap_or_default();
             let ports = ports.unwrap_or_default();

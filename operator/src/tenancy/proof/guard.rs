@@ -80,9 +80,9 @@ impl Guard {
 }
 
 /// Listens to a kind of the chart's policies.
-pub fn listen<K: Watchable>(tenancy: &super::super::Tenancy, watch: &mut Watch<K>)
+pub fn listen<K>(tenancy: &super::super::Tenancy, watch: &mut Watch<K>)
 where
-    K: Resource<DynamicType = ()>,
+    K: Watchable + Resource<DynamicType = ()>,
 {
     let tenancy = tenancy.clone();
     watch.on_change(move |object| {

@@ -70,6 +70,17 @@ struct State {
 }
 
 impl Guard {
+    fn wrote(&self, which: &Which, version: u64) {
+        let mut state = locked(&self.state);
+        state.written.insert(which.clone(), (version, Instant::now()));
+        state.given_up.remove(which);
+    }
+
+    /// Whether this is the first time in a row that it cannot be put back.
+    fn gives_up(&self, which: &Which) -> bool {
+        locked(&self.state).given_up.insert(which.clone())
+    }
+
     /// The chart's policies as they were found last; or why that cannot be told.
     pub fn walls(&self) -> Result<Vec<Wall>, String> {
         locked(&self.state)
@@ -172,16 +183,13 @@ async fn look(context: &Context) -> Result<Duration, Failure> {
         }
         match put_back(context, which, written, fields.unwrap_or_default(), &mut change).await {
             Ok(version) => {
-                let mut state = locked(&guard.state);
-                state.written.insert(which.clone(), (version, Instant::now()));
-                state.given_up.remove(which);
-                drop(state);
+                guard.wrote(which, version);
                 drift::of_the_chart(context, &which.0, &which.1, &change, None).await;
                 walls.push(wall(None, live.as_ref()));
             }
             Err(failure) => {
                 again = again.min(AGAIN);
-                if locked(&guard.state).given_up.insert(which.clone()) {
+                if guard.gives_up(which) {
                     drift::of_the_chart(context, &which.0, &which.1, &change, Some(&failure.to_string()))
                         .await;
                 }

@@ -28,6 +28,19 @@ async fn lab(stack: &Stack, prefix: &str) -> Result<Lab> {
     let namespace = tenant.workspace(stack, "lab").await?;
     let lab = Lab { tenant, namespace };
     lab.until(stack, "is open", |vault| vault.reason == "Open").await;
+    // It may have been open before the workspace stood.
+    let namespace = json!(lab.namespace);
+    until_at(
+        &stack.vault()?,
+        "the role knows the workspace",
+        &lab.role(),
+        PATIENCE,
+        |_, body| {
+            let bound = body["data"]["bound_claims"]["/kubernetes.io/namespace"].as_array();
+            bound.is_some_and(|bound| bound.contains(&namespace))
+        },
+    )
+    .await;
     Ok(lab)
 }
 

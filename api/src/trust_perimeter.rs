@@ -41,7 +41,7 @@ pub struct TrustPerimeterSpec {
     pub pod_security: PodSecurity,
     /// Where container images may come from.
     pub images: ImageRules,
-    /// What may leave. Both directions are denied by default; DNS and the tenant's own pods are open.
+    /// What may leave, and who may come in. Both directions are denied by default; DNS and the tenant's own pods are open.
     #[serde(default)]
     pub network: NetworkRules,
     /// Nodes that belong to the perimeter alone. Without it, pods run on the shared nodes.
@@ -162,7 +162,7 @@ pub struct ImageRules {
     pub require_digest: bool,
 }
 
-/// What may leave the perimeter.
+/// What may leave the perimeter, and who may come in.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkRules {
@@ -170,6 +170,28 @@ pub struct NetworkRules {
     #[serde(default)]
     #[schemars(length(max = 100))]
     pub egress: Vec<EgressRule>,
+    /// Namespaces of the platform whose pods may reach pods inside, beside the tenant's own and signed peers: of
+    /// monitoring, or of an ingress controller. A tenant's namespace named here opens nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub ingress_from: Vec<IngressRule>,
+}
+
+/// One namespace of the platform whose pods may come in.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressRule {
+    /// The namespace's name.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !self.contains('--')").message("write the name of a namespace of the platform, for example monitoring; tenants reach each other by a PeeringAgreement"))]
+    pub namespace: String,
+    /// Ports of pods inside that it may reach; none named means all.
+    #[serde(default)]
+    #[schemars(length(max = 20))]
+    pub ports: Vec<PortRule>,
+    /// Why it is open, for the one who reviews it.
+    #[schemars(length(min = 1, max = 300))]
+    pub reason: String,
 }
 
 /// One destination that pods may reach.

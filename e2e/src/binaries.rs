@@ -54,7 +54,8 @@ pub fn link(release: bool) -> Result<()> {
     link_one("kubectl-meso", &meso)
 }
 
-fn link_one(name: &str, target: &Path) -> Result<()> {
+/// Links one command into it.
+pub fn link_one(name: &str, target: &Path) -> Result<()> {
     let link = paths::bin().join(name);
     if fs::read_link(&link).is_ok_and(|now| now == target) {
         return Ok(());

@@ -3,7 +3,7 @@
 
 use crate::progress::step;
 use crate::state::{self, Alone};
-use crate::{chart, operator, paths, process, slurm};
+use crate::{chart, operator, paths, pods, process, slurm};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use std::fs;
@@ -65,6 +65,7 @@ pub async fn end(_alone: &Alone) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    pods::forget_cgroups().await?;
     for person in &record.people {
         slurm::take_away(person).await?;
     }

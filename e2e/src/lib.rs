@@ -5,6 +5,7 @@
 //! up: etcd ▶ kube-apiserver ▶ controller-manager, scheduler ▶ chart ─┐
 //!     munged, mariadbd ▶ slurmdbd ▶ slurmctld ▶ slurmd n1..n4 ───────┼─▶ operator, as its own service account
 //!     vault (dev) ───────────────────────────────────────────────────┘
+//! on demand: a node in namespaces of its own: containerd ▶ kubelet ▶ Cilium ▶ pods
 //! ```
 //! Everything listens on 127.0.0.1, on ports that were free at the first start. What was started is written down with
 //! its start time, so that `down` ends just that.
@@ -27,6 +28,7 @@ mod operator;
 mod packages;
 mod parts;
 mod paths;
+pub mod pods;
 mod process;
 mod progress;
 mod slurm;

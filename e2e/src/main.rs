@@ -71,6 +71,9 @@ struct Up {
     /// Run a release build of the operator
     #[arg(long)]
     release: bool,
+    /// Start a node with real pods and a network that enforces policies, too
+    #[arg(long)]
+    pods: bool,
 }
 
 impl From<Up> for tasks::Options {
@@ -80,6 +83,7 @@ impl From<Up> for tasks::Options {
             existing: up.existing,
             no_operator: up.no_operator,
             release: up.release,
+            pods: up.pods,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 /// Each with a command that it brings.
-const PACKAGES: [(&str, &str); 7] = [
+const STACK: [(&str, &str); 7] = [
     ("slurm-wlm", "slurmctld"),
     ("slurm-wlm", "slurmd"),
     ("slurm-client", "sbatch"),
@@ -19,18 +19,40 @@ const PACKAGES: [(&str, &str); 7] = [
     ("openssl", "openssl"),
 ];
 
+/// The same for a node with real pods. Their daemons are started by hand, in namespaces of their own.
+const PODS: [(&str, &str); 9] = [
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+    ("containernetworking-plugins", "/usr/lib/cni/loopback"),
+    ("busybox-static", "busybox"),
+    ("socat", "socat"),
+    ("iproute2", "ip"),
+    ("bpftool", "bpftool"),
+    ("clang-19", "clang-19"),
+    ("llvm-19", "/usr/lib/llvm-19/bin/llc"),
+];
+
 /// Asked by Debian's maintainer scripts whether they may start a daemon (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs what is missing.
+/// Installs what the stack misses.
 pub async fn install() -> Result<()> {
+    install_those(&STACK).await
+}
+
+/// Installs what a node with real pods misses.
+pub async fn install_for_pods() -> Result<()> {
+    install_those(&PODS).await
+}
+
+async fn install_those(packages: &[(&'static str, &'static str)]) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let has = |command: &str| {
         std::env::split_paths(&path)
             .chain([PathBuf::from("/usr/sbin")])
             .any(|folder| folder.join(command).exists())
     };
-    let mut missing: Vec<&str> = PACKAGES
+    let mut missing: Vec<&str> = packages
         .iter()
         .filter(|(_, command)| !has(command))
         .map(|(package, _)| *package)

@@ -42,7 +42,25 @@ const KUBERNETES: Module = Module {
             "k8s.io/kubernetes/cmd/kube-controller-manager",
         ),
         ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+        ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
     ],
+};
+
+const CILIUM: Module = Module {
+    name: "cilium",
+    version: "1.17.6",
+    tags: "",
+    programs: &[
+        ("cilium-agent", "github.com/cilium/cilium/daemon"),
+        ("cilium-cni", "github.com/cilium/cilium/plugins/cilium-cni"),
+    ],
+};
+
+const CYCLONUS: Module = Module {
+    name: "cyclonus",
+    version: "0.5.6",
+    tags: "",
+    programs: &[("cyclonus", "github.com/mattfenwick/cyclonus/cmd/cyclonus")],
 };
 
 const HELM: Module = Module {
@@ -59,7 +77,7 @@ const VAULT: Module = Module {
     programs: &[("vault", ".")],
 };
 
-const MODULES: [&Module; 4] = [&ETCD, &KUBERNETES, &HELM, &VAULT];
+const MODULES: [&Module; 6] = [&ETCD, &KUBERNETES, &HELM, &VAULT, &CILIUM, &CYCLONUS];
 
 /// Where a program is, or will be once it is built.
 pub fn program(name: &str) -> Result<PathBuf> {
@@ -90,6 +108,35 @@ pub async fn build(programs: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A folder of a module's own source that a program reads while it runs, copied beside the programs once a version.
+pub async fn folder(of: &str, module: &str, folder: &str) -> Result<PathBuf> {
+    let own = MODULES
+        .iter()
+        .find(|known| known.name == of)
+        .with_context(|| format!("no module of e2e/parts is named {of}"))?;
+    let target = own.folder()?.join(folder.replace('/', "-"));
+    if target.exists() {
+        return Ok(target);
+    }
+    let _turn = BUILDING.lock().await;
+    let mut list = Command::new(go()?);
+    list.current_dir(own.source())
+        .args(["mod", "download", "-json", module]);
+    let found: serde_json::Value =
+        serde_json::from_str(&run(&mut list).await?).with_context(|| format!("looking up {module}"))?;
+    let source = PathBuf::from(found["Dir"].as_str().unwrap_or_default()).join(folder);
+    let fresh = target.with_extension(std::process::id().to_string());
+    fs::create_dir_all(own.folder()?)?;
+    // Go keeps its modules read-only; a copy is changed by who uses it.
+    run(Command::new("cp")
+        .args(["-r", "--no-preserve=mode"])
+        .arg(&source)
+        .arg(&fresh))
+    .await?;
+    fs::rename(&fresh, &target).with_context(|| format!("putting {folder} of {module} into the cache"))?;
+    Ok(target)
 }
 
 impl Module {

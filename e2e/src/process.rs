@@ -210,23 +210,10 @@ where
 pub fn all_of(record: &state::Record, uids: &[u32]) -> Vec<Started> {
     let mark = format!("{MARK}={}", paths::state().display());
     let conf = format!("SLURM_CONF={}", crate::slurm::conf().display());
-    let own = std::process::id();
     let mut found: Vec<Started> = Vec::new();
     let mut others: Vec<(Started, u32)> = Vec::new();
-    let pids = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    for pid in pids.filter(|pid| *pid != own) {
-        // One that has ended and that nobody waits for yet is no process any more.
-        let Some(stat) = stat(pid).filter(|stat| stat.letter != 'Z') else {
-            continue;
-        };
-        let process = Started {
-            pid,
-            start: stat.start,
-        };
+    for (process, parent) in living() {
+        let pid = process.pid;
         let recorded = || record.processes.iter().any(|(_, known)| *known == process);
         let of_people =
             || fs::metadata(format!("/proc/{pid}")).is_ok_and(|found| uids.contains(&found.uid()));
@@ -239,9 +226,20 @@ pub fn all_of(record: &state::Record, uids: &[u32]) -> Vec<Started> {
         if recorded() || has_in_environment(pid, &mark) || of_people() || is_step() {
             found.push(process);
         } else {
-            others.push((process, stat.parent));
+            others.push((process, parent));
         }
     }
+    and_children(found, others)
+}
+
+/// Processes, and their children down to the last.
+pub fn with_children(found: Vec<Started>) -> Vec<Started> {
+    let others = living().filter(|(process, _)| !found.contains(process)).collect();
+    and_children(found, others)
+}
+
+/// `others` with their parents.
+fn and_children(mut found: Vec<Started>, mut others: Vec<(Started, u32)>) -> Vec<Started> {
     loop {
         let (children, rest): (Vec<_>, Vec<_>) = others
             .into_iter()
@@ -252,6 +250,23 @@ pub fn all_of(record: &state::Record, uids: &[u32]) -> Vec<Started> {
         found.extend(children.into_iter().map(|(process, _)| process));
         others = rest;
     }
+}
+
+/// Every process of the machine but this one, with its parent.
+fn living() -> impl Iterator<Item = (Started, u32)> {
+    let own = std::process::id();
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(move |pid| *pid != own)
+        .filter_map(|pid| {
+            // One that has ended and that nobody waits for yet is no process any more.
+            let stat = stat(pid).filter(|stat| stat.letter != 'Z')?;
+            let start = stat.start;
+            Some((Started { pid, start }, stat.parent))
+        })
 }
 
 fn has_in_environment(pid: u32, variable: &str) -> bool {

@@ -3,7 +3,7 @@
 //! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Those
 //! that a filter picks run on the stack that stands, for who works on one.
 
-use crate::{environment, paths, state, up};
+use crate::{environment, paths, pods, state, up};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use tokio::process::Command;
@@ -17,6 +17,10 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
         return Ok(ExitCode::from(code));
     }
     up::up(options).await?;
+    if filter.is_none() {
+        // Minutes, on a new machine: they are no test's time.
+        pods::prepare().await?;
+    }
     let environment = environment::of(&state::of_the_stack()?)?;
     let code = cargo(&arguments(filter), &environment).await?;
     Ok(ExitCode::from(code))

@@ -11,7 +11,8 @@
 //! changes nothing.
 
 use crate::{
-    binaries, chart, control_plane, down, operator, packages, parts, paths, process, slurm, state, vault,
+    binaries, chart, control_plane, down, operator, packages, parts, paths, pods, process, slurm, state,
+    vault,
 };
 use anyhow::{Context, Result, bail};
 use futures::try_join;
@@ -27,6 +28,8 @@ pub struct Options {
     pub no_operator: bool,
     /// Run a release build of the operator.
     pub release: bool,
+    /// Start a node with real pods, too.
+    pub pods: bool,
 }
 
 /// Brings it up and returns when all is ready.
@@ -76,6 +79,9 @@ pub async fn up(options: Options) -> Result<()> {
         operator::prepare(operator::NAME).await?;
     } else {
         operator::up(options.release).await?;
+    }
+    if options.pods {
+        pods::up().await?;
     }
     process::all_alive()?;
     drop(alone);

@@ -11,6 +11,7 @@
 mod examples;
 
 use examples::{Examples, date};
+use mesocentre_api::{IngressRule, PortRule, Protocol};
 use mesocentre_tenancy::peering::{Peering, Side, plan_peering};
 use mesocentre_tenancy::quota::{Slice, plan_quota};
 use mesocentre_tenancy::{
@@ -76,6 +77,37 @@ fn the_examples_tenants_get_these_objects() {
             compare(plan.namespace.as_str(), plan.all());
         }
     }
+}
+
+#[test]
+fn a_platforms_namespace_comes_in_by_its_name_and_a_tenants_never_by_this_rule() {
+    let mut examples = Examples::read();
+    let rules = [
+        (
+            "monitoring",
+            vec![PortRule {
+                port: 9090,
+                protocol: Protocol::TCP,
+            }],
+        ),
+        ("ingress", Vec::new()),
+    ];
+    for perimeter in &mut examples.perimeters {
+        perimeter.spec.network.ingress_from = rules
+            .iter()
+            .map(|(namespace, ports)| IngressRule {
+                namespace: (*namespace).into(),
+                ports: ports.clone(),
+                reason: "A test".into(),
+            })
+            .collect();
+    }
+    let tenant = examples.valid("univ-caen", date(2026, 11, 24)).unwrap();
+    let home = plan_home(&tenant);
+    compare(
+        "univ-caen-with-the-platform",
+        home.all().filter(|object| object.kind == "NetworkPolicy"),
+    );
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use super::{Place, Planned};
 use crate::quota::Amounts;
 use crate::validate::MemberSubject;
-use mesocentre_api::{EgressRule, PERIMETER_RULES_NAME, PerimeterRulesSpec, RulesMember, labels};
+use mesocentre_api::{
+    EgressRule, IngressRule, PERIMETER_RULES_NAME, PerimeterRulesSpec, PortRule, RulesMember, labels,
+};
 use serde_json::{Value, json};
 
 /// The ResourceQuota's name in each namespace.
@@ -47,7 +49,8 @@ pub(super) fn limits(place: &Place<'_>) -> Planned {
     )
 }
 
-/// The network: nothing in or out but the tenant's own pods, DNS, and what the perimeter lists.
+/// The network: nothing in or out but the tenant's own pods, DNS, and what the perimeter lists. Peers have policies of
+/// their own beside it.
 pub(super) fn network(place: &Place<'_>) -> Planned {
     // The label is on namespaces, where no tenant can write it.
     let own_pods =
@@ -62,16 +65,10 @@ pub(super) fn network(place: &Place<'_>) -> Planned {
             "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
         }),
     ];
-    egress.extend(
-        place
-            .tenant
-            .perimeter
-            .rules
-            .network
-            .egress
-            .iter()
-            .map(destination),
-    );
+    let rules = &place.tenant.perimeter.rules.network;
+    egress.extend(rules.egress.iter().map(destination));
+    let mut ingress = vec![json!({"from": own_pods})];
+    ingress.extend(rules.ingress_from.iter().map(source));
     place.planned(
         "networking.k8s.io/v1",
         "NetworkPolicy",
@@ -79,22 +76,35 @@ pub(super) fn network(place: &Place<'_>) -> Planned {
         json!({"spec": {
             "podSelector": {},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": own_pods}],
+            "ingress": ingress,
             "egress": egress,
         }}),
     )
 }
 
 fn destination(rule: &EgressRule) -> Value {
-    let mut to = json!({"to": [{"ipBlock": {"cidr": rule.cidr}}]});
-    if !rule.ports.is_empty() {
-        to["ports"] = rule
-            .ports
+    with_ports(json!({"to": [{"ipBlock": {"cidr": rule.cidr}}]}), &rule.ports)
+}
+
+/// A namespace of the platform, by the name that the API server writes on it. Other tenants come by agreement only, so a
+/// namespace of theirs does not pass even when it is named.
+fn source(rule: &IngressRule) -> Value {
+    let from = json!({"from": [{"namespaceSelector": {
+        "matchLabels": {"kubernetes.io/metadata.name": rule.namespace},
+        "matchExpressions": [{"key": labels::TENANT, "operator": "DoesNotExist"}],
+    }}]});
+    with_ports(from, &rule.ports)
+}
+
+/// None named means all.
+fn with_ports(mut rule: Value, ports: &[PortRule]) -> Value {
+    if !ports.is_empty() {
+        rule["ports"] = ports
             .iter()
             .map(|p| json!({"port": p.port, "protocol": p.protocol.as_str()}))
             .collect();
     }
-    to
+    rule
 }
 
 /// The rules that the API server's admission policies read.

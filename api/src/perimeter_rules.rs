@@ -56,6 +56,14 @@ pub struct PerimeterRulesSpec {
     /// Storage classes that claims may use.
     #[schemars(length(max = 20), inner(length(max = 63)))]
     pub storage_classes: Vec<String>,
+    /// Extended resources that the tenant's quota counts, and that containers may therefore ask for.
+    #[serde(default)]
+    #[schemars(length(max = 21), inner(length(max = 317)))]
+    pub extended_resources: Vec<String>,
+    /// Classes of devices that the tenant's quota counts, and that resource claims may therefore ask for.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 253)))]
+    pub device_classes: Vec<String>,
     /// The tenant's members.
     #[schemars(length(max = 500))]
     pub members: Vec<RulesMember>,
@@ -65,9 +73,9 @@ pub struct PerimeterRulesSpec {
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RulesMember {
-    /// User name, for a user.
+    /// User name, for a user and for a service account (system:serviceaccount:namespace:name).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 340))]
     pub user: Option<String>,
     /// Group name, for a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// An institution or company that uses the datacentre.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,12 +163,13 @@ pub enum ConventionKind {
     CoInvestment,
 }
 
-/// One who may act for a tenant: a user or a group, as the API server names them.
+/// One who may act for a tenant: a user or a group, as the API server names them, or a service account.
 #[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.user) != has(self.group)").message("a member is a user or a group: write one of user and group"))]
-#[x_kube(validation = Rule::new("!has(self.posixAccount) || has(self.user)").message("a posixAccount belongs to one person: write user, not group, beside it"))]
-#[x_kube(validation = Rule::new("!(has(self.user) && self.user.startsWith('system:')) && !(has(self.group) && self.group.startsWith('system:'))").message("names that begin with system: belong to Kubernetes; write a person's user name or an institution's group"))]
+#[x_kube(validation = Rule::new("[has(self.user), has(self.group), has(self.serviceAccount)].filter(x, x).size() == 1").message("a member is a user, a group or a service account: write one of user, group and serviceAccount"))]
+#[x_kube(validation = Rule::new("!has(self.posixAccount) || has(self.user)").message("a posixAccount belongs to one person, and jobs run as that person: write user beside it, not group or serviceAccount"))]
+#[x_kube(validation = Rule::new("!(has(self.user) && self.user.startsWith('system:serviceaccount:'))").message("a service account is written by its namespace and its name: write serviceAccount: {namespace: ..., name: ...} instead of user"))]
+#[x_kube(validation = Rule::new("!(has(self.user) && self.user.startsWith('system:') && !self.user.startsWith('system:serviceaccount:')) && !(has(self.group) && self.group.startsWith('system:'))").message("names that begin with system: belong to Kubernetes; write a person's user name or an institution's group"))]
 pub struct TenantMember {
     /// User name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,6 +179,10 @@ pub struct TenantMember {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub group: Option<String>,
+    /// A service account: of a workspace of the tenant, or of a namespace that the administrators keep for it outside
+    /// every tenant, as one for continuous integration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccountName>,
     /// What they may do.
     pub role: Role,
     /// The account on the batch scheduler's machines that the user's jobs run as. Without one, no batch jobs.
@@ -184,6 +190,28 @@ pub struct TenantMember {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z_][a-z0-9_.-]*$') && self != 'root'").message("write a posix account name, lower case, that is not root, for example alice"))]
     pub posix_account: Option<String>,
+}
+
+/// A service account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountName {
+    /// Its namespace.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message("write the name of a namespace, for example univ-caen-ci"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('kube-') && !self.startsWith('mesocentre-') && self != 'default'").message("service accounts of default, kube-… and mesocentre-… are the platform's, and no tenant acts by them: name one of a workspace of the tenant, or of a namespace made for its automation"))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of a service account, for example deployer"))]
+    pub name: String,
+}
+
+impl ServiceAccountName {
+    /// As the API server names who acts by it.
+    pub fn user_name(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
 }
 
 /// What a member may do.
@@ -235,10 +263,33 @@ pub struct TenantQuota {
     /// Number of pods.
     #[schemars(range(min = 0, max = 100000))]
     pub pods: i64,
-    /// Number of GPUs.
+    /// Number of GPUs, as containers ask for them by nvidia.com/gpu.
     #[serde(default)]
     #[schemars(range(min = 0, max = 10000))]
     pub gpus: i64,
+    /// Number of devices of each device class that resource claims may ask for; a class that is not named may not be
+    /// asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20))]
+    #[x_kube(validation = Rule::new("self.all(k, k.size() <= 200 && k.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$') && self[k] >= 0 && self[k] <= 100000)").message("write the name of a DeviceClass and a number from 0 to 100000, for example h100.nvidia.com: 8"))]
+    pub devices: BTreeMap<String, i64>,
+    /// Number of each extended resource that pods may request, beside nvidia.com/gpu, which gpus counts; one that is not
+    /// named may not be requested.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20))]
+    #[x_kube(validation = Rule::new("self.all(k, k.size() <= 250 && k.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$') && k != 'nvidia.com/gpu' && self[k] >= 0 && self[k] <= 100000)").message("write the name of an extended resource and a number from 0 to 100000, for example amd.com/gpu: 4; GPUs of nvidia.com/gpu are counted by gpus"))]
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('kubernetes.io/') && !k.split('/')[0].endsWith('.kubernetes.io') && !k.startsWith('requests.'))").message("names of kubernetes.io are no extended resources that a quota counts: for devices of a class write its name under devices"))]
+    pub extended_resources: BTreeMap<String, i64>,
+    /// Number of services that may be load balancers, where the perimeter allows them.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10000))]
+    pub load_balancers: i64,
+    /// Number of objects of each kind, as resource or resource.group. What is not named has a number that nobody meets
+    /// who works, for example 2000 configmaps.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 50))]
+    #[x_kube(validation = Rule::new("self.all(k, k.size() <= 150 && k.matches('^[a-z][a-z0-9]*([.][a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$') && self[k] >= 0 && self[k] <= 10000000)").message("write a resource with its group and a number from 0 to 10000000, for example configmaps: 100 or jobs.batch: 500"))]
+    pub objects: BTreeMap<String, i64>,
     /// Number of workspaces.
     #[schemars(range(min = 0, max = 1000))]
     pub workspaces: i64,

@@ -217,16 +217,6 @@ async fn what_holds_a_namespace_is_the_operators_alone() -> Result<()> {
                 .by(Who::Owner)
                 .no_right()
                 .told_of_no_perimeter("grants hours of the datacentre", "ask the administrators for what"),
-            Attempt::create("a claim on devices that no quota counts", "/apis/resource.k8s.io/v1/namespaces/{ns}/resourceclaims", json!({
-                "metadata": {"name": "tried"}, "spec": {"devices": {"requests": [{"name": "gpu", "exactly": {"deviceClassName": "gpu"}}]}},
-            }))
-            .no_right()
-            .told("counts devices by quota", "under resources.limits of a container"),
-            Attempt::create("a template of such claims", "/apis/resource.k8s.io/v1/namespaces/{ns}/resourceclaimtemplates", json!({
-                "metadata": {"name": "tried"}, "spec": {"spec": {"devices": {"requests": [{"name": "gpu", "exactly": {"deviceClassName": "gpu"}}]}}},
-            }))
-            .no_right()
-            .told("counts devices by quota", "under resources.limits of a container"),
         ])
         .await;
     Ok(())
@@ -299,10 +289,6 @@ async fn names_agreements_and_perimeters_are_what_they_may_be() -> Result<()> {
             json!({"group": "system:serviceaccounts", "role": "Owner"}),
         ),
         (
-            "a service account of the platform as a member",
-            json!({"user": "system:serviceaccount:kube-system:default", "role": "Owner"}),
-        ),
-        (
             "a group of administrators as a member",
             json!({"group": "system:masters", "role": "Viewer"}),
         ),
@@ -317,6 +303,74 @@ async fn names_agreements_and_perimeters_are_what_they_may_be() -> Result<()> {
                     "names that begin with system: belong to Kubernetes",
                     "write a person's user name",
                 ),
+        );
+    }
+    let accounts = |namespace: &str| json!({"serviceAccount": {"namespace": namespace, "name": "deployer"}, "role": "Member"});
+    let platforms = "are the platform's, and no tenant acts by them";
+    let of_its_own = "name one of a workspace of the tenant";
+    for (what, member, rule, way_out) in [
+        (
+            "a service account as if it were a user",
+            json!({"user": "system:serviceaccount:lab-ci:deployer", "role": "Member"}),
+            "a service account is written by its namespace and its name",
+            "write serviceAccount: {namespace: ..., name: ...} instead of user",
+        ),
+        (
+            "a service account of the platform as if it were a user",
+            json!({"user": "system:serviceaccount:kube-system:default", "role": "Owner"}),
+            "a service account is written by its namespace and its name",
+            "write serviceAccount: {namespace: ..., name: ...} instead of user",
+        ),
+        (
+            "a controller's account as a member",
+            accounts("kube-system"),
+            platforms,
+            of_its_own,
+        ),
+        (
+            "the operator's account as a member",
+            accounts("mesocentre-system"),
+            platforms,
+            of_its_own,
+        ),
+        (
+            "an account of default as a member",
+            accounts("default"),
+            platforms,
+            of_its_own,
+        ),
+        (
+            "a service account with a namespace in its name",
+            json!({"serviceAccount": {"namespace": "lab-ci", "name": "x:y"}, "role": "Member"}),
+            "write the name of a service account",
+            "for example deployer",
+        ),
+        (
+            "a service account with two namespaces",
+            accounts("lab-ci:kube-system"),
+            "write the name of a namespace",
+            "for example univ-caen-ci",
+        ),
+        (
+            "a user who is a service account too",
+            json!({"user": "alice", "serviceAccount": {"namespace": "lab-ci", "name": "x"}, "role": "Member"}),
+            "a member is a user, a group or a service account",
+            "write one of user, group and serviceAccount",
+        ),
+        (
+            "a service account that runs jobs as a person",
+            json!({"serviceAccount": {"namespace": "lab-ci", "name": "x"}, "role": "Member", "posixAccount": "alice"}),
+            "a posixAccount belongs to one person",
+            "write user beside it",
+        ),
+    ] {
+        attempts.push(
+            Attempt::create(what, &tenants, with_member(member))
+                .by(Who::Owner)
+                .no_right()
+                .even_to_an_outsider()
+                .unlike(with_member(accounts("lab-ci")))
+                .told_of_no_perimeter(rule, way_out),
         );
     }
     attempts.extend([

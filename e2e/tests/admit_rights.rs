@@ -374,3 +374,134 @@ async fn a_service_account_has_no_rights_and_by_mistake_none_that_escape() -> Re
     }
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_service_account_that_is_a_member_has_its_role_and_runs_no_jobs() -> Result<()> {
+    let ground = Ground::new("automation", json!({})).await?;
+    let tenant = format!("/apis/mesocentre.io/v1alpha1/tenants/{}", ground.tenant.name);
+    let admin = ground.stack.admin();
+    let members = ground
+        .ask(&admin, Method::GET, &tenant, Value::Null)
+        .await
+        .unwrap()["spec"]["members"]
+        .clone();
+    let with = |namespace: &str, role: &str| {
+        let mut members = members.clone();
+        let account = json!({"serviceAccount": {"namespace": namespace, "name": "deployer"}, "role": role});
+        members.as_array_mut().unwrap().push(account);
+        json!({"spec": {"members": members}})
+    };
+    let write = async |change: Value| {
+        let written = ground.ask(&admin, Method::PATCH, &tenant, change).await;
+        written.unwrap_or_else(|told| panic!("{told}"));
+    };
+    // One of its own automation, in a namespace of no tenant.
+    let pods = "/api/v1/namespaces/{ns}/pods";
+    let account = format!("system:serviceaccount:{}:deployer", ground.free);
+    let told = as_another(&ground, &account, Method::POST, pods, pod(IMAGE))
+        .await
+        .unwrap_err();
+    assert!(told.contains("is forbidden: User"), "{told}");
+    write(with(&ground.free, "Member")).await;
+    let patience = std::time::Duration::from_secs(20);
+    mesocentre_e2e::wait_for("the service account is a Member", patience, async || {
+        as_another(&ground, &account, Method::POST, pods, pod(IMAGE)).await
+    })
+    .await;
+    let job = json!({"apiVersion": "mesocentre.io/v1alpha1", "kind": "BatchJob", "metadata": {"name": "tried"},
+        "spec": {"allocation": "none", "script": "#!/bin/bash\ntrue\n"}});
+    for (path, body, told, way_out) in [
+        (
+            pods,
+            pod("registry.meso.test.evil/tools:1"),
+            "takes images from registry.meso.test/ only",
+            "push the image there",
+        ),
+        (
+            "/apis/mesocentre.io/v1alpha1/namespaces/{ns}/batchjobs",
+            job,
+            "is a service account, and batch jobs of",
+            "submit the job as a member with a posix account",
+        ),
+        (
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}/rolebindings",
+            binding("tried", "admin", group("system:authenticated")),
+            "is forbidden: User",
+            "",
+        ),
+        (
+            "/apis/mesocentre.io/v1alpha1/namespaces/{home}/workspaces",
+            json!({"apiVersion": "mesocentre.io/v1alpha1", "kind": "Workspace", "metadata": {"name": "tried"}, "spec": {"purpose": "tried"}}),
+            "is forbidden: User",
+            "",
+        ),
+    ] {
+        let said = as_another(&ground, &account, Method::POST, path, body)
+            .await
+            .unwrap_err();
+        assert!(said.contains(told) && said.contains(way_out), "{path}: {said}");
+    }
+    // Others' are refused with a sentence, and so is one that every Member could use to become an Owner.
+    for (namespace, role, reason, told) in [
+        (
+            "others--lab".to_owned(),
+            "Member",
+            "ForeignServiceAccount",
+            "is the namespace of a workspace of others",
+        ),
+        (
+            ground.tenant.name.clone(),
+            "Member",
+            "ForeignServiceAccount",
+            "the tenant's own home, where nothing runs",
+        ),
+        (
+            ground.workspace.clone(),
+            "Owner",
+            "ServiceAccountTooMighty",
+            "every Member may run pods under it",
+        ),
+        (
+            ground.workspace.clone(),
+            "Billing",
+            "ServiceAccountTooMighty",
+            "give it the role Member or Viewer",
+        ),
+    ] {
+        write(with(&namespace, role)).await;
+        mesocentre_e2e::wait_for(
+            &format!("{role} of {namespace} is refused"),
+            patience,
+            async || {
+                let held = ground.ask(&admin, Method::GET, &tenant, Value::Null).await?;
+                let ready = &held["status"]["conditions"][0];
+                let said =
+                    ready["reason"] == reason && ready["message"].as_str().unwrap_or_default().contains(told);
+                if said {
+                    Ok(())
+                } else {
+                    Err(held["status"].to_string())
+                }
+            },
+        )
+        .await;
+    }
+    // One of a workspace is a Member like those who may run pods under it.
+    write(with(&ground.workspace, "Member")).await;
+    let own = format!("system:serviceaccount:{}:deployer", ground.workspace);
+    mesocentre_e2e::wait_for(
+        "a workspace's service account is a Member",
+        patience,
+        async || as_another(&ground, &own, Method::POST, pods, pod(IMAGE)).await,
+    )
+    .await;
+    let told = as_another(&ground, &account, Method::POST, pods, pod(IMAGE))
+        .await
+        .unwrap_err();
+    assert!(
+        told.contains("is forbidden: User"),
+        "the one before is a member no more: {told}"
+    );
+    Ok(())
+}

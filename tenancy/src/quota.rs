@@ -14,15 +14,18 @@ use crate::names::NamespaceName;
 use crate::quantity::{self, Fraction, QuantityError, Unit};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use mesocentre_api::TenantQuota;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A resource that tenants' quotas count, as ResourceQuota names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
     /// CPUs that pods are limited to.
     LimitsCpu,
     /// Memory that pods are limited to.
     LimitsMemory,
+    /// Services that are load balancers.
+    LoadBalancers,
     /// Pods that have not ended.
     Pods,
     /// CPUs that pods request.
@@ -33,13 +36,43 @@ pub enum Resource {
     RequestsGpu,
     /// Storage that claims request.
     RequestsStorage,
+    /// Devices of a class that resource claims ask for (dynamic resource allocation).
+    Devices(String),
+    /// An extended resource that pods request, by its name.
+    Extended(String),
+    /// Objects, by `resource` or `resource.group`.
+    Objects(String),
 }
 
+/// How ResourceQuota names the devices of a class.
+const DEVICES: &str = ".deviceclass.resource.k8s.io/devices";
+
+/// How many objects of each kind a tenant may have whose quota does not say: enough that nobody meets it who works, and
+/// few enough that one tenant does not fill the control plane's memory for all.
+const OBJECTS: [(&str, u64); 15] = [
+    ("batchjobs.mesocentre.io", 50_000),
+    ("configmaps", 2_000),
+    ("cronjobs.batch", 500),
+    ("deployments.apps", 500),
+    ("ingresses.networking.k8s.io", 200),
+    ("jobs.batch", 5_000),
+    ("persistentvolumeclaims", 1_000),
+    ("pods", 20_000),
+    ("replicasets.apps", 5_000),
+    ("resourceclaims.resource.k8s.io", 1_000),
+    ("resourceclaimtemplates.resource.k8s.io", 500),
+    ("secrets", 2_000),
+    ("serviceaccounts", 500),
+    ("services", 500),
+    ("statefulsets.apps", 500),
+];
+
 impl Resource {
-    /// Every resource.
-    pub const ALL: [Resource; 7] = [
+    /// Those that every quota names; what is not granted is zero.
+    pub const ALWAYS: [Resource; 8] = [
         Resource::LimitsCpu,
         Resource::LimitsMemory,
+        Resource::LoadBalancers,
         Resource::Pods,
         Resource::RequestsCpu,
         Resource::RequestsMemory,
@@ -48,29 +81,54 @@ impl Resource {
     ];
 
     /// As ResourceQuota names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
+    pub fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::LimitsCpu => "limits.cpu",
             Self::LimitsMemory => "limits.memory",
+            Self::LoadBalancers => "services.loadbalancers",
             Self::Pods => "pods",
             Self::RequestsCpu => "requests.cpu",
             Self::RequestsMemory => "requests.memory",
             Self::RequestsGpu => "requests.nvidia.com/gpu",
             Self::RequestsStorage => "requests.storage",
+            Self::Devices(class) => return Cow::Owned(format!("{class}{DEVICES}")),
+            Self::Extended(name) => return Cow::Owned(format!("requests.{name}")),
+            Self::Objects(resource) => return Cow::Owned(format!("count/{resource}")),
+        })
+    }
+
+    /// What ResourceQuota means by a name; none for what is not sliced.
+    fn named(name: &str) -> Option<Self> {
+        if let Some(always) = Self::ALWAYS.into_iter().find(|r| r.name() == name) {
+            return Some(always);
         }
+        if let Some(resource) = name.strip_prefix("count/") {
+            return Some(Self::Objects(resource.into()));
+        }
+        if let Some(class) = name.strip_suffix(DEVICES) {
+            return Some(Self::Devices(class.into()));
+        }
+        name.strip_prefix("requests.")
+            .filter(|resource| resource.contains('/'))
+            .map(|resource| Self::Extended(resource.into()))
     }
 
     /// What it is counted in.
-    pub fn unit(self) -> Unit {
+    pub fn unit(&self) -> Unit {
         match self {
             Self::LimitsCpu | Self::RequestsCpu => Unit::MilliCpu,
             Self::LimitsMemory | Self::RequestsMemory | Self::RequestsStorage => Unit::Byte,
-            Self::Pods | Self::RequestsGpu => Unit::Count,
+            Self::LoadBalancers
+            | Self::Pods
+            | Self::RequestsGpu
+            | Self::Devices(_)
+            | Self::Extended(_)
+            | Self::Objects(_) => Unit::Count,
         }
     }
 
     /// Slices are cut at multiples of this many units, so that people can read them; the rest goes to the first.
-    fn grain(self) -> u64 {
+    fn grain(&self) -> u64 {
         match self.unit() {
             Unit::MilliCpu => 100,
             Unit::Byte => 1 << 20,
@@ -85,8 +143,8 @@ pub struct Amounts(BTreeMap<Resource, u64>);
 
 impl Amounts {
     /// The amount of a resource.
-    pub fn get(&self, resource: Resource) -> u64 {
-        self.0.get(&resource).copied().unwrap_or(0)
+    pub fn get(&self, resource: &Resource) -> u64 {
+        self.0.get(resource).copied().unwrap_or(0)
     }
 
     /// Sets the amount of a resource.
@@ -104,7 +162,7 @@ impl Amounts {
             unit,
             Fraction::Refuse,
         ) {
-            Ok(amount) => resources.iter().for_each(|r| amounts.set(*r, amount)),
+            Ok(amount) => resources.iter().for_each(|r| amounts.set(r.clone(), amount)),
             Err(error) => wrong.push((field, error)),
         };
         read(
@@ -132,6 +190,26 @@ impl Amounts {
             Unit::Count,
             &[Resource::RequestsGpu],
         );
+        read(
+            "loadBalancers",
+            &quota.load_balancers.to_string(),
+            Unit::Count,
+            &[Resource::LoadBalancers],
+        );
+        for (resource, count) in OBJECTS {
+            amounts.set(Resource::Objects(resource.into()), count);
+        }
+        // The schema lets no negative number in.
+        let counts = |list: &BTreeMap<String, i64>, resource: fn(String) -> Resource| {
+            list.iter()
+                .map(|(name, count)| (resource(name.clone()), u64::try_from(*count).unwrap_or(0)))
+                .collect::<Vec<_>>()
+        };
+        amounts.0.extend(counts(&quota.devices, Resource::Devices));
+        amounts
+            .0
+            .extend(counts(&quota.extended_resources, Resource::Extended));
+        amounts.0.extend(counts(&quota.objects, Resource::Objects));
         if wrong.is_empty() { Ok(amounts) } else { Err(wrong) }
     }
 
@@ -139,22 +217,30 @@ impl Amounts {
     /// unit counts as a whole one. Errors: the resource that cannot be read, and why.
     pub fn of_resource_list(list: &BTreeMap<String, Quantity>) -> Result<Self, (String, QuantityError)> {
         let mut amounts = Self::default();
-        for resource in Resource::ALL {
-            if let Some(text) = list.get(resource.as_str()) {
+        for (name, text) in list {
+            if let Some(resource) = Resource::named(name) {
                 let amount = quantity::parse(&text.0, resource.unit(), Fraction::RoundUp)
-                    .map_err(|error| (resource.as_str().to_owned(), error))?;
+                    .map_err(|error| (name.clone(), error))?;
                 amounts.set(resource, amount);
             }
         }
         Ok(amounts)
     }
 
-    /// As `hard` of a ResourceQuota, every resource named, in the form that the API server stores.
+    /// As `hard` of a ResourceQuota, in the form that the API server stores.
     pub fn to_hard(&self) -> BTreeMap<String, String> {
-        Resource::ALL
-            .into_iter()
-            .map(|r| (r.as_str().to_owned(), quantity::print(self.get(r), r.unit())))
+        self.resources()
+            .map(|r| (r.name().into_owned(), quantity::print(self.get(&r), r.unit())))
             .collect()
+    }
+
+    /// Those that every quota names, and those that this one names beside them.
+    fn resources(&self) -> impl Iterator<Item = Resource> {
+        Resource::ALWAYS
+            .into_iter()
+            .chain(self.0.keys().cloned())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
     }
 }
 
@@ -183,11 +269,11 @@ pub fn plan_quota(total: &Amounts, current: &[Slice]) -> Vec<(NamespaceName, Amo
     let mut slices: Vec<&Slice> = current.iter().collect();
     slices.sort_by(|a, b| a.namespace.cmp(&b.namespace));
     let mut next: Vec<Amounts> = vec![Amounts::default(); slices.len()];
-    for resource in Resource::ALL {
-        let shares: Vec<Share> = slices.iter().map(|slice| Share::of(slice, resource)).collect();
-        let hard = next_hard(total.get(resource), resource.grain(), &shares);
+    for resource in total.resources() {
+        let shares: Vec<Share> = slices.iter().map(|slice| Share::of(slice, &resource)).collect();
+        let hard = next_hard(total.get(&resource), resource.grain(), &shares);
         for (amounts, hard) in next.iter_mut().zip(hard) {
-            amounts.set(resource, hard);
+            amounts.set(resource.clone(), hard);
         }
     }
     slices
@@ -207,7 +293,7 @@ struct Share {
 }
 
 impl Share {
-    fn of(slice: &Slice, resource: Resource) -> Self {
+    fn of(slice: &Slice, resource: &Resource) -> Self {
         let of = |amounts: &Option<Amounts>| amounts.as_ref().map_or(0, |a| a.get(resource));
         Self {
             spec: of(&slice.spec_hard),
@@ -307,7 +393,7 @@ mod tests {
     fn planned(total: u64, current: &[Slice]) -> Vec<u64> {
         plan_quota(&pods(total), current)
             .iter()
-            .map(|(_, hard)| hard.get(Resource::Pods))
+            .map(|(_, hard)| hard.get(&Resource::Pods))
             .collect()
     }
 
@@ -352,6 +438,46 @@ mod tests {
         assert_eq!(planned(30, &current), [25, 5]);
         let overused = [slice(0, Some(50), Some(50), 40), slice(1, Some(50), Some(50), 40)];
         assert_eq!(planned(20, &overused), [10, 10]);
+    }
+
+    #[test]
+    fn what_a_quota_names_is_read_back_as_what_was_written() {
+        let quota: TenantQuota = serde_json::from_value(serde_json::json!({
+            "cpu": "8", "memory": "16Gi", "storage": "10Gi", "pods": 50, "workspaces": 10, "loadBalancers": 2,
+            "devices": {"h100.nvidia.com": 8}, "extendedResources": {"amd.com/gpu": 4},
+            "objects": {"configmaps": 10, "widgets.example.org": 3},
+        }))
+        .unwrap();
+        let amounts = Amounts::of_tenant(&quota).unwrap();
+        let hard = amounts.to_hard();
+        for (name, amount) in [
+            ("h100.nvidia.com.deviceclass.resource.k8s.io/devices", "8"),
+            ("requests.amd.com/gpu", "4"),
+            ("requests.nvidia.com/gpu", "0"),
+            ("services.loadbalancers", "2"),
+            ("count/configmaps", "10"),
+            ("count/widgets.example.org", "3"),
+            ("count/secrets", "2k"),
+        ] {
+            assert_eq!(hard.get(name).map(String::as_str), Some(amount), "{name}");
+        }
+        let list = hard
+            .into_iter()
+            .map(|(name, amount)| (name, Quantity(amount)))
+            .collect();
+        assert_eq!(Amounts::of_resource_list(&list).unwrap(), amounts);
+        let beside = BTreeMap::from([("services.nodeports".to_owned(), Quantity("0".into()))]);
+        assert_eq!(Amounts::of_resource_list(&beside).unwrap(), Amounts::default());
+    }
+
+    #[test]
+    fn objects_are_split_like_everything_else() {
+        let mut total = pods(10);
+        total.set(Resource::Objects("configmaps".into()), 11);
+        let two: Vec<Slice> = (0..2).map(|i| slice(i, Some(5), Some(5), 0)).collect();
+        let plan = plan_quota(&total, &two);
+        let of = |i: usize| plan[i].1.get(&Resource::Objects("configmaps".into()));
+        assert_eq!((of(0), of(1)), (6, 5));
     }
 
     #[test]
@@ -414,7 +540,7 @@ mod tests {
     }
 
     fn taken(slice: &Slice) -> u64 {
-        Share::of(slice, Resource::Pods).commitment()
+        Share::of(slice, &Resource::Pods).commitment()
     }
 
     proptest! {
@@ -445,13 +571,13 @@ mod tests {
                     Event::Enforce(i) => quotas[i].change(|slice| slice.status_hard = slice.spec_hard.clone()),
                     Event::Start(i, pods_wanted) => {
                         let slice = quotas[i].now().clone();
-                        let used = slice.used.get(Resource::Pods) + pods_wanted;
-                        if slice.status_hard.is_some_and(|hard| used <= hard.get(Resource::Pods)) {
+                        let used = slice.used.get(&Resource::Pods) + pods_wanted;
+                        if slice.status_hard.is_some_and(|hard| used <= hard.get(&Resource::Pods)) {
                             quotas[i].change(|slice| slice.used = pods(used));
                         }
                     }
                     Event::End(i, ended) => quotas[i].change(|slice| {
-                        slice.used = pods(slice.used.get(Resource::Pods).saturating_sub(ended));
+                        slice.used = pods(slice.used.get(&Resource::Pods).saturating_sub(ended));
                     }),
                     Event::Leave(i) => quotas[i].change(|slice| slice.leaving = true),
                 }

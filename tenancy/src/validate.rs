@@ -9,8 +9,10 @@ use crate::quota::Amounts;
 use crate::siret::is_siret;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use mesocentre_api::{Role, Tenant, TenantCategory, TrustPerimeter, TrustPerimeterSpec, Workspace};
-use std::collections::{BTreeMap, HashMap};
+use mesocentre_api::{
+    Role, ServiceAccountName, Tenant, TenantCategory, TrustPerimeter, TrustPerimeterSpec, Workspace,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Why a tenant or a workspace cannot stand as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,15 +92,43 @@ pub enum Invalid {
         /// The member who has it.
         holder: String,
     },
-    /// A user or a group named more than once.
+    /// A user, a group or a service account named more than once.
     #[error(
         "{who} stands more than once among the members of {tenant}: keep one line with the role that counts"
     )]
     DuplicateMember {
         /// The tenant.
         tenant: TenantName,
-        /// The user or group.
+        /// The user, group or service account.
         who: String,
+    },
+    /// A service account that is not the tenant's.
+    #[error(
+        "the service account {account} is named among the members of {tenant}, and {namespace} is the namespace of {whose}: name one of a workspace of {tenant} ({tenant}--<workspace>), or of a namespace that the administrators keep for its automation"
+    )]
+    ForeignServiceAccount {
+        /// The tenant.
+        tenant: TenantName,
+        /// The service account's name.
+        account: String,
+        /// Its namespace.
+        namespace: String,
+        /// Whose that is.
+        whose: String,
+    },
+    /// A service account of a workspace that would have more than those who may use it.
+    #[error(
+        "the service account {account} of the workspace's namespace {namespace} is to be {role} of {tenant}, and every Member may run pods under it: give it the role Member or Viewer, or name a service account of a namespace that the administrators keep for the automation of {tenant}"
+    )]
+    ServiceAccountTooMighty {
+        /// The tenant.
+        tenant: TenantName,
+        /// The service account's name.
+        account: String,
+        /// Its namespace.
+        namespace: String,
+        /// The role that it is to have.
+        role: &'static str,
     },
     /// The SIRET number's check digit is wrong.
     #[error(
@@ -166,6 +196,8 @@ impl Invalid {
             Self::CoInvestmentRequired { .. } => "CoInvestmentRequired",
             Self::PosixAccountTaken { .. } => "PosixAccountTaken",
             Self::DuplicateMember { .. } => "DuplicateMember",
+            Self::ForeignServiceAccount { .. } => "ForeignServiceAccount",
+            Self::ServiceAccountTooMighty { .. } => "ServiceAccountTooMighty",
             Self::BadSiret { .. } => "BadSiret",
             Self::BadQuota { .. } => "BadQuota",
             Self::NotInHomeNamespace { .. } => "NotInHomeNamespace",
@@ -199,6 +231,8 @@ pub enum MemberSubject {
         /// Group name.
         name: String,
     },
+    /// A service account: of a workspace of the tenant, or of no tenant.
+    ServiceAccount(ServiceAccountName),
 }
 
 /// One who may act for a tenant.
@@ -225,6 +259,10 @@ pub struct ValidTenant {
     pub quota: Amounts,
     /// How many workspaces it may have.
     pub workspaces: i64,
+    /// Extended resources that its quota counts, beside the GPUs that every quota counts.
+    pub extended_resources: Vec<String>,
+    /// Classes of devices that its quota counts.
+    pub device_classes: Vec<String>,
 }
 
 impl ValidTenant {
@@ -322,8 +360,58 @@ impl ValidTenant {
             members,
             quota,
             workspaces: spec.quota.workspaces,
+            extended_resources: spec.quota.extended_resources.keys().cloned().collect(),
+            device_classes: spec.quota.devices.keys().cloned().collect(),
         })
     }
+}
+
+/// Whom two lines must not both be about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum MemberKey {
+    User(String),
+    Group(String),
+}
+
+/// What is wrong with a service account as a member.
+///
+/// Whoever may run pods in a workspace may run them under its service accounts, so none of them gets a role that a
+/// Member has not. A namespace with "--" is a workspace's, whether its tenant exists yet or not.
+fn service_account(
+    tenant: &TenantName,
+    account: &ServiceAccountName,
+    role: Role,
+    claims: &PosixClaims,
+) -> Option<Invalid> {
+    let namespace = account.namespace.as_str();
+    let whose = match namespace.split_once("--") {
+        Some((owner, _)) if owner == tenant.as_str() => {
+            return match role {
+                Role::Member | Role::Viewer => None,
+                Role::Owner | Role::Billing => Some(Invalid::ServiceAccountTooMighty {
+                    tenant: tenant.clone(),
+                    account: account.name.clone(),
+                    namespace: namespace.into(),
+                    role: role.as_str(),
+                }),
+            };
+        }
+        Some((owner, _)) => format!("a workspace of {owner}"),
+        None if namespace == tenant.as_str() => "the tenant's own home, where nothing runs".to_owned(),
+        None if claims.is_tenant(namespace) => format!("the tenant {namespace}"),
+        None if ["kube-", "mesocentre-"].iter().any(|p| namespace.starts_with(p))
+            || namespace == "default" =>
+        {
+            "the platform".to_owned()
+        }
+        None => return None,
+    };
+    Some(Invalid::ForeignServiceAccount {
+        tenant: tenant.clone(),
+        account: account.name.clone(),
+        namespace: namespace.into(),
+        whose,
+    })
 }
 
 /// The members in a stable order; what is wrong among them goes into `wrong`.
@@ -333,28 +421,38 @@ fn members(
     claims: &PosixClaims,
     wrong: &mut Vec<Invalid>,
 ) -> Vec<ValidMember> {
-    let mut seen: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+    let mut seen: BTreeMap<MemberKey, usize> = BTreeMap::new();
     let mut valid = Vec::with_capacity(tenant.spec.members.len());
     for member in &tenant.spec.members {
-        // The schema allows exactly one of the two; a line with neither gives nobody anything.
-        let subject = match (&member.user, &member.group) {
-            (Some(user), _) => MemberSubject::User {
-                name: user.clone(),
-                posix_account: member.posix_account.clone(),
-            },
-            (None, Some(group)) => MemberSubject::Group { name: group.clone() },
-            (None, None) => continue,
+        // The schema allows exactly one of the three; a line with none gives nobody anything.
+        let (subject, key) = match (&member.user, &member.group, &member.service_account) {
+            (Some(user), _, _) => (
+                MemberSubject::User {
+                    name: user.clone(),
+                    posix_account: member.posix_account.clone(),
+                },
+                MemberKey::User(user.clone()),
+            ),
+            (None, Some(group), _) => (
+                MemberSubject::Group { name: group.clone() },
+                MemberKey::Group(group.clone()),
+            ),
+            (None, None, Some(account)) => {
+                wrong.extend(service_account(name, account, member.role, claims));
+                (
+                    MemberSubject::ServiceAccount(account.clone()),
+                    MemberKey::User(account.user_name()),
+                )
+            }
+            (None, None, None) => continue,
         };
-        let key = (
-            member.user.is_some(),
-            member.user.as_deref().or(member.group.as_deref()).unwrap_or(""),
-        );
-        let times = seen.entry(key).or_default();
+        let times = seen.entry(key.clone()).or_default();
         *times += 1;
         if *times == 2 {
+            let (MemberKey::User(who) | MemberKey::Group(who)) = key;
             wrong.push(Invalid::DuplicateMember {
                 tenant: name.clone(),
-                who: key.1.into(),
+                who,
             });
         }
         if let (Some(user), Some(account)) = (&member.user, &member.posix_account)
@@ -383,10 +481,11 @@ fn name_of(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta
 }
 
 /// Who holds each posix account, over all tenants: the tenant that was created first, and in it the member named
-/// first. Built once for many validations.
+/// first; and which tenants there are. Built once for many validations.
 #[derive(Clone, Debug, Default)]
 pub struct PosixClaims {
     by_account: HashMap<String, Claim>,
+    tenants: HashSet<String>,
 }
 
 /// A posix account's holder.
@@ -401,6 +500,7 @@ impl PosixClaims {
     /// The holders among these tenants.
     pub fn of<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> Self {
         let mut by_account: HashMap<String, Claim> = HashMap::new();
+        let mut names = HashSet::new();
         for tenant in tenants {
             // An object that the API server has not stamped yet comes last.
             let since = tenant
@@ -409,6 +509,7 @@ impl PosixClaims {
                 .as_ref()
                 .map_or(Timestamp::MAX, |t| t.0);
             let name = name_of(&tenant.metadata);
+            names.insert(name.to_owned());
             for member in &tenant.spec.members {
                 let (Some(user), Some(account)) = (&member.user, &member.posix_account) else {
                     continue;
@@ -428,7 +529,14 @@ impl PosixClaims {
                 }
             }
         }
-        Self { by_account }
+        Self {
+            by_account,
+            tenants: names,
+        }
+    }
+
+    fn is_tenant(&self, name: &str) -> bool {
+        self.tenants.contains(name)
     }
 
     fn holder(&self, account: &str) -> Option<&Claim> {

@@ -9,7 +9,7 @@
 mod examples;
 
 use examples::{Examples, date};
-use mesocentre_api::ConventionKind;
+use mesocentre_api::{ConventionKind, Role, ServiceAccountName, TenantMember};
 use mesocentre_tenancy::{Invalid, ValidWorkspace};
 
 /// The reasons, and all sentences in one text.
@@ -98,6 +98,52 @@ fn two_members_of_one_tenant_do_not_share_a_posix_account() {
     examples.tenants[0].spec.members[1].posix_account = Some("alice".into());
     let (reasons, _) = refused(examples.valid("univ-caen", date(2026, 11, 24)));
     assert_eq!(reasons, ["PosixAccountTaken"]);
+}
+
+#[test]
+fn a_service_account_is_the_tenants_own_and_has_no_more_than_who_may_use_it() {
+    let mut examples = Examples::read();
+    let today = date(2026, 11, 24);
+    let mut with = |namespace: &str, role: Role| {
+        let members = &mut examples.tenants[0].spec.members;
+        members.truncate(3);
+        members.push(TenantMember {
+            user: None,
+            group: None,
+            service_account: Some(ServiceAccountName {
+                namespace: namespace.into(),
+                name: "deployer".into(),
+            }),
+            role,
+            posix_account: None,
+        });
+        refused(examples.valid("univ-caen", today))
+    };
+    for role in Role::ALL {
+        assert!(with("univ-caen-ci", role).0.is_empty(), "{role:?}");
+        for foreign in [
+            "chu-rouen",
+            "chu-rouen--cohort",
+            "univ-caen",
+            "nobody--lab",
+            "univ-caen-ci--x",
+            "kube-system",
+            "mesocentre-system",
+            "default",
+        ] {
+            assert_eq!(with(foreign, role).0, ["ForeignServiceAccount"], "{foreign}");
+        }
+    }
+    assert!(with("univ-caen--climate", Role::Member).0.is_empty());
+    assert!(with("univ-caen--climate", Role::Viewer).0.is_empty());
+    for role in [Role::Owner, Role::Billing] {
+        let (reasons, sentence) = with("univ-caen--climate", role);
+        assert_eq!(reasons, ["ServiceAccountTooMighty"]);
+        assert!(
+            sentence.contains("every Member may run pods under it"),
+            "{sentence}"
+        );
+    }
 }
 
 #[test]

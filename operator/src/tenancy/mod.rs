@@ -128,13 +128,23 @@ impl Tenancy {
     }
 }
 
-/// Whether a change of one tenant may decide a posix account for or against the other.
+/// Whether a change of one tenant may decide for or against the other: a posix account, or a service account of a
+/// namespace that comes to be, or ceases to be, the changed tenant's.
 fn contend(changed: &Tenant, other: &Tenant) -> bool {
     fn accounts(tenant: &Tenant) -> BTreeSet<&str> {
         let members = tenant.spec.members.iter();
         members.filter_map(|m| m.posix_account.as_deref()).collect()
     }
     let conditions: &[Condition] = other.status.as_ref().map_or(&[], |status| &status.conditions);
-    let waits = find_condition(conditions, READY).is_some_and(|c| c.reason == "PosixAccountTaken");
-    waits || !accounts(changed).is_disjoint(&accounts(other))
+    let reason = find_condition(conditions, READY).map_or("", |c| c.reason.as_str());
+    let waits = ["PosixAccountTaken", "ForeignServiceAccount"].contains(&reason);
+    let home = changed.metadata.name.as_deref();
+    let names_it = |member: &mesocentre_api::TenantMember| {
+        member
+            .service_account
+            .as_ref()
+            .map(|account| account.namespace.as_str())
+            == home
+    };
+    waits || other.spec.members.iter().any(names_it) || !accounts(changed).is_disjoint(&accounts(other))
 }

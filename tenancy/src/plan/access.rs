@@ -27,6 +27,9 @@ fn binding(place: &Place<'_>, role: Role) -> Option<Planned> {
         .map(|member| match &member.subject {
             MemberSubject::User { name, .. } => json!({"apiGroup": RBAC, "kind": "User", "name": name}),
             MemberSubject::Group { name } => json!({"apiGroup": RBAC, "kind": "Group", "name": name}),
+            MemberSubject::ServiceAccount(account) => {
+                json!({"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace})
+            }
         })
         .collect();
     if subjects.is_empty() {

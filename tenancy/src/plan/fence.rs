@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 /// The ResourceQuota's name in each namespace.
 pub const QUOTA_NAME: &str = "tenant";
 
+/// What `quota.gpus` counts, as containers ask for it.
+const GPUS: &str = "nvidia.com/gpu";
+
 /// What a container gets that says nothing: requests, then limits. Every pod must say both, since the quota counts both.
 const DEFAULT_REQUEST: (&str, &str) = ("100m", "128Mi");
 const DEFAULT_LIMIT: (&str, &str) = ("500m", "512Mi");
 
-/// The quota: this namespace's slice, and none of the services that would open the cluster to the outside.
+/// The quota: this namespace's slice, and no ports of the nodes, which would open them to the outside.
 pub(super) fn quota(place: &Place<'_>, hard: &Amounts) -> Planned {
     let mut hard = json!(hard.to_hard());
-    hard["services.loadbalancers"] = json!("0");
     hard["services.nodeports"] = json!("0");
     place.planned("v1", "ResourceQuota", QUOTA_NAME, json!({"spec": {"hard": hard}}))
 }
@@ -125,6 +127,10 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
         runtime_class_name: perimeter.rules.runtime_class_name.clone(),
         priority_classes: perimeter.rules.priority_classes.clone(),
         storage_classes: perimeter.rules.storage_classes.clone(),
+        extended_resources: std::iter::once(GPUS.to_owned())
+            .chain(place.tenant.extended_resources.iter().cloned())
+            .collect(),
+        device_classes: place.tenant.device_classes.clone(),
         members: place
             .tenant
             .members
@@ -139,6 +145,12 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
                 MemberSubject::Group { name } => RulesMember {
                     user: None,
                     group: Some(name.clone()),
+                    role: member.role,
+                    runs_batch_jobs: false,
+                },
+                MemberSubject::ServiceAccount(account) => RulesMember {
+                    user: Some(account.user_name()),
+                    group: None,
                     role: member.role,
                     runs_batch_jobs: false,
                 },

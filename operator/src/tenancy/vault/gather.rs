@@ -78,7 +78,7 @@ fn wanted(context: &Context, tenant: &ValidTenant, uid: Uid) -> Wanted {
                 MemberSubject::User { posix_account, .. } => {
                     PosixAccount::new(posix_account.as_deref()?).ok()
                 }
-                MemberSubject::Group { .. } => None,
+                MemberSubject::Group { .. } | MemberSubject::ServiceAccount(_) => None,
             })
             .collect(),
         kept_days: i64::from(tenant.perimeter.rules.suspension.retention_days).max(0),

@@ -289,7 +289,8 @@ impl Ground {
     }
 
     fn end(&self, name: &str) -> &End {
-        self.ends.iter().find(|end| end.name == name).unwrap()
+        let known = self.ends.iter().find(|end| end.name == name);
+        known.unwrap_or_else(|| unreachable!("{name} is no end of this test"))
     }
 
     fn at(&self, name: &str, port: u16) -> SocketAddr {

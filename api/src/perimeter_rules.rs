@@ -1,6 +1,7 @@
 //! PerimeterRules: the parameters of the admission policies, one object in each of a tenant's namespaces.
 
 use crate::Role;
+use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,22 @@ pub struct PerimeterRulesSpec {
     /// The tenant's members.
     #[schemars(length(max = 500))]
     pub members: Vec<RulesMember>,
+    /// From when on nothing new starts here, by the API server's own clock: after the convention's last day, or at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<RulesSuspension>,
+}
+
+/// The end of what a tenant may start.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RulesSuspension {
+    /// The first instant of it; absent: it is suspended now, by an administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub from: Option<Timestamp>,
+    /// Why, and the way out, as whoever is refused reads it.
+    #[schemars(length(max = 2000))]
+    pub why: String,
 }
 
 /// A member, as admission knows them.

@@ -7,6 +7,11 @@ pub(crate) fn date(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date"})
 }
 
+/// A civil day that may be absent.
+pub(crate) fn optional_date(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date", "nullable": true})
+}
+
 /// An instant, RFC 3339 in UTC.
 pub(crate) fn instant(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time"})

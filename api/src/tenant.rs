@@ -1,6 +1,7 @@
 //! Tenant: an institution or company inside a perimeter.
 
 use crate::Condition;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
     printcolumn(name = "Workspaces", type_ = "integer", json_path = ".status.workspaces"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Until", type_ = "string", json_path = ".spec.convention.validUntil"),
+    printcolumn(name = "Suspended", type_ = "string", json_path = ".status.conditions[?(@.type=='Suspended')].status"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].message"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$') && !self.metadata.name.contains('--')").message("a tenant's name has at most 30 lower-case letters, digits and single hyphens, begins with a letter, and holds no \"--\" (it separates tenant and workspace); write for example univ-caen"),
@@ -53,6 +55,20 @@ pub struct TenantSpec {
     pub members: Vec<TenantMember>,
     /// What it may use, over all its namespaces together.
     pub quota: TenantQuota,
+    /// Suspends it now, as the end of its convention would: nothing new starts, what runs is stopped after the perimeter's
+    /// grace, data are kept for its retention. Take it out to resume it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<SuspendedByAdministrator>,
+}
+
+/// A suspension by an administrator.
+#[derive(Clone, Debug, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuspendedByAdministrator {
+    /// Why, in words for the tenant's members: each refusal repeats them.
+    #[schemars(length(min = 3, max = 300))]
+    #[x_kube(validation = Rule::new("!self.contains('\\n') && self.trim().size() >= 3").message("write the reason on one line, in words for the tenant's members, for example reason: the invoice of October is not paid"))]
+    pub reason: String,
 }
 
 /// What kind of body a tenant is.
@@ -312,7 +328,24 @@ pub struct TenantStatus {
     /// stands, unless the annotation mesocentre.io/force-delete is "true".
     #[serde(default)]
     pub deletion_blockers: Vec<String>,
-    /// Conditions: Ready; Vault, when the perimeter asks for secrets there.
+    /// Since when it is suspended, as the operator saw it; grace and retention count from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub suspended_since: Option<Timestamp>,
+    /// When what runs of a suspended tenant is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub stops_at: Option<Timestamp>,
+    /// When it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub stopped_at: Option<Timestamp>,
+    /// The first day on which a suspended tenant's data may be deleted. Nothing is deleted by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_date")]
+    pub data_kept_until: Option<Date>,
+    /// Conditions: Ready, Suspended, ConventionEnding; DataKept while it is suspended; Vault, when the perimeter asks for
+    /// secrets there.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

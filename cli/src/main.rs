@@ -23,6 +23,7 @@ mod sbatch;
 mod show;
 mod statement;
 mod submit;
+mod suspension;
 mod table;
 mod wait;
 

@@ -5,6 +5,7 @@ use crate::connection::{Connection, Place};
 use crate::elapsed::{clock, ran};
 use crate::failure::Failure;
 use crate::output::{self, Format, FormatArgument, List, machine_readable};
+use crate::suspension;
 use crate::table::{Align, Table};
 use crate::wait::refusal;
 use clap::Args;
@@ -96,6 +97,9 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
     output::print(&table(&jobs, options.all_tenant, Timestamp::now()).render(output::terminal_width()))?;
     if jobs.is_empty() && options.format.format == Format::Table {
         eprintln!("{}", nothing(&wanted, &namespaces));
+    }
+    if let (Format::Table, Some(namespace)) = (options.format.format, namespaces.first()) {
+        suspension::tell(&connection, namespace).await;
     }
     Ok(())
 }

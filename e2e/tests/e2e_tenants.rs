@@ -182,7 +182,7 @@ async fn a_tenant_that_cannot_stand_says_what_to_mend() -> Result<()> {
                 spec["convention"] =
                     json!({"reference": "OLD", "validFrom": "2020-01-01", "validUntil": "2020-12-31"})
             },
-            "ConventionExpired",
+            "ConventionEnded",
             "2020-12-31",
         ),
         (

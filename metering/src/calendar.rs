@@ -163,6 +163,11 @@ impl DatacentreZone {
         &self.name
     }
 
+    /// Its rules.
+    pub fn rules(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The first instant of a civil day. Where midnight is skipped by a change of clocks, the first instant after.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use mesocentre_api::{
     Scheduler, Statement, Tariff, Tenant, TrustPerimeter, Workspace,
 };
 use mesocentre_metering::{DatacentreZone, Ledger};
+use mesocentre_tenancy::Now;
 
 /// What every reconcile may read and use.
 pub struct Context {
@@ -65,6 +66,14 @@ impl Context {
     /// The civil day now, in the datacentre's zone.
     pub fn today(&self) -> Date {
         self.zone.day_of(Timestamp::now())
+    }
+
+    /// The instant now, and the datacentre's zone.
+    pub fn now(&self) -> Now {
+        Now {
+            instant: Timestamp::now(),
+            zone: self.zone.rules().clone(),
+        }
     }
 }
 

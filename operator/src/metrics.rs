@@ -37,6 +37,10 @@ pub struct Metrics {
     pub vault_errors: IntCounterVec,
     /// Drift that was repaired, by kind.
     pub drift_repaired: IntCounterVec,
+    /// Days until the last day of each tenant's convention; negative after it.
+    convention_days_left: IntGaugeVec,
+    /// 1 for each tenant that is suspended, 0 for the others.
+    tenant_suspended: IntGaugeVec,
     /// 1 while this process leads.
     pub leader: IntGauge,
 }
@@ -138,9 +142,36 @@ impl Metrics {
                 "Objects that were not as planned and were set right",
                 &["kind"],
             )?,
+            convention_days_left: gauges(
+                "mesocentre_convention_days_left",
+                "Days until the last day of the tenant's convention; negative after it",
+                &["tenant"],
+            )?,
+            tenant_suspended: gauges(
+                "mesocentre_tenant_suspended",
+                "1 when the tenant is suspended, else 0",
+                &["tenant"],
+            )?,
             leader,
             registry,
         })
+    }
+
+    /// How a tenant stands in time. Administrators name tenants, so there are as many as they make.
+    pub fn tenant_in_time(&self, tenant: &str, days_left: i32, suspended: bool) {
+        self.convention_days_left
+            .with_label_values(&[tenant])
+            .set(i64::from(days_left));
+        self.tenant_suspended
+            .with_label_values(&[tenant])
+            .set(i64::from(suspended));
+    }
+
+    /// A tenant is gone.
+    pub fn tenant_is_gone(&self, tenant: &str) {
+        // One that was never shown need not be hidden.
+        let _ = self.convention_days_left.remove_label_values(&[tenant]);
+        let _ = self.tenant_suspended.remove_label_values(&[tenant]);
     }
 
     /// Counts a reconcile.

@@ -47,7 +47,7 @@ fn desired(allocations: &[(&str, &str, Option<u64>, &[&str])]) -> DesiredAccount
             AllocationAccount {
                 limits: Limits {
                     core_minutes: *core_minutes,
-                    gpu_minutes: None,
+                    ..Limits::default()
                 },
                 members: members.iter().map(|name| user(name)).collect(),
             },

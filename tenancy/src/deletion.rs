@@ -32,6 +32,8 @@ pub struct TenantRemains {
     pub jobs: Vec<JobName>,
     /// Use that is not billed yet.
     pub unbilled: Vec<UnbilledUse>,
+    /// Why its data are kept, while it is suspended.
+    pub retention: Option<String>,
     /// Workspace objects.
     pub workspaces: Vec<WorkspaceName>,
     /// Peering agreements in the home namespace.
@@ -49,6 +51,8 @@ pub struct WorkspaceRemains {
     pub running: Vec<JobName>,
     /// BatchJob objects, finished or not.
     pub jobs: Vec<JobName>,
+    /// Why its data are kept, while its tenant is suspended.
+    pub retention: Option<String>,
     /// The namespace, while it exists and is ours.
     pub namespace: Option<NamespaceName>,
 }
@@ -87,12 +91,16 @@ pub fn tenant_blockers(remains: &TenantRemains) -> Vec<String> {
         };
         format!("use of {month} is not billed yet ({records} {what}): close the BillingPeriod {month} first")
     }));
+    blockers.extend(remains.retention.clone());
     blockers
 }
 
 /// Why a workspace cannot be deleted now; empty means that it can. What its jobs used stays billable without it.
 pub fn workspace_blockers(remains: &WorkspaceRemains) -> Vec<String> {
-    running_jobs(&remains.running).into_iter().collect()
+    running_jobs(&remains.running)
+        .into_iter()
+        .chain(remains.retention.clone())
+        .collect()
 }
 
 fn running_jobs(jobs: &[JobName]) -> Option<String> {
@@ -178,6 +186,7 @@ mod tests {
                 month: "2026-11".into(),
                 records: 22,
             }],
+            retention: None,
             workspaces: vec![WorkspaceName::new("climate").unwrap()],
             agreements: vec!["genomics".into()],
             allocations: vec!["climate-2026".into()],
@@ -237,6 +246,7 @@ mod tests {
             running: vec![job("pi")],
             jobs: vec![job("old"), job("pi")],
             namespace: Some(namespace.clone()),
+            retention: None,
         };
         assert!(matches!(
             next_workspace_step(&left, false),
@@ -252,6 +262,23 @@ mod tests {
             next_workspace_step(&left, false),
             DeletionStep::DeleteNamespace(namespace)
         );
+    }
+
+    #[test]
+    fn the_data_of_a_suspended_tenant_hold_it_and_its_workspaces_unless_they_are_forced() {
+        let kept = "its data are kept until 2027-03-01";
+        let tenant = TenantRemains {
+            retention: Some(kept.into()),
+            ..TenantRemains::default()
+        };
+        assert_eq!(tenant_blockers(&tenant), [kept]);
+        assert_eq!(next_tenant_step(&tenant, true), DeletionStep::Done);
+        let workspace = WorkspaceRemains {
+            retention: Some(kept.into()),
+            ..WorkspaceRemains::default()
+        };
+        assert_eq!(workspace_blockers(&workspace), [kept]);
+        assert_eq!(next_workspace_step(&workspace, true), DeletionStep::Done);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! chu-rouen/genomics: exposes cohort, app=cohort-api, 8443 ─┐            ┌ chu-rouen--cohort: in, from genomics
 //! univ-caen/genomics: from genomics                         ├─▶ open ─▶ ─┤
-//! both tenants valid, both perimeters willing, both in date ┘            └ univ-caen--genomics: out, to cohort-api
+//! neither suspended, both perimeters willing, both in date ┘            └ univ-caen--genomics: out, to cohort-api
 //! ```
 //!
 //! Peers are selected by labels of their namespaces, which no tenant can write; pods only narrow that down.
@@ -185,6 +185,13 @@ fn proven<'a>(
     tenant: Option<Result<&'a ValidTenant, &'a Invalid>>,
 ) -> Result<&'a ValidTenant, Closed> {
     match tenant {
+        // Why is between the tenant and the datacentre: its peers are not told.
+        Some(Ok(tenant)) if tenant.suspension.is_some() => Err((
+            "TenantSuspended",
+            format!(
+                "{name} is suspended, so traffic is closed: it opens again by itself once {name} is resumed"
+            ),
+        )),
         Some(Ok(tenant)) => Ok(tenant),
         Some(Err(invalid)) => Err(("TenantNotReady", format!("{name} cannot peer now: {invalid}"))),
         None => Err((

@@ -3,6 +3,7 @@
 //! Holding a [`ValidTenant`] or [`ValidWorkspace`] means that nothing in it needs checking again. What does not fit is
 //! an [`Invalid`]: one sentence for the person who can mend it, and one CamelCase word for the condition's reason.
 
+use crate::convention::{self, Now, Suspension};
 use crate::names::{NameError, NamespaceName, PerimeterName, TenantName, WorkspaceName};
 use crate::quantity::QuantityError;
 use crate::quota::Amounts;
@@ -10,7 +11,8 @@ use crate::siret::is_siret;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use mesocentre_api::{
-    Role, ServiceAccountName, Tenant, TenantCategory, TrustPerimeter, TrustPerimeterSpec, Workspace,
+    Role, RulesSuspension, ServiceAccountName, Tenant, TenantCategory, TrustPerimeter, TrustPerimeterSpec,
+    Workspace,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -43,18 +45,6 @@ pub enum Invalid {
         category: &'static str,
         /// The categories that the perimeter takes.
         admitted: String,
-    },
-    /// The convention's last day has passed.
-    #[error(
-        "the convention {reference} of {tenant} ended on {ended}: sign a new one and write its reference and dates into spec.convention"
-    )]
-    ConventionExpired {
-        /// The tenant.
-        tenant: TenantName,
-        /// The convention's reference.
-        reference: String,
-        /// Its last day.
-        ended: Date,
     },
     /// The convention's first day is still to come.
     #[error(
@@ -191,7 +181,6 @@ impl Invalid {
             Self::Name(_) => "BadName",
             Self::UnknownPerimeter { .. } => "UnknownPerimeter",
             Self::CategoryNotAdmitted { .. } => "CategoryNotAdmitted",
-            Self::ConventionExpired { .. } => "ConventionExpired",
             Self::ConventionNotBegun { .. } => "ConventionNotBegun",
             Self::CoInvestmentRequired { .. } => "CoInvestmentRequired",
             Self::PosixAccountTaken { .. } => "PosixAccountTaken",
@@ -244,7 +233,7 @@ pub struct ValidMember {
     pub role: Role,
 }
 
-/// A tenant that fits its perimeter, its convention in force.
+/// A tenant that fits its perimeter, its convention begun; it may be suspended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidTenant {
     /// Its name.
@@ -263,6 +252,10 @@ pub struct ValidTenant {
     pub extended_resources: Vec<String>,
     /// Classes of devices that its quota counts.
     pub device_classes: Vec<String>,
+    /// Set when it is suspended: it stands as it is, and nothing new starts.
+    pub suspension: Option<Suspension>,
+    /// From when on nothing new starts, as the API server enforces it.
+    pub nothing_new: Option<RulesSuspension>,
 }
 
 impl ValidTenant {
@@ -282,12 +275,12 @@ impl ValidTenant {
     /// Proves that a tenant can stand, or says everything that is wrong with it, the weightiest first.
     ///
     /// `perimeter` is the one that it names, when it exists; `claims` is made from all tenants, this one among them;
-    /// `today` is the civil day in the datacentre's zone.
+    /// `now` decides whether the convention has begun, and whether the tenant is suspended: that is no fault of it.
     pub fn new(
         tenant: &Tenant,
         perimeter: Option<&TrustPerimeter>,
         claims: &PosixClaims,
-        today: Date,
+        now: &Now,
     ) -> Result<Self, Vec<Invalid>> {
         let spec = &tenant.spec;
         let name = TenantName::new(name_of(&tenant.metadata)).map_err(|e| vec![e.into()])?;
@@ -317,13 +310,7 @@ impl ValidTenant {
             });
         }
         let convention = &spec.convention;
-        if today > convention.valid_until {
-            wrong.push(Invalid::ConventionExpired {
-                tenant: name.clone(),
-                reference: convention.reference.clone(),
-                ended: convention.valid_until,
-            });
-        } else if today < convention.valid_from {
+        if now.today() < convention.valid_from {
             wrong.push(Invalid::ConventionNotBegun {
                 tenant: name.clone(),
                 reference: convention.reference.clone(),
@@ -356,12 +343,14 @@ impl ValidTenant {
         Ok(Self {
             uid: tenant.metadata.uid.clone().unwrap_or_default(),
             name,
-            perimeter,
             members,
             quota,
             workspaces: spec.quota.workspaces,
             extended_resources: spec.quota.extended_resources.keys().cloned().collect(),
             device_classes: spec.quota.devices.keys().cloned().collect(),
+            suspension: convention::suspension(tenant, &perimeter.rules.suspension, now),
+            nothing_new: convention::nothing_new(tenant, now),
+            perimeter,
         })
     }
 }

@@ -7,12 +7,11 @@
     reason = "a test says what broke by panicking"
 )]
 
-use jiff::civil::date;
 use mesocentre_api::{Tenant, TrustPerimeter, Workspace, labels};
 use mesocentre_tenancy::plan::{MADE_FOR, is_ours};
 use mesocentre_tenancy::quota::{Amounts, Slice, plan_quota};
 use mesocentre_tenancy::{
-    NamespaceName, NamespacePlan, Planned, PosixClaims, ValidTenant, ValidWorkspace, plan_home,
+    NamespaceName, NamespacePlan, Now, Planned, PosixClaims, ValidTenant, ValidWorkspace, plan_home,
     plan_workspace,
 };
 use proptest::prelude::*;
@@ -140,7 +139,11 @@ type Standing = BTreeMap<(String, Option<String>, String), Value>;
 impl World {
     fn valid(&self, tenant: &Tenant) -> ValidTenant {
         let claims = PosixClaims::of(&self.tenants);
-        ValidTenant::new(tenant, Some(&self.perimeter), &claims, date(2026, 11, 25)).unwrap()
+        let now = Now {
+            instant: "2026-11-25T12:00:00Z".parse().unwrap(),
+            zone: jiff::tz::TimeZone::UTC,
+        };
+        ValidTenant::new(tenant, Some(&self.perimeter), &claims, &now).unwrap()
     }
 
     /// Everything planned for a tenant, over what stands: its home and its workspaces, with their shares of the quota.

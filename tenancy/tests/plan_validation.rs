@@ -58,7 +58,11 @@ fn a_convention_counts_from_its_first_day_to_its_last() {
     assert_eq!(on(2026, 2, 28), ["ConventionNotBegun"]);
     assert!(on(2026, 3, 1).is_empty());
     assert!(on(2027, 2, 28).is_empty());
-    assert_eq!(on(2027, 3, 1), ["ConventionExpired"]);
+    // Afterwards it is suspended, which is no fault of what is written.
+    assert!(on(2027, 3, 1).is_empty());
+    let suspended = |day| examples.valid("chu-rouen", day).unwrap().suspension;
+    assert_eq!(suspended(date(2027, 2, 28)), None);
+    assert_eq!(suspended(date(2027, 3, 1)).unwrap().reason(), "ConventionEnded");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Slurm's accounts: what tenants, allocations and members should be there, kept by difference.
 //!
-//! A tenant that is not valid now (its convention has ended), and an allocation outside its days, keep their accounts
-//! but have no members in them: nothing new can be submitted, and nothing that was used is forgotten.
+//! A tenant that is not valid now, and an allocation outside its days, keep their accounts but have no members in them:
+//! nothing new can be submitted, and nothing that was used is forgotten. A suspended tenant's accounts are closed, members
+//! and all: what waits is not started, and after the grace whatever is left of them is cancelled, by whatever way it came.
 
 use super::Cluster;
 use super::WaitsFor;
@@ -30,7 +31,7 @@ const HEARD_WITHIN: Duration = Duration::from_secs(10);
 pub struct AccountsView {
     /// What was desired when they were last brought up to date.
     pub desired: DesiredAccounts,
-    /// Accounts that slurmctld knows, so that jobs can be submitted to them.
+    /// Accounts that slurmctld knows as they are desired, closed or open: jobs can be submitted to those that are open.
     pub known: HashSet<AccountName>,
     /// Why an account is not as it should be.
     pub wrong: HashMap<AccountName, String>,
@@ -50,7 +51,10 @@ impl AccountsView {
                 .tenants
                 .values()
                 .filter_map(|allocations| allocations.get(account))
-                .any(|allocation| allocation.members.iter().any(|member| member.as_str() == user))
+                .any(|allocation| {
+                    !allocation.limits.closed
+                        && allocation.members.iter().any(|member| member.as_str() == user)
+                })
     }
 
     /// Whether an account is still desired or may still be there.
@@ -67,6 +71,7 @@ impl AccountsView {
 /// Keeps them until the cluster is set aside.
 pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
     let mut looked_at: Option<Instant> = None;
+    let mut emptied = HashSet::new();
     loop {
         let view = cluster.accounts();
         let pause = if view.away.is_some() || !view.wrong.is_empty() {
@@ -82,6 +87,7 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
         let desired = desired(&context, &cluster.name);
         let due = looked_at.is_none_or(|at| at.elapsed() >= pause);
         if desired == view.desired && !due {
+            empty(&context, &cluster, &mut emptied).await;
             continue;
         }
         looked_at = Some(Instant::now());
@@ -93,6 +99,36 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
         cluster.set_accounts(next);
         if turned {
             tell(&context, &cluster);
+        }
+        empty(&context, &cluster, &mut emptied).await;
+    }
+}
+
+/// Cancels what is left in the accounts of tenants whose work is to be stopped, once each: they are closed by then, so
+/// nothing comes after it.
+async fn empty(context: &Context, cluster: &Cluster, emptied: &mut HashSet<AccountName>) {
+    let view = cluster.accounts();
+    let mut stopping = HashSet::new();
+    for (tenant, allocations) in &view.desired.tenants {
+        let closed = allocations.iter().filter(|(_, wanted)| wanted.limits.closed);
+        if crate::tenancy::suspension_of(context, tenant.as_str()).is_some_and(|s| s.work_stops) {
+            stopping.extend(closed.map(|(account, _)| account.clone()));
+        }
+    }
+    emptied.retain(|account| stopping.contains(account));
+    for account in stopping {
+        if emptied.contains(&account) || view.away.is_some() || view.wrong.contains_key(&account) {
+            continue;
+        }
+        let cancelled = cluster
+            .call(context, "cancel", cluster.slurm.cancel_account(&account))
+            .await;
+        match cancelled {
+            Ok(()) => {
+                cluster.ask_soon.notify_one();
+                emptied.insert(account);
+            }
+            Err(error) => tracing::warn!(%account, %error, "the account's jobs are not cancelled yet"),
         }
     }
 }
@@ -130,18 +166,24 @@ async fn keep(context: &Context, cluster: &Cluster, desired: DesiredAccounts) ->
             wrong.insert(account, failed.error.to_string());
         }
     }
-    let all: Vec<AccountName> = desired
+    let closed: HashMap<&AccountName, bool> = desired
         .tenants
         .values()
-        .flat_map(|allocations| allocations.keys().cloned())
+        .flatten()
+        .map(|(account, allocation)| (account, allocation.limits.closed))
         .collect();
+    let all: Vec<AccountName> = closed.keys().map(|account| (*account).clone()).collect();
     let deadline = Instant::now() + HEARD_WITHIN;
     let known = loop {
         let known: HashSet<AccountName> = match cluster
             .call(context, "account_use", cluster.slurm.account_use(&all))
             .await
         {
-            Ok(known) => known.into_keys().collect(),
+            Ok(known) => known
+                .into_iter()
+                .filter(|(account, used)| closed.get(account) == Some(&used.limits.closed))
+                .map(|(account, _)| account)
+                .collect(),
             Err(error) => return not_now(&before, &error),
         };
         let all_known = all
@@ -210,8 +252,9 @@ pub fn desired(context: &Context, scheduler: &str) -> DesiredAccounts {
             .as_ref()
             .ok()
             .and_then(|tenant| ValidAllocation::new(&allocation, tenant, context.today()).ok());
+        let suspended = tenant.as_ref().is_ok_and(|tenant| tenant.suspension.is_some());
         let limits = valid.as_ref().map_or_else(
-            || super::allocation::validate::limits(&allocation.spec),
+            || super::allocation::validate::limits(&allocation.spec, suspended),
             |valid| valid.limits,
         );
         let members = valid.map(|valid| valid.posix_accounts()).unwrap_or_default();

@@ -9,6 +9,7 @@
 //!
 //!  made    what was made, and what was written last       claims   posix accounts over all tenants
 //!  apply   creates, replaces, deletes what differs        remains  what would be lost with a tenant
+//!  stop    ends what runs of a suspended tenant
 //!  sweep   has looked at what no event tells of           counts   numbers in a status, written a moment later
 //!  vault   what tenants have in Vault
 //!  proof   what shows that the perimeter holds; the chart's admission policies put back; what drifted
@@ -26,12 +27,14 @@ pub mod proof;
 mod quota;
 mod remains;
 pub mod standing;
+mod stop;
 mod sweep;
 pub mod tenant;
 mod unbilled;
 pub mod vault;
 pub mod workspace;
 
+pub use standing::suspension_of;
 pub use sweep::sweep;
 
 use crate::context::{Stores, Watches};

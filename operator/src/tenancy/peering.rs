@@ -64,7 +64,7 @@ struct Gathered {
 impl Gathered {
     fn side(&self) -> Side<'_> {
         let tenant: Option<Result<&ValidTenant, &Invalid>> = match &self.standing {
-            Standing::Stands(tenant) => Some(Ok(tenant)),
+            Standing::Stands(tenant) | Standing::Suspended(tenant, _) => Some(Ok(tenant)),
             Standing::Refused(refused) => refused.wrong.first().map(Err),
             Standing::Not { .. } | Standing::Unknown => None,
         };

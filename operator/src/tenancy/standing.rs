@@ -5,7 +5,8 @@ use crate::Context;
 use crate::report::{Verdict, is_leaving};
 use crate::watch::key;
 use kube::ResourceExt;
-use mesocentre_api::Tenant;
+use mesocentre_api::{SuspensionRules, Tenant};
+use mesocentre_tenancy::convention::{self, Suspension};
 use mesocentre_tenancy::plan::is_ours;
 use mesocentre_tenancy::{Invalid, ValidTenant};
 use std::sync::Arc;
@@ -15,9 +16,9 @@ use std::sync::Arc;
 pub struct Refused {
     /// What is wrong, the weightiest first; never empty.
     pub wrong: Vec<Invalid>,
-    /// The tenant as it would be on a day of its convention: what stands of it already is kept in repair. None when
-    /// more is wrong than the date.
-    pub out_of_convention: Option<Box<ValidTenant>>,
+    /// The tenant as it will be on the first day of its convention: what stands of it already is kept in repair. None
+    /// when more is wrong than the date.
+    pub before_convention: Option<Box<ValidTenant>>,
 }
 
 impl Refused {
@@ -36,6 +37,8 @@ impl Refused {
 pub enum Standing {
     /// It is valid, and its home namespace is its own.
     Stands(Box<ValidTenant>),
+    /// So it is, and it is suspended: what stands is kept, and nothing new starts.
+    Suspended(Box<ValidTenant>, Suspension),
     /// It is not valid.
     Refused(Refused),
     /// It does not stand yet, or no more.
@@ -54,19 +57,34 @@ pub enum Standing {
 pub fn validate(context: &Context, tenant: &Tenant) -> Result<Box<ValidTenant>, Refused> {
     let perimeter = context.stores.perimeters.get(&key(None, &tenant.spec.perimeter));
     let claims = context.tenancy.claims.now(&context.stores);
-    let on = |day| ValidTenant::new(tenant, perimeter.as_deref(), &claims, day).map(Box::new);
-    let today = context.today();
-    on(today).map_err(|wrong| {
-        let convention = &tenant.spec.convention;
-        let day = today.clamp(
-            convention.valid_from.min(convention.valid_until),
-            convention.valid_until,
-        );
-        Refused {
-            wrong,
-            out_of_convention: on(day).ok(),
-        }
-    })
+    let now = context.now();
+    ValidTenant::new(tenant, perimeter.as_deref(), &claims, &now)
+        .map(Box::new)
+        .map_err(|wrong| {
+            let begins = tenant.spec.convention.valid_from;
+            let first_day = (now.today() < begins).then(|| now.on(begins)).flatten();
+            Refused {
+                wrong,
+                before_convention: first_day
+                    .and_then(|then| ValidTenant::new(tenant, perimeter.as_deref(), &claims, &then).ok())
+                    .map(Box::new),
+            }
+        })
+}
+
+/// Whether a tenant is suspended, whatever else is wrong with it.
+pub fn suspension(context: &Context, tenant: &Tenant) -> Option<Suspension> {
+    let perimeter = context.stores.perimeters.get(&key(None, &tenant.spec.perimeter));
+    let rules = perimeter.map_or_else(SuspensionRules::default, |perimeter| {
+        perimeter.spec.suspension.clone()
+    });
+    convention::suspension(tenant, &rules, &context.now())
+}
+
+/// Whether the tenant of this name is suspended.
+pub fn suspension_of(context: &Context, name: &str) -> Option<Suspension> {
+    let tenant = context.stores.tenants.get(&key(None, name))?;
+    suspension(context, &context.own_writes.fresher(tenant))
 }
 
 /// How the tenant of this name stands.
@@ -86,7 +104,10 @@ pub fn of(context: &Context, name: &str) -> Standing {
             // Whoever wrote into a namespace of the tenant's name that is not the tenant's does not speak for it.
             let home = context.tenancy.made.live(&context.stores, &Key::namespace(name));
             if home.is_some_and(|home| is_ours(&home, &tenant.uid().unwrap_or_default())) {
-                Standing::Stands(valid)
+                match valid.suspension.clone() {
+                    Some(suspension) => Standing::Suspended(valid, suspension),
+                    None => Standing::Stands(valid),
+                }
             } else {
                 Standing::Not {
                     why: format!("the home namespace of {name} is not made yet"),

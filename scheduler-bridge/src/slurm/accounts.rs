@@ -32,6 +32,9 @@ pub struct Limits {
     pub core_minutes: Option<u64>,
     /// GPU minutes, `GrpTRESMins=gres/gpu`. Only kept where Slurm tracks GPUs (`AccountingStorageTRES`).
     pub gpu_minutes: Option<u64>,
+    /// Whether nothing new is taken and nothing that waits is started: `GrpSubmitJobs=0` and `GrpJobs=0`. What runs, runs
+    /// on; members stay, since Slurm removes none whose jobs run.
+    pub closed: bool,
 }
 
 /// What should be: each tenant's account, and under it an account for each allocation.
@@ -109,6 +112,8 @@ pub enum Change {
         limits: Limits,
         /// Whether a limit on GPUs can be set, or taken away, at all.
         tracks_gpus: bool,
+        /// Whether they were closed and are open again. What else a site limits by numbers of jobs is left alone.
+        reopens: bool,
     },
     /// Associates persons with accounts, each with each.
     AddMembers {
@@ -163,7 +168,7 @@ pub fn plan(desired: &DesiredAccounts, actual: &ActualAccounts) -> Plan {
     let mut wanted_members: BTreeSet<(&AccountName, &UserName)> = BTreeSet::new();
     let mut add_tenants = Vec::new();
     let mut add_allocations: BTreeMap<(&AccountName, Limits), Vec<AccountName>> = BTreeMap::new();
-    let mut set_limits: BTreeMap<Limits, Vec<AccountName>> = BTreeMap::new();
+    let mut set_limits: BTreeMap<(Limits, bool), Vec<AccountName>> = BTreeMap::new();
     // Accounts that come anew, or again after their place on the cluster was lost, have no members yet.
     let mut remade: BTreeSet<&AccountName> = BTreeSet::new();
 
@@ -198,7 +203,11 @@ pub fn plan(desired: &DesiredAccounts, actual: &ActualAccounts) -> Plan {
                         .push(account.clone());
                 }
                 Place::There(there) if kept(there.limits, actual.tracks_gpus) != limits => {
-                    set_limits.entry(limits).or_default().push(account.clone());
+                    let reopens = there.limits.closed && !limits.closed;
+                    set_limits
+                        .entry((limits, reopens))
+                        .or_default()
+                        .push(account.clone());
                 }
                 Place::There(_) => {}
             }
@@ -219,11 +228,12 @@ pub fn plan(desired: &DesiredAccounts, actual: &ActualAccounts) -> Plan {
             limits,
         });
     }
-    for (limits, accounts) in set_limits {
+    for ((limits, reopens), accounts) in set_limits {
         plan.changes.push(Change::SetLimits {
             accounts,
             limits,
             tracks_gpus: actual.tracks_gpus,
+            reopens,
         });
     }
     plan.changes.extend(add_members(&wanted_members, &remade, actual));
@@ -421,11 +431,18 @@ mod tests {
                         actual.accounts.insert(name.clone(), made);
                     }
                 }
-                Change::SetLimits { accounts, limits, .. } => {
+                Change::SetLimits {
+                    accounts,
+                    limits,
+                    reopens,
+                    ..
+                } => {
                     for name in accounts {
                         let account = actual.accounts.get_mut(name).unwrap();
                         assert!(account.ours);
-                        account.limits = *limits;
+                        // As sacctmgr does: what is not said stays.
+                        let closed = limits.closed || account.limits.closed && !reopens;
+                        account.limits = Limits { closed, ..*limits };
                     }
                 }
                 Change::AddMembers { accounts, users } => {
@@ -523,7 +540,7 @@ mod tests {
                     .map(|(name, core_minutes, members)| {
                         let limits = Limits {
                             core_minutes: *core_minutes,
-                            gpu_minutes: None,
+                            ..Limits::default()
                         };
                         let members = members.iter().map(|name| user(name)).collect();
                         (account(name), AllocationAccount { limits, members })
@@ -623,7 +640,7 @@ mod tests {
             actual.accounts[&account("t.a")].limits,
             Limits {
                 core_minutes: Some(60),
-                gpu_minutes: None
+                ..Limits::default()
             }
         );
         assert_eq!(plan(&wanted, &actual), Plan::default());
@@ -631,23 +648,26 @@ mod tests {
 
     fn any_desired() -> impl Strategy<Value = DesiredAccounts> {
         let members = proptest::collection::btree_set("[a-d]", 0..4);
-        let allocation = (proptest::option::of(0_u64..3), members);
+        let allocation = (proptest::option::of(0_u64..3), proptest::bool::ANY, members);
         let allocations = proptest::collection::btree_map("[x-z]", allocation, 0..3);
         proptest::collection::btree_map("[t-v]", allocations, 0..3).prop_map(|tenants| DesiredAccounts {
             tenants: tenants
                 .into_iter()
                 .map(|(tenant, allocations)| {
-                    let of_tenant = allocations.into_iter().map(|(name, (core_minutes, members))| {
-                        let limits = Limits {
-                            core_minutes,
-                            gpu_minutes: None,
-                        };
-                        let members = members.iter().map(|name| user(name)).collect();
-                        (
-                            account(&format!("{tenant}.{name}")),
-                            AllocationAccount { limits, members },
-                        )
-                    });
+                    let of_tenant = allocations
+                        .into_iter()
+                        .map(|(name, (core_minutes, closed, members))| {
+                            let limits = Limits {
+                                core_minutes,
+                                closed,
+                                ..Limits::default()
+                            };
+                            let members = members.iter().map(|name| user(name)).collect();
+                            (
+                                account(&format!("{tenant}.{name}")),
+                                AllocationAccount { limits, members },
+                            )
+                        });
                     (account(&tenant), of_tenant.collect())
                 })
                 .collect(),

@@ -29,8 +29,8 @@ pub use script_header::ScriptHeader;
 
 use crate::job::{JobAccounting, JobIdentity, Queue, QueuedJob, RunRows};
 use crate::{
-    BatchScheduler, ClusterName, Health, JobId, Partition, SchedulerError, Submission, SubmitError, UserName,
-    Window,
+    AccountName, BatchScheduler, ClusterName, Health, JobId, Partition, SchedulerError, Submission,
+    SubmitError, UserName, Window,
 };
 use command::{Programs, Said};
 use jiff::Timestamp;
@@ -142,6 +142,38 @@ impl Slurm {
         command::run(&self.programs, &self.config, name, arguments).await
     }
 
+    /// Cancels every job of an account, whoever submitted it and however.
+    ///
+    /// # Errors
+    /// See [`SchedulerError`].
+    pub async fn cancel_account(&self, account: &AccountName) -> Result<(), SchedulerError> {
+        let all = format!("--account={account}");
+        self.scancel(all, format!("cancel the jobs of the account {account}"))
+            .await
+    }
+
+    async fn scancel(&self, which: String, doing: String) -> Result<(), SchedulerError> {
+        let said = self.run("scancel", [which]).await?;
+        let complaint = said.complaint();
+        if said.succeeded()
+            || complaint.contains("already completing")
+            || complaint.contains("Invalid job id")
+        {
+            return Ok(());
+        }
+        Err(if command::tells_of_absence(&complaint) {
+            SchedulerError::Unreachable {
+                who: "slurmctld",
+                why: complaint,
+            }
+        } else {
+            SchedulerError::Refused {
+                what: doing,
+                why: complaint,
+            }
+        })
+    }
+
     /// The number of a job that is this one now, if Slurm still holds it and it is not over.
     async fn open_job(&self, job: &JobIdentity) -> Result<Option<JobId>, SchedulerError> {
         let only = match job.id {
@@ -208,25 +240,7 @@ impl BatchScheduler for Slurm {
         let Some(id) = self.open_job(job).await? else {
             return Ok(());
         };
-        let said = self.run("scancel", [id.to_string()]).await?;
-        let complaint = said.complaint();
-        if said.succeeded()
-            || complaint.contains("already completing")
-            || complaint.contains("Invalid job id")
-        {
-            return Ok(());
-        }
-        Err(if command::tells_of_absence(&complaint) {
-            SchedulerError::Unreachable {
-                who: "slurmctld",
-                why: complaint,
-            }
-        } else {
-            SchedulerError::Refused {
-                what: format!("cancel job {id}"),
-                why: complaint,
-            }
-        })
+        self.scancel(id.to_string(), format!("cancel job {id}")).await
     }
 
     async fn hold(&self, job: &JobIdentity) -> Result<(), SchedulerError> {

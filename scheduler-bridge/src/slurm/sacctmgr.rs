@@ -48,7 +48,7 @@ impl Slurm {
             "association",
             "where",
             &cluster,
-            "format=Account,User,Partition,ParentName,GrpTRESMins",
+            "format=Account,User,Partition,ParentName,GrpTRESMins,GrpJobs,GrpSubmit",
         ])
         .await?;
         let users = read(&[
@@ -180,6 +180,16 @@ fn limits_option(limits: &Limits, tracks_gpus: bool) -> String {
     option
 }
 
+/// Limits on numbers of jobs are the site's own, but for those by which an account is closed.
+fn closed_options(closes: bool, reopens: bool) -> Vec<String> {
+    let number = match (closes, reopens) {
+        (true, _) => "0",
+        (false, true) => "-1",
+        (false, false) => return Vec::new(),
+    };
+    vec![format!("GrpSubmitJobs={number}"), format!("GrpJobs={number}")]
+}
+
 fn arguments(change: &Change, cluster: &str) -> Vec<String> {
     let cluster = format!("cluster={cluster}");
     let mut all = vec!["--immediate".to_owned()];
@@ -210,21 +220,27 @@ fn arguments(change: &Change, cluster: &str) -> Vec<String> {
             if *limits != Limits::default() {
                 words.push(limits_option(limits, limits.gpu_minutes.is_some()));
             }
+            words.extend(closed_options(limits.closed, false));
             words
         }
         Change::SetLimits {
             accounts,
             limits,
             tracks_gpus,
-        } => vec![
-            "modify".to_owned(),
-            "account".to_owned(),
-            "where".to_owned(),
-            format!("name={}", list(accounts)),
-            cluster,
-            "set".to_owned(),
-            limits_option(limits, *tracks_gpus),
-        ],
+            reopens,
+        } => {
+            let mut words = vec![
+                "modify".to_owned(),
+                "account".to_owned(),
+                "where".to_owned(),
+                format!("name={}", list(accounts)),
+                cluster,
+                "set".to_owned(),
+                limits_option(limits, *tracks_gpus),
+            ];
+            words.extend(closed_options(limits.closed, *reopens));
+            words
+        }
         Change::AddMembers { accounts, users } => vec![
             "add".to_owned(),
             "user".to_owned(),
@@ -294,7 +310,8 @@ fn read_accounts(
     }
     for line in associations.lines().filter(|line| !line.is_empty()) {
         let unreadable = || garbled(format!("the association {line:?}"));
-        let &[account, user, partition, parent, limits] = line.split('|').collect::<Vec<_>>().as_slice()
+        let &[account, user, partition, parent, limits, jobs, submitted] =
+            line.split('|').collect::<Vec<_>>().as_slice()
         else {
             return Err(unreadable());
         };
@@ -305,6 +322,7 @@ fn read_accounts(
             let there = actual.accounts.entry(account).or_default();
             there.parent = AccountName::new(parent).ok();
             there.limits = read_limits(limits).ok_or_else(unreadable)?;
+            there.limits.closed = jobs == "0" && submitted == "0";
         } else if partition.is_empty()
             && let Ok(user) = UserName::new(user)
         {
@@ -377,6 +395,9 @@ fn read_use(answer: &str) -> HashMap<AccountName, AccountUse> {
                 limits: Limits {
                     core_minutes: core_limit,
                     gpu_minutes: gpu_limit,
+                    closed: ["GrpSubmitJobs", "GrpJobs"]
+                        .iter()
+                        .all(|name| words.get(name).is_some_and(|amounts| amounts.starts_with("0("))),
                 },
                 core_minutes,
                 gpu_minutes,
@@ -400,8 +421,8 @@ mod tests {
         let actual = read_accounts(
             "root|default root account\nt|mesocentre:tenant\nt.a|mesocentre:allocation\ngone|mesocentre:tenant\n\
              phys|a | b\n",
-            "root||||\nroot|root|||\nt|||root|\nt.a|||t|cpu=3000,gres/gpu=60\nt.a|alice|||\nphys|||root|\nphys|bob|||\n\
-             t.a|carol|long||\n",
+            "root||||||\nroot|root|||||\nt|||root|||\nt.a|||t|cpu=3000,gres/gpu=60|0|0\nt.a|alice|||||\n\
+             phys|||root||5|0\nphys|bob|||||\nt.a|carol|long||||\n",
             "alice|t.a|t.a\nbob|phys|phys\n",
             "cpu|\nmem|\nfs|disk\ngres|gpu\n",
         )
@@ -410,9 +431,11 @@ mod tests {
         assert_eq!(actual.accounts.len(), 5);
         assert_eq!(actual.accounts[&account("gone")].parent, None);
         assert!(!actual.accounts[&account("phys")].ours);
+        assert!(!actual.accounts[&account("phys")].limits.closed);
         let limits = Limits {
             core_minutes: Some(3000),
             gpu_minutes: Some(60),
+            closed: true,
         };
         assert_eq!(
             actual.accounts[&account("t.a")],
@@ -428,7 +451,7 @@ mod tests {
 
     #[test]
     fn what_is_used_of_an_account_is_read_beside_its_limit() {
-        let line = "ClusterName=meso Account=t.a UserName= Partition= ID=4 GrpWall=N(0.00) \
+        let line = "ClusterName=meso Account=t.a UserName= Partition= ID=4 GrpJobs=0(1) GrpSubmitJobs=0(1) GrpWall=N(0.00) \
                     GrpTRESMins=cpu=3000(12),mem=N(3),gres/gpu=N(1) GrpTRESRunMins=cpu=N(7),mem=N(0) MaxJobs=\n\
                     ClusterName=meso Account=t.a UserName=alice(1001) GrpTRESMins=cpu=N(9) GrpTRESRunMins=cpu=N(0)\n";
         let all = read_use(line);
@@ -437,7 +460,8 @@ mod tests {
             AccountUse {
                 limits: Limits {
                     core_minutes: Some(3000),
-                    gpu_minutes: None
+                    gpu_minutes: None,
+                    closed: true,
                 },
                 core_minutes: 12,
                 gpu_minutes: 1,
@@ -452,10 +476,18 @@ mod tests {
             accounts: vec![account("t.a"), account("t.b")],
             limits: Limits::default(),
             tracks_gpus: true,
+            reopens: false,
         };
         assert_eq!(
             arguments(&change, "meso").join(" "),
             "--immediate modify account where name=t.a,t.b cluster=meso set GrpTRESMins=cpu=-1,gres/gpu=-1"
         );
+    }
+
+    #[test]
+    fn an_account_is_closed_and_opened_by_numbers_of_jobs_that_are_otherwise_the_sites_own() {
+        assert_eq!(closed_options(true, false), ["GrpSubmitJobs=0", "GrpJobs=0"]);
+        assert_eq!(closed_options(false, true), ["GrpSubmitJobs=-1", "GrpJobs=-1"]);
+        assert!(closed_options(false, false).is_empty());
     }
 }

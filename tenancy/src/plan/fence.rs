@@ -156,6 +156,7 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
                 },
             })
             .collect(),
+        suspension: place.tenant.nothing_new.clone(),
     };
     place.planned(
         "mesocentre.io/v1alpha1",

@@ -1,8 +1,10 @@
 //! The manifests of `examples/`, as types.
 
+#![allow(dead_code, reason = "each test file uses a part of the examples")]
+
 use jiff::civil::Date;
 use mesocentre_api::{PeeringAgreement, Tenant, TrustPerimeter, Workspace};
-use mesocentre_tenancy::{Invalid, PosixClaims, ValidTenant};
+use mesocentre_tenancy::{Invalid, Now, PosixClaims, ValidTenant};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -16,6 +18,15 @@ pub struct Examples {
 
 pub fn date(year: i16, month: i8, day: i8) -> Date {
     Date::new(year, month, day).unwrap()
+}
+
+/// Noon of a day in Paris.
+pub fn noon(day: Date) -> Now {
+    let zone = jiff::tz::TimeZone::get("Europe/Paris").unwrap();
+    Now {
+        instant: day.at(12, 0, 0, 0).to_zoned(zone.clone()).unwrap().timestamp(),
+        zone,
+    }
 }
 
 fn read<K: DeserializeOwned>(file: &str) -> Vec<K> {
@@ -68,18 +79,19 @@ impl Examples {
 
     pub fn validate(&self, tenant: &Tenant, today: Date) -> Result<ValidTenant, Vec<Invalid>> {
         let claims = PosixClaims::of(&self.tenants);
-        ValidTenant::new(tenant, self.perimeter(&tenant.spec.perimeter), &claims, today)
+        ValidTenant::new(
+            tenant,
+            self.perimeter(&tenant.spec.perimeter),
+            &claims,
+            &noon(today),
+        )
     }
-
-    #[allow(dead_code, reason = "each test file uses a part of the examples")]
     pub fn workspaces_of(&self, tenant: &str) -> Vec<&Workspace> {
         self.workspaces
             .iter()
             .filter(|w| w.metadata.namespace.as_deref() == Some(tenant))
             .collect()
     }
-
-    #[allow(dead_code, reason = "each test file uses a part of the examples")]
     pub fn agreement(&self, tenant: &str) -> Option<&PeeringAgreement> {
         self.agreements
             .iter()

@@ -34,6 +34,12 @@ pub enum Refused {
         /// Why.
         why: String,
     },
+    /// The tenant is suspended.
+    #[error("{why}")]
+    TenantSuspended {
+        /// Why, and the way out.
+        why: String,
+    },
     /// No such scheduler.
     #[error(
         "the allocation {allocation} is on the scheduler {scheduler}, which does not exist: make that Scheduler, or make the allocation again on one that kubectl get schedulers shows"
@@ -102,6 +108,7 @@ impl Refused {
         match self {
             Self::NoTenant { .. } => "NoTenant",
             Self::TenantNotReady { .. } => "TenantNotReady",
+            Self::TenantSuspended { .. } => "TenantSuspended",
             Self::UnknownScheduler { .. } => "UnknownScheduler",
             Self::OutsideThePerimeter { .. } => "OutsideThePerimeter",
             Self::KubernetesNotServed { .. } => "KubernetesNotServed",
@@ -112,7 +119,7 @@ impl Refused {
     }
 }
 
-/// An allocation that can be used today.
+/// An allocation that can be used today, unless its tenant is suspended: its account is closed then.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidAllocation {
     /// Its Slurm account.
@@ -183,7 +190,7 @@ impl ValidAllocation {
             .collect();
         Ok(Self {
             account,
-            limits: limits(spec),
+            limits: limits(spec, tenant.suspension.is_some()),
             members,
             strangers,
         })
@@ -203,15 +210,20 @@ impl ValidAllocation {
     }
 }
 
-/// What Slurm enforces: hours × 60, whole minutes; nothing where what is over is charged.
-pub fn limits(spec: &AllocationSpec) -> Limits {
+/// What Slurm enforces: hours × 60, whole minutes, nothing where what is over is charged; and that nothing new starts
+/// while the tenant is suspended.
+pub fn limits(spec: &AllocationSpec, suspended: bool) -> Limits {
     let minutes = |hours: Option<Decimal>| hours?.checked_mul(Decimal::from(60))?.floor().to_u64();
     match spec.when_exhausted {
         WhenExhausted::Refuse => Limits {
             core_minutes: minutes(spec.budget.core_hours),
             gpu_minutes: minutes(spec.budget.gpu_hours),
+            closed: suspended,
         },
-        WhenExhausted::Charge => Limits::default(),
+        WhenExhausted::Charge => Limits {
+            closed: suspended,
+            ..Limits::default()
+        },
     }
 }
 
@@ -230,7 +242,7 @@ pub fn valid_tenant(
         &tenant,
         perimeter.as_deref(),
         claims,
-        context.today(),
+        &context.now(),
     ))
 }
 
@@ -256,6 +268,11 @@ pub fn validate(context: &Context, allocation: &Allocation) -> Result<ValidAlloc
         }
         Some(Ok(tenant)) => tenant,
     };
+    if let Some(suspension) = &tenant.suspension {
+        return Err(Refused::TenantSuspended {
+            why: suspension.sentence.clone(),
+        });
+    }
     let name = &allocation.spec.scheduler;
     match context.stores.schedulers.get(&key(None, name)) {
         None => Err(Refused::UnknownScheduler {
@@ -292,13 +309,16 @@ mod tests {
     #[test]
     fn hours_become_whole_minutes_and_what_is_charged_has_no_limit() {
         assert_eq!(
-            limits(&spec("50000", WhenExhausted::Refuse)).core_minutes,
+            limits(&spec("50000", WhenExhausted::Refuse), false).core_minutes,
             Some(3_000_000)
         );
         assert_eq!(
-            limits(&spec("0.5083", WhenExhausted::Refuse)).core_minutes,
+            limits(&spec("0.5083", WhenExhausted::Refuse), false).core_minutes,
             Some(30)
         );
-        assert_eq!(limits(&spec("50000", WhenExhausted::Charge)), Limits::default());
+        assert_eq!(
+            limits(&spec("50000", WhenExhausted::Charge), false),
+            Limits::default()
+        );
     }
 }

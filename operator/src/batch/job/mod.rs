@@ -55,13 +55,18 @@ pub async fn reconcile(job: Arc<BatchJob>, context: Arc<Context>) -> Result<Acti
         return after_the_end(&job, &context).await;
     }
     let job = frame::add_finalizer(&context, &job).await?;
-    Life { job, context }.live().await
+    let stop = crate::tenancy::suspension_of(&context, &crate::triggers::tenant_of(&job))
+        .filter(|suspension| suspension.work_stops)
+        .map(|suspension| suspension.sentence);
+    Life { job, context, stop }.live().await
 }
 
 /// A job that is not over.
 struct Life {
     job: Arc<BatchJob>,
     context: Arc<Context>,
+    /// Why it is cancelled although its author did not ask: its tenant is suspended, and the grace is over.
+    stop: Option<String>,
 }
 
 /// What a step led to.
@@ -86,7 +91,7 @@ impl Life {
         let Some(cluster) = written.or_else(|| fit.as_ref().map(|fit| Arc::clone(&fit.cluster))) else {
             return self.scheduler_is_gone().await;
         };
-        let Some(mut view) = view::of(&self.job, fit.as_ref().map(|fit| &fit.user)) else {
+        let Some(mut view) = self.view(fit.as_ref()) else {
             return Ok(Action::await_change());
         };
         let mut observed = Observed::nothing(self.context.in_charge_since, cluster.settle());
@@ -99,11 +104,24 @@ impl Life {
                 Then::Rest(action) => return Ok(action),
                 Then::On => {}
             }
-            if let Some(now) = view::of(&self.job, fit.as_ref().map(|fit| &fit.user)) {
+            if let Some(now) = self.view(fit.as_ref()) {
                 view = now;
             }
         }
         Ok(Action::requeue(SOON))
+    }
+
+    fn view(&self, fit: Option<&Fit>) -> Option<JobView> {
+        let view = view::of(&self.job, fit.map(|fit| &fit.user))?;
+        Some(JobView {
+            cancel: view.cancel || self.stop.is_some(),
+            ..view
+        })
+    }
+
+    /// Whether somebody asked for its end: by `cancel`, or by deleting it.
+    fn is_called_off(&self) -> bool {
+        self.job.spec.cancel || frame::is_leaving(self.job.as_ref())
     }
 
     /// The cluster that has or may have the job.
@@ -401,7 +419,14 @@ impl Life {
         view: &JobView,
         progress: &Progress,
     ) -> Result<Then, Failure> {
-        let status = report::with_progress(&self.job, progress, None);
+        let mut progress = progress.clone();
+        if let Some(why) = &self.stop
+            && progress.phase == view::to_bridge(Phase::Cancelled)
+            && !self.is_called_off()
+        {
+            progress.message = Some(format!("was cancelled: {why}"));
+        }
+        let status = report::with_progress(&self.job, &progress, None);
         let phase = status.phase;
         let message = status.message.clone();
         self.job = write_status(&self.context, &self.job, status).await?;
@@ -426,11 +451,14 @@ impl Life {
     /// It cannot be handed over, now or ever.
     async fn unfit(&self, unfit: Unfit) -> Result<Action, Failure> {
         // Somebody who cancels it wants no mending.
-        if self.job.spec.cancel || frame::is_leaving(self.job.as_ref()) {
+        if self.is_called_off() || self.stop.is_some() {
             let has_token = self.job.status.as_ref().is_some_and(|s| s.submission.is_some());
             if !has_token {
-                let why = "was cancelled before the scheduler had it";
-                return self.end(Phase::Cancelled, why).await;
+                let why = match &self.stop {
+                    Some(why) if !self.is_called_off() => format!("was cancelled: {why}"),
+                    _ => "was cancelled before the scheduler had it".to_owned(),
+                };
+                return self.end(Phase::Cancelled, &why).await;
             }
         }
         match unfit {

@@ -246,7 +246,7 @@ async fn write(
     }
     let found = match standing::validate(context, tenant) {
         Ok(valid) => Ok(gather::gather(context, tenant, &valid, look.turn).await?),
-        Err(refused) => match &refused.out_of_convention {
+        Err(refused) => match &refused.before_convention {
             Some(valid) => Ok(gather::gather(context, tenant, valid, look.turn).await?),
             None => Err(refused.verdict().message),
         },

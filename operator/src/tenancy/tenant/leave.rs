@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::report::{
     self, Verdict, has_finalizer, is_forced, remove_finalizer, warn_when_not_ready, write_status,
 };
-use crate::tenancy::{namespace, quota, remains::is_finished};
+use crate::tenancy::{namespace, quota, remains::is_finished, standing};
 use crate::watch::key;
 use futures::future::try_join_all;
 use kube::ResourceExt;
@@ -38,12 +38,14 @@ pub async fn reconcile(context: &Context, tenant: Arc<Tenant>) -> Result<Action,
     };
     let home = NamespaceName::home(&valid_name);
     let home_live = namespace::remains(context, &home, &tenant.uid().unwrap_or_default()).await?;
-    let remains = remains(context, &valid_name, home_live.is_some().then(|| home.clone())).await?;
+    let mut remains = remains(context, &valid_name, home_live.is_some().then(|| home.clone())).await?;
+    remains.retention = standing::suspension(context, &tenant).and_then(|s| s.retention_blocker());
     let step = next_tenant_step(&remains, is_forced(tenant.as_ref()));
     let (verdict, again) = act(context, &name, &step, home_live.as_ref()).await?;
     let Some(verdict) = verdict else {
         remove_finalizer(context, &tenant).await?;
         context.tenancy.quotas.forget(&name);
+        context.metrics.tenant_is_gone(&name);
         tracing::info!(tenant = name, "the tenant and all that was made for it are gone");
         return Ok(Action::await_change());
     };
@@ -82,6 +84,7 @@ async fn remains(
     Ok(TenantRemains {
         jobs: jobs.iter().filter_map(|job| name_of(job)).collect(),
         unbilled: unbilled(context, tenant).await?,
+        retention: None,
         workspaces: quota::of_tenant(context, tenant.as_str())
             .iter()
             .filter_map(|workspace| WorkspaceName::new(&workspace.name_any()).ok())

@@ -7,6 +7,7 @@ use crate::report::{
 };
 use crate::tenancy::namespace;
 use crate::tenancy::remains::is_finished;
+use crate::tenancy::suspension_of;
 use crate::tenancy::tenant::{delete_jobs, name_of};
 use crate::watch::key;
 use kube::ResourceExt;
@@ -52,6 +53,11 @@ pub async fn reconcile(context: &Context, workspace: Arc<Workspace>) -> Result<A
             .collect(),
         jobs: jobs.iter().filter_map(|job| name_of(job)).collect(),
         namespace: live.is_some().then(|| namespace.clone()),
+        // Nothing is kept of a workspace that holds nothing.
+        retention: live
+            .is_some()
+            .then(|| suspension_of(context, &home)?.retention_blocker())
+            .flatten(),
     };
     let verdict = match next_workspace_step(&remains, forced(context, &workspace)) {
         DeletionStep::Blocked(why) => Verdict::no(

@@ -1,18 +1,20 @@
 //! Workspaces: each becomes the namespace `<tenant>--<workspace>`.
 //!
-//! One whose tenant does not fit any more keeps what stands, and what stands is kept in repair as far as it can be
+//! One whose tenant is suspended keeps what stands, with who may act in it; after the grace what runs there is stopped.
+//! One whose tenant does not fit keeps what stands, and what stands is kept in repair as far as it can be
 //! planned; so does one that is too many, whose slice of the quota then only shrinks.
 
 mod leave;
 
 use super::standing::{self, Standing};
-use super::{fence, namespace, quota};
+use super::{fence, namespace, quota, stop};
 use crate::Context;
 use crate::failure::Failure;
 use crate::report::{Verdict, add_finalizer, is_leaving, warn_when_not_ready, write_status};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::{ConditionStatus, READY, Workspace, WorkspaceStatus, find_condition};
+use mesocentre_tenancy::convention;
 use mesocentre_tenancy::deletion::{WorkspaceRemains, workspace_blockers};
 use mesocentre_tenancy::plan::QUOTA_NAME;
 use mesocentre_tenancy::quota::Amounts;
@@ -36,10 +38,16 @@ pub async fn reconcile(workspace: Arc<Workspace>, context: Arc<Context>) -> Resu
         Err(refused) => {
             let Refused { verdict, kept } = *refused;
             let namespace = kept.as_ref().map(|(_, valid)| valid.namespace());
+            let mut runs_still = false;
             if let Some((tenant, valid)) = kept {
-                keep_in_repair(&context, &tenant, &valid).await?;
+                runs_still = keep_in_repair(&context, &tenant, &valid).await?;
             }
-            report(&context, &workspace, namespace, verdict).await
+            let action = report(&context, &workspace, namespace, verdict).await?;
+            Ok(if runs_still {
+                Action::requeue(super::LOOKED_AT_AGAIN)
+            } else {
+                action
+            })
         }
     }
 }
@@ -66,8 +74,16 @@ fn validate(context: &Context, workspace: &Workspace) -> Result<Proven, Box<Refu
     let not_ready = |why: String| Verdict::no("TenantNotReady", why);
     let tenant = match standing::of(context, &home) {
         Standing::Stands(tenant) => tenant,
+        Standing::Suspended(tenant, suspension) => {
+            let kept = ValidWorkspace::new(workspace, &tenant, quota::earlier(context, workspace)).ok();
+            let verdict = Verdict::no(
+                "TenantSuspended",
+                convention::in_full(&suspension, &context.now()),
+            );
+            return Err(Refused::new(verdict, kept.map(|valid| (tenant, valid))));
+        }
         Standing::Refused(refused) => {
-            let kept = refused.out_of_convention.as_ref().and_then(|tenant| {
+            let kept = refused.before_convention.as_ref().and_then(|tenant| {
                 let earlier = quota::earlier(context, workspace);
                 let valid = ValidWorkspace::new(workspace, tenant, earlier).ok()?;
                 Some((tenant.clone(), valid))
@@ -148,17 +164,29 @@ async fn fences(
     quota
 }
 
+/// Keeps what stands as it should be; true while something runs that is to be stopped.
 async fn keep_in_repair(
     context: &Context,
     tenant: &ValidTenant,
     workspace: &ValidWorkspace,
-) -> Result<(), Failure> {
-    if namespace::stands(context, &workspace.namespace(), &workspace.uid) {
-        let plan = plan_workspace(tenant, workspace, &Amounts::default());
-        fence::apply(context, std::iter::once(&plan.object)).await?;
-        fences(context, tenant, workspace).await?;
+) -> Result<bool, Failure> {
+    if !namespace::stands(context, &workspace.namespace(), &workspace.uid) {
+        return Ok(false);
     }
-    Ok(())
+    let plan = plan_workspace(tenant, workspace, &Amounts::default());
+    fence::apply(context, std::iter::once(&plan.object)).await?;
+    let in_force = fences(context, tenant, workspace).await?;
+    let Some(suspension) = &tenant.suspension else {
+        return Ok(false);
+    };
+    if in_force {
+        fence::apply(context, &plan.access).await?;
+        fence::prune(context, &plan).await?;
+    }
+    if !suspension.work_stops {
+        return Ok(false);
+    }
+    stop::pods(context, &plan.namespace).await
 }
 
 /// Writes down how it stands, and has the tenant's peerings looked at when that changed.
@@ -178,8 +206,10 @@ async fn report(
             status.namespace = Some(namespace.to_string());
         }
         if let Some(running) = context.tenancy.remains.of_workspace(namespace) {
+            let suspension = standing::suspension_of(context, &workspace.namespace().unwrap_or_default());
             status.deletion_blockers = workspace_blockers(&WorkspaceRemains {
                 running,
+                retention: suspension.and_then(|s| s.retention_blocker()),
                 ..WorkspaceRemains::default()
             });
         }

@@ -57,6 +57,33 @@ pub struct PerimeterRulesSpec {
     /// Storage classes that claims may use.
     #[schemars(length(max = 20), inner(length(max = 63)))]
     pub storage_classes: Vec<String>,
+    /// Volume attributes classes that claims may use.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub volume_attributes_classes: Vec<String>,
+    /// Volume snapshot classes that snapshots may be taken by.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub snapshot_classes: Vec<String>,
+    /// Hostnames that the tenant holds: exact, or *.suffix.
+    #[serde(default)]
+    #[schemars(length(max = 50), inner(length(max = 253)))]
+    pub hostnames: Vec<String>,
+    /// Ingress classes that ingresses may name.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub ingress_classes: Vec<String>,
+    /// Gateways that routes may be attached to, as namespace/name.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 317)))]
+    pub gateways: Vec<String>,
+    /// Annotations that ingresses, routes and load balancers may carry.
+    #[serde(default)]
+    #[schemars(length(max = 50), inner(length(max = 317)))]
+    pub publishing_annotations: Vec<String>,
+    /// Whether services may be load balancers.
+    #[serde(default)]
+    pub load_balancers: bool,
     /// Extended resources that the tenant's quota counts, and that containers may therefore ask for.
     #[serde(default)]
     #[schemars(length(max = 21), inner(length(max = 317)))]

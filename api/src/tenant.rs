@@ -53,6 +53,12 @@ pub struct TenantSpec {
     #[serde(default)]
     #[schemars(length(max = 500))]
     pub members: Vec<TenantMember>,
+    /// Hostnames under which it may publish, where its perimeter lets it: exact, or *.suffix for all below. Each belongs
+    /// to one tenant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(h, h.matches('^([*][.])?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$'))").message("write hostnames in lower case with at least two labels and no dot at the end, for example www.univ.example or *.apps.univ.example"))]
+    pub hostnames: Vec<String>,
     /// What it may use, over all its namespaces together.
     pub quota: TenantQuota,
     /// Suspends it now, as the end of its convention would: nothing new starts, what runs is stopped after the perimeter's
@@ -324,6 +330,9 @@ pub struct TenantStatus {
     /// How many workspaces it has.
     #[serde(default)]
     pub workspaces: i32,
+    /// The hostnames that it holds: no other tenant gets one of them, or one below, while they stand here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostnames: Vec<String>,
     /// Why it cannot be deleted now, each a sentence; empty means that it can. Admission refuses a deletion while one
     /// stands, unless the annotation mesocentre.io/force-delete is "true".
     #[serde(default)]

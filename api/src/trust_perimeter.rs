@@ -60,6 +60,14 @@ pub struct TrustPerimeterSpec {
     #[serde(default)]
     #[schemars(length(max = 20), inner(length(max = 63)))]
     pub storage_classes: Vec<String>,
+    /// Volume attributes classes that claims inside may use; none named means none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub volume_attributes_classes: Vec<String>,
+    /// Volume snapshot classes by which snapshots of claims inside may be taken; none named means no snapshots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub snapshot_classes: Vec<String>,
     /// What each tenant inside gets in Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<VaultRules>,
@@ -175,6 +183,49 @@ pub struct NetworkRules {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub ingress_from: Vec<IngressRule>,
+    /// What may come in from outside, and by which ways. Without it, nothing but the tenant's own pods and signed peers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<IngressRules>,
+    /// Whether services inside may be load balancers, as many as each tenant's quota says (loadBalancers).
+    #[serde(default)]
+    pub load_balancers: bool,
+    /// Annotations that ingresses, routes and load balancers inside may carry. What publishes them reads its
+    /// configuration there, so no other is allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(max = 317)))]
+    pub publishing_annotations: Vec<String>,
+}
+
+/// What may come in from outside.
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressRules {
+    /// Ingress classes by which tenants inside may publish their hostnames.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 63)))]
+    pub classes: Vec<String>,
+    /// Gateways to which routes of tenants inside may be attached, for their hostnames.
+    #[serde(default)]
+    #[schemars(length(max = 20))]
+    pub gateways: Vec<GatewayName>,
+    /// Addresses outside from which pods inside may be reached, as those of clients of load balancers, in CIDR form.
+    #[serde(default)]
+    #[schemars(length(max = 50), inner(length(max = 50)))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("write networks in CIDR form, for example 192.0.2.0/24"))]
+    pub cidrs: Vec<String>,
+}
+
+/// A gateway of the platform.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayName {
+    /// Its namespace.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$') && !self.contains('--')").message("write the namespace of a gateway of the platform, for example gateways; a tenant has none of its own"))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// One namespace of the platform whose pods may come in.
@@ -249,6 +300,7 @@ impl Protocol {
 /// Which nodes the perimeter's pods run on.
 #[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.dedicated || self.selector.all(k, k.startsWith('mesocentre.io/') || k.startsWith('node-restriction.kubernetes.io/'))").message("a node may write any other label on itself and so come among the dedicated ones: select them by labels of mesocentre.io/ or node-restriction.kubernetes.io/, for example mesocentre.io/perimeter: health-hds"))]
 #[x_kube(validation = Rule::new("!self.dedicated || self.selector.size() > 0").message("dedicated nodes need a selector that names them, for example selector: {mesocentre.io/perimeter: health-hds}"))]
 pub struct NodeRules {
     /// Whether the nodes are the perimeter's alone: its pods run only there, and no other perimeter's pods do.
@@ -280,7 +332,7 @@ pub struct TrustPerimeterStatus {
     /// How many tenants live inside.
     #[serde(default)]
     pub tenants: i32,
-    /// Conditions: Ready.
+    /// Conditions: Ready; and where its nodes are dedicated, NodesDedicated.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

@@ -21,6 +21,7 @@ mod down;
 mod environment;
 pub mod fixture;
 mod generate;
+pub mod kinds_of_others;
 mod kubeconfig;
 pub mod lab;
 mod loopback;

@@ -211,7 +211,8 @@ impl Module {
     }
 }
 
-fn go() -> Result<OsString> {
+/// The go command.
+pub fn go() -> Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain([PathBuf::from("/usr/local/go/bin")])

@@ -172,8 +172,8 @@ async fn nobody_says_where_a_service_leads_or_what_the_network_lets_through() ->
             )),
             held(Attempt::delete("the perimeter's policy, deleted", &perimeter).by(Who::Owner)),
             held(Attempt::delete("every network policy", POLICIES)),
-            Attempt::create("an ingress", ingresses, ingress.clone()).no_right().told(NOBODY_IN, ASK),
-            Attempt::create("an ingress by an Owner", ingresses, ingress).by(Who::Owner).no_right().told(NOBODY_IN, ASK),
+            Attempt::create("an ingress", ingresses, ingress.clone()).told(NOBODY_IN, ASK),
+            Attempt::create("an ingress by an Owner", ingresses, ingress).by(Who::Owner).told(NOBODY_IN, ASK),
             Attempt::create(
                 "an ingress class",
                 "/apis/networking.k8s.io/v1/ingressclasses",
@@ -181,7 +181,6 @@ async fn nobody_says_where_a_service_leads_or_what_the_network_lets_through() ->
             )
             .no_right(),
             foreign("a gateway", &format!("{gateways}/gateways")),
-            foreign("a route", &format!("{gateways}/httproutes")),
             foreign("a grant to another namespace's routes", &format!("{gateways}/referencegrants")),
             foreign("a Cilium policy", "/apis/cilium.io/v2/namespaces/{ns}/ciliumnetworkpolicies"),
             foreign("a Calico policy", "/apis/crd.projectcalico.org/v1/namespaces/{ns}/networkpolicies"),

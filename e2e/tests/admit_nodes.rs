@@ -421,3 +421,112 @@ async fn a_node_does_not_say_of_itself_whose_it_is() -> Result<()> {
 
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_perimeter_says_which_of_its_dedicated_nodes_are_open_to_others() -> Result<()> {
+    let ground = Ground::new("nodetaint", json!({})).await?;
+    let admin = ground.stack.admin();
+    let perimeter = ground.tenant.perimeter.as_str();
+    let name = format!("{perimeter}-node");
+    // Cordoned: nothing is to run on it.
+    let node =
+        json!({"metadata": {"name": name, "labels": {LABEL: perimeter}}, "spec": {"unschedulable": true}});
+    ground
+        .ask(&admin, Method::POST, "/api/v1/nodes", node)
+        .await
+        .unwrap();
+    let node = format!("/api/v1/nodes/{name}");
+    let perimeters = "/apis/mesocentre.io/v1alpha1/trustperimeters";
+    let own = format!("{perimeters}/{perimeter}");
+    let stands = async |reason: &str, told: &str| {
+        let patience = std::time::Duration::from_secs(20);
+        mesocentre_e2e::wait_for(&format!("the perimeter is {reason}"), patience, async || {
+            let found = ground.ask(&admin, Method::GET, &own, Value::Null).await?;
+            let ready = &found["status"]["conditions"][0];
+            let message = ready["message"].as_str().unwrap_or_default();
+            if ready["reason"] == reason && message.contains(told) {
+                Ok(())
+            } else {
+                Err(found["status"].to_string())
+            }
+        })
+        .await;
+    };
+    let dedicated = |selector: Value| json!({"spec": {"nodes": {"dedicated": true, "selector": selector}}});
+    let by_label = dedicated(json!({LABEL: perimeter}));
+    ground
+        .ask(&admin, Method::PATCH, &own, by_label.clone())
+        .await
+        .unwrap();
+    let command = format!("kubectl taint node {name} {LABEL}={perimeter}:NoSchedule");
+    stands("NodesNotTainted", &command).await;
+    let taint =
+        |value: &str| json!({"spec": {"taints": [{"key": LABEL, "value": value, "effect": "NoSchedule"}]}});
+    ground
+        .ask(&admin, Method::PATCH, &node, taint("another"))
+        .await
+        .unwrap();
+    stands("NodesNotTainted", &command).await;
+    ground
+        .ask(&admin, Method::PATCH, &node, taint(perimeter))
+        .await
+        .unwrap();
+    stands("InForce", "its rules hold").await;
+    // Another that selects the same nodes.
+    let mut other = ground.ask(&admin, Method::GET, &own, Value::Null).await.unwrap();
+    let second = format!("{perimeter}-too");
+    other = json!({"apiVersion": "mesocentre.io/v1alpha1", "kind": "TrustPerimeter", "metadata": {"name": second}, "spec": other["spec"]});
+    ground.ask(&admin, Method::POST, perimeters, other).await.unwrap();
+    stands(
+        "NodesShared",
+        &format!("the perimeter {second} selects {name} too"),
+    )
+    .await;
+    ground
+        .ask(
+            &admin,
+            Method::DELETE,
+            &format!("{perimeters}/{second}"),
+            Value::Null,
+        )
+        .await
+        .unwrap();
+    stands("InForce", "its rules hold").await;
+    ground
+        .ask(&admin, Method::DELETE, &node, Value::Null)
+        .await
+        .unwrap();
+    stands("InForce", "no node bears the labels").await;
+    // A node writes other labels on itself.
+    for label in [
+        "pool",
+        "example.org/pool",
+        "node.kubernetes.io/pool",
+        "mesocentre.io.evil/perimeter",
+    ] {
+        let told = ground
+            .ask(
+                &admin,
+                Method::PATCH,
+                &format!("{own}?dryRun=All"),
+                dedicated(json!({LABEL: null, label: "x"})),
+            )
+            .await
+            .expect_err(label);
+        assert!(
+            told.contains("a node may write any other label on itself"),
+            "{label}: {told}"
+        );
+        assert!(
+            told.contains("for example mesocentre.io/perimeter: health-hds"),
+            "{label}: {told}"
+        );
+    }
+    let held = dedicated(json!({LABEL: null, "node-restriction.kubernetes.io/pool": "x"}));
+    ground
+        .ask(&admin, Method::PATCH, &format!("{own}?dryRun=All"), held)
+        .await
+        .unwrap();
+    Ok(())
+}

@@ -256,6 +256,9 @@ async fn served(client: &Client) -> Result<Vec<Served>> {
             &["approve", "sign", "attest"],
         ),
         ("", "nodes/proxy", false, &["get", "create"]),
+        // Served once they are installed; the rights are there before.
+        ("gateway.networking.k8s.io", "httproutes", true, &VERBS),
+        ("snapshot.storage.k8s.io", "volumesnapshots", true, &VERBS),
         ("*", "*", true, &["*"]),
     ] {
         let entry = found

@@ -5,7 +5,9 @@ mod support;
 
 use anyhow::Result;
 use http::Method;
+use mesocentre_e2e::{kinds_of_others, wait_for};
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::{Attempt, Ground, as_another, container, merged, pod, pod_spec, pod_with, workloads};
 
 const PODS: &str = "/api/v1/namespaces/{ns}/pods";
@@ -102,6 +104,10 @@ async fn claims_are_of_the_perimeters_classes_and_get_volumes_of_their_own() -> 
                 Attempt::patch("a node afterwards", &standing, json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n1"}}})),
                 stays,
             ),
+            Attempt::create("data of a kind that may come from anywhere", CLAIMS, claim(json!({"spec": {"dataSourceRef": {"apiGroup": "meso.test", "kind": "Bucket", "name": "others"}}})))
+                .told("fills claims from claims and snapshots of their own namespace only", "name a PersistentVolumeClaim or a VolumeSnapshot"),
+            Attempt::create("attributes of a class", CLAIMS, claim(json!({"spec": {"volumeAttributesClassName": "admit-fast"}})))
+                .told("has no classes of volume attributes", "leave spec.volumeAttributesClassName out"),
             Attempt::create("a volume of one's own making", volumes, merged(others, json!({"metadata": {"name": "tried"}}))).no_right(),
             Attempt::patch("another's volume, claimed from its own side", &on_volume, json!({"spec": {"claimRef": {"namespace": "{ns}", "name": "standing"}}})).no_right(),
             Attempt::delete("another's volume, deleted", &on_volume).no_right(),
@@ -118,19 +124,67 @@ async fn claims_are_of_the_perimeters_classes_and_get_volumes_of_their_own() -> 
                 json!({"metadata": {"name": "tried"}, "spec": {"attacher": "a", "nodeName": "n", "source": {"persistentVolumeName": volume}}}),
             )
             .no_right(),
-            // Not installed here: there is no right to it wherever it is.
-            Attempt::create(
-                "a snapshot of another's content",
-                "/apis/snapshot.storage.k8s.io/v1/namespaces/{ns}/volumesnapshots",
-                json!({"metadata": {"name": "tried"}, "spec": {"source": {"volumeSnapshotContentName": "others"}}}),
-            )
-            .no_right()
-            .only_here(),
             Attempt::patch("a claim's status", format!("{standing}/status"), json!({"status": {"phase": "Bound"}})).no_right(),
         ])
         .await;
     ground
         .ask(&admin, Method::DELETE, &on_volume, Value::Null)
+        .await
+        .unwrap();
+
+    // Nor does an administrator make another's volume free for whoever claims next.
+    let kept = format!("{}-kept", ground.tenant.name);
+    let volume = json!({"metadata": {"name": kept}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "admit-none",
+        "persistentVolumeReclaimPolicy": "Retain", "csi": {"driver": "csi.meso.test", "volumeHandle": "kept"},
+        "claimRef": {"namespace": "{ns}", "name": "gone", "uid": "0"},
+    }});
+    ground
+        .ask(&admin, Method::POST, volumes, volume.clone())
+        .await
+        .unwrap();
+    let on_kept = format!("{volumes}/{kept}?dryRun=All");
+    for (what, reference) in [
+        ("free", Value::Null),
+        (
+            "another tenant's",
+            json!({"namespace": "others--lab", "name": "theirs", "uid": null}),
+        ),
+        (
+            "nobody's",
+            json!({"namespace": "default", "name": "theirs", "uid": null}),
+        ),
+    ] {
+        let change = json!({"spec": {"claimRef": reference}});
+        let told = ground
+            .ask(&admin, Method::PATCH, &on_kept, change.clone())
+            .await
+            .expect_err(what);
+        let data = format!("holds data of {}", ground.tenant.name);
+        assert!(
+            told.contains(&data) && told.contains("delete it, or write into spec.claimRef"),
+            "{what}: {told}"
+        );
+        // What no tenant had may be given on.
+        let mut others = volume.clone();
+        others["metadata"]["name"] = json!(format!("{kept}-{}", what.len()));
+        others["spec"]["claimRef"]["namespace"] = json!("{free}");
+        ground.ask(&admin, Method::POST, volumes, others).await.unwrap();
+        let on_others = format!("{volumes}/{kept}-{}", what.len());
+        ground
+            .ask(&admin, Method::PATCH, &format!("{on_others}?dryRun=All"), change)
+            .await
+            .unwrap();
+        ground
+            .ask(&admin, Method::DELETE, &on_others, Value::Null)
+            .await
+            .unwrap();
+    }
+    let within =
+        json!({"spec": {"claimRef": {"namespace": "{tenant}--other", "name": "again", "uid": null}}});
+    ground.ask(&admin, Method::PATCH, &on_kept, within).await.unwrap();
+    ground
+        .ask(&admin, Method::DELETE, &format!("{volumes}/{kept}"), Value::Null)
         .await
         .unwrap();
 
@@ -269,5 +323,101 @@ async fn no_pod_gets_hold_of_its_node() -> Result<()> {
     ]
     .map(|(what, spec)| Attempt::create(what, PODS, pod_with(IMAGE, spec)).told_by_kubernetes(words));
     ground.refuses(Vec::from(attempts)).await;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn attributes_and_snapshots_are_of_the_perimeters_classes() -> Result<()> {
+    let ground = Ground::new(
+        "snapshots",
+        json!({"volumeAttributesClasses": ["admit-quick"], "snapshotClasses": ["admit-daily"]}),
+    )
+    .await?;
+    let admin = ground.stack.admin();
+    kinds_of_others::install(&admin).await?;
+    wait_for(
+        "the rules name the classes",
+        Duration::from_secs(30),
+        async || {
+            let rules = "/apis/mesocentre.io/v1alpha1/namespaces/{ns}/perimeterrules/perimeter";
+            let rules = ground.ask(&admin, Method::GET, rules, Value::Null).await?;
+            if rules["spec"]["snapshotClasses"] == json!(["admit-daily"]) {
+                Ok(())
+            } else {
+                Err(rules["spec"].to_string())
+            }
+        },
+    )
+    .await;
+    let named = |name: &str| json!({"metadata": {"generateName": null, "name": name}});
+    ground.both_have(CLAIMS, &claim(named("standing"))).await?;
+    let snapshots = "/apis/snapshot.storage.k8s.io/v1/namespaces/{ns}/volumesnapshots";
+    let snapshot = |changes: Value| {
+        merged(
+            json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot", "metadata": {"generateName": "tried-"}, "spec": {
+                "volumeSnapshotClassName": "admit-daily", "source": {"persistentVolumeClaimName": "standing"},
+            }}),
+            changes,
+        )
+    };
+    ground.both_have(snapshots, &snapshot(named("standing"))).await?;
+    let taken = format!("{snapshots}/standing");
+    let of = |class: Value| snapshot(json!({"spec": {"volumeSnapshotClassName": class}}));
+    let content = json!({"spec": {"source": {"persistentVolumeClaimName": null, "volumeSnapshotContentName": "others"}}});
+    let class = |attempt: Attempt| {
+        attempt.told(
+            "takes snapshots by the class admit-daily only",
+            "write spec.volumeSnapshotClassName: admit-daily",
+        )
+    };
+    let attributes = |attempt: Attempt| {
+        attempt.told(
+            "has the volume attributes class admit-quick only",
+            "leave spec.volumeAttributesClassName out",
+        )
+    };
+    let from = json!({"spec": {"dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "standing"}}});
+    for (path, body) in [
+        (CLAIMS, claim(from)),
+        (
+            CLAIMS,
+            claim(json!({"spec": {"volumeAttributesClassName": "admit-quick"}})),
+        ),
+        (snapshots, snapshot(json!({}))),
+    ] {
+        let made = ground
+            .ask(&ground.member, Method::POST, &format!("{path}?dryRun=All"), body)
+            .await;
+        made.unwrap_or_else(|told| panic!("{path}: {told}"));
+    }
+    let contents = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents";
+    ground
+        .refuses(vec![
+            class(Attempt::create("another class of snapshots", snapshots, of(json!("admit-elsewhere")))),
+            class(Attempt::create("the cluster's own class of snapshots", snapshots, of(Value::Null))),
+            class(Attempt::create("another class of snapshots by an Owner", snapshots, of(json!("admit-elsewhere"))).by(support::Who::Owner)),
+            class(Attempt::patch("another class of snapshots afterwards", &taken, json!({"spec": {"volumeSnapshotClassName": "admit-elsewhere"}}))),
+            Attempt::create("a snapshot of another's content", snapshots, snapshot(content))
+                .told("takes snapshots of claims of their own namespace", "write spec.source.persistentVolumeClaimName"),
+            Attempt::create(
+                "a content that is another's snapshot",
+                contents,
+                json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent", "metadata": {"name": "tried"}, "spec": {"deletionPolicy": "Retain", "driver": "csi.meso.test",
+                    "source": {"snapshotHandle": "others"}, "volumeSnapshotRef": {"namespace": "{ns}", "name": "standing"}}}),
+            )
+            .no_right(),
+            Attempt::get("others' contents, listed", contents).no_right(),
+            Attempt::create(
+                "a class of snapshots",
+                "/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses",
+                json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotClass", "metadata": {"name": "tried"}, "driver": "csi.meso.test", "deletionPolicy": "Retain"}),
+            )
+            .no_right(),
+            Attempt::patch("a snapshot's status", format!("{taken}/status"), json!({"status": {"boundVolumeSnapshotContentName": "others"}})).no_right(),
+            Attempt::create("a snapshot by a Viewer", snapshots, snapshot(json!({}))).by(support::Who::Viewer).no_right(),
+            attributes(Attempt::create("another class of attributes", CLAIMS, claim(json!({"spec": {"volumeAttributesClassName": "admit-fast"}})))),
+        ])
+        .await;
     Ok(())
 }

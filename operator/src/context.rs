@@ -11,7 +11,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 };
-use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, Node, NodeSpec, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::runtime::events::Recorder;
@@ -144,6 +144,8 @@ stores! {
     statements: Statement = all;
     /// Rules of admission, in tenants' namespaces.
     rules: PerimeterRules = ours;
+    /// Nodes: their names, labels and taints.
+    nodes: Node = all, slim slim_node;
     /// Namespaces that we made.
     namespaces: Namespace = ours;
     /// Quotas that we made.
@@ -181,6 +183,16 @@ fn slim_report(report: &mut PerimeterReport) {
         status.reachability = Default::default();
         status.signature = None;
     }
+}
+
+/// What decides whose a node is.
+fn slim_node(node: &mut Node) {
+    node.metadata.annotations = None;
+    node.status = None;
+    node.spec = Some(NodeSpec {
+        taints: node.spec.take().and_then(|spec| spec.taints),
+        ..NodeSpec::default()
+    });
 }
 
 /// What is not needed any more once the scheduler has the job: a script may be a quarter of a megabyte.

@@ -6,6 +6,7 @@
 //! Tenant, TrustPerimeter, neighbours, now ───validate──▶ ValidTenant ─┐
 //! Workspace ────────────────────────────────validate──▶ ValidWorkspace ┼─plan──▶ NamespacePlan (objects, in order)
 //! ResourceQuotas as the API server has them ──quota──▶ slices ─────────┘
+//! a TrustPerimeter with dedicated nodes, nodes ──nodes──▶ whether they are its alone
 //! two PeeringAgreements, both tenants ──peering──▶ open or closed, and the NetworkPolicies
 //! its convention, an administrator's word, now ──convention──▶ warned, suspended, resumed
 //! what a tenant still has ──deletion──▶ blockers, and the next step
@@ -18,6 +19,7 @@ pub mod convention;
 pub mod deletion;
 pub mod drift;
 pub mod names;
+pub mod nodes;
 pub mod peering;
 pub mod plan;
 pub mod proof;
@@ -31,4 +33,4 @@ pub mod vault;
 pub use convention::{Now, Suspension};
 pub use names::{NameError, NamespaceName, PerimeterName, TenantName, WorkspaceName};
 pub use plan::{NamespacePlan, Planned, plan_home, plan_workspace};
-pub use validate::{Invalid, PosixClaims, ValidMember, ValidPerimeter, ValidTenant, ValidWorkspace};
+pub use validate::{Invalid, TenantClaims, ValidMember, ValidPerimeter, ValidTenant, ValidWorkspace};

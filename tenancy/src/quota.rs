@@ -49,11 +49,12 @@ const DEVICES: &str = ".deviceclass.resource.k8s.io/devices";
 
 /// How many objects of each kind a tenant may have whose quota does not say: enough that nobody meets it who works, and
 /// few enough that one tenant does not fill the control plane's memory for all.
-const OBJECTS: [(&str, u64); 15] = [
+const OBJECTS: [(&str, u64); 17] = [
     ("batchjobs.mesocentre.io", 50_000),
     ("configmaps", 2_000),
     ("cronjobs.batch", 500),
     ("deployments.apps", 500),
+    ("httproutes.gateway.networking.k8s.io", 200),
     ("ingresses.networking.k8s.io", 200),
     ("jobs.batch", 5_000),
     ("persistentvolumeclaims", 1_000),
@@ -65,6 +66,7 @@ const OBJECTS: [(&str, u64); 15] = [
     ("serviceaccounts", 500),
     ("services", 500),
     ("statefulsets.apps", 500),
+    ("volumesnapshots.snapshot.storage.k8s.io", 500),
 ];
 
 impl Resource {

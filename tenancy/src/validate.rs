@@ -32,6 +32,16 @@ pub enum Invalid {
         /// What it names.
         perimeter: String,
     },
+    /// The perimeter is going away, and the tenant is new.
+    #[error(
+        "the perimeter {perimeter} is being deleted and takes no new tenants: make {tenant} in another one that kubectl get trustperimeters shows"
+    )]
+    PerimeterLeaving {
+        /// The tenant.
+        tenant: TenantName,
+        /// Its perimeter.
+        perimeter: PerimeterName,
+    },
     /// The perimeter does not take tenants of this category.
     #[error(
         "the perimeter {perimeter} admits {admitted}, and {tenant} is a {category}: choose a perimeter that admits a {category}, or have {category} added to the perimeter's tenantCategories"
@@ -81,6 +91,20 @@ pub enum Invalid {
         held_by: String,
         /// The member who has it.
         holder: String,
+    },
+    /// Another tenant holds the hostname, or one that overlaps with it.
+    #[error(
+        "the hostname {hostname} of {tenant} is taken: {held_by} holds {held}, and had it first; give {tenant} another hostname, or take {held} from {held_by} once nothing is published there any more"
+    )]
+    HostnameTaken {
+        /// The tenant that asks.
+        tenant: TenantName,
+        /// What it asks for.
+        hostname: String,
+        /// The tenant that has it.
+        held_by: String,
+        /// What that one has.
+        held: String,
     },
     /// A user, a group or a service account named more than once.
     #[error(
@@ -180,11 +204,13 @@ impl Invalid {
         match self {
             Self::Name(_) => "BadName",
             Self::UnknownPerimeter { .. } => "UnknownPerimeter",
+            Self::PerimeterLeaving { .. } => "PerimeterLeaving",
             Self::CategoryNotAdmitted { .. } => "CategoryNotAdmitted",
             Self::ConventionNotBegun { .. } => "ConventionNotBegun",
             Self::CoInvestmentRequired { .. } => "CoInvestmentRequired",
             Self::PosixAccountTaken { .. } => "PosixAccountTaken",
             Self::DuplicateMember { .. } => "DuplicateMember",
+            Self::HostnameTaken { .. } => "HostnameTaken",
             Self::ForeignServiceAccount { .. } => "ForeignServiceAccount",
             Self::ServiceAccountTooMighty { .. } => "ServiceAccountTooMighty",
             Self::BadSiret { .. } => "BadSiret",
@@ -248,6 +274,8 @@ pub struct ValidTenant {
     pub quota: Amounts,
     /// How many workspaces it may have.
     pub workspaces: i64,
+    /// Hostnames that it holds: those among what it asks for that its status says.
+    pub hostnames: Vec<String>,
     /// Extended resources that its quota counts, beside the GPUs that every quota counts.
     pub extended_resources: Vec<String>,
     /// Classes of devices that its quota counts.
@@ -279,7 +307,7 @@ impl ValidTenant {
     pub fn new(
         tenant: &Tenant,
         perimeter: Option<&TrustPerimeter>,
-        claims: &PosixClaims,
+        claims: &TenantClaims,
         now: &Now,
     ) -> Result<Self, Vec<Invalid>> {
         let spec = &tenant.spec;
@@ -290,12 +318,24 @@ impl ValidTenant {
                 perimeter: spec.perimeter.clone(),
             }]);
         };
+        // Those who live in it go on until they have left it.
+        let leaving = perimeter.metadata.deletion_timestamp.is_some()
+            && tenant
+                .status
+                .as_ref()
+                .is_none_or(|status| status.home_namespace.is_none());
         let perimeter = ValidPerimeter {
             name: PerimeterName::new(name_of(&perimeter.metadata)).map_err(|e| vec![e.into()])?,
             rules: perimeter.spec.clone(),
         };
 
         let mut wrong = Vec::new();
+        if leaving {
+            wrong.push(Invalid::PerimeterLeaving {
+                tenant: name.clone(),
+                perimeter: perimeter.name.clone(),
+            });
+        }
         let admitted = &perimeter.rules.tenant_categories;
         if !admitted.contains(&spec.category) {
             wrong.push(Invalid::CategoryNotAdmitted {
@@ -329,6 +369,17 @@ impl ValidTenant {
             });
         }
         let members = members(tenant, &name, claims, &mut wrong);
+        for hostname in &spec.hostnames {
+            if let Some(held) = claims.hostname_holder(name.as_str(), hostname) {
+                wrong.push(Invalid::HostnameTaken {
+                    tenant: name.clone(),
+                    hostname: hostname.clone(),
+                    held_by: held.tenant.clone(),
+                    held: held.hostname.clone(),
+                });
+            }
+        }
+        let held = tenant.status.as_ref().map_or(&[][..], |status| &status.hostnames);
         let quota = Amounts::of_tenant(&spec.quota).unwrap_or_else(|bad| {
             wrong.extend(bad.into_iter().map(|(field, error)| Invalid::BadQuota {
                 tenant: name.clone(),
@@ -346,6 +397,12 @@ impl ValidTenant {
             members,
             quota,
             workspaces: spec.quota.workspaces,
+            hostnames: spec
+                .hostnames
+                .iter()
+                .filter(|hostname| held.contains(hostname))
+                .cloned()
+                .collect(),
             extended_resources: spec.quota.extended_resources.keys().cloned().collect(),
             device_classes: spec.quota.devices.keys().cloned().collect(),
             suspension: convention::suspension(tenant, &perimeter.rules.suspension, now),
@@ -370,7 +427,7 @@ fn service_account(
     tenant: &TenantName,
     account: &ServiceAccountName,
     role: Role,
-    claims: &PosixClaims,
+    claims: &TenantClaims,
 ) -> Option<Invalid> {
     let namespace = account.namespace.as_str();
     let whose = match namespace.split_once("--") {
@@ -407,7 +464,7 @@ fn service_account(
 fn members(
     tenant: &Tenant,
     name: &TenantName,
-    claims: &PosixClaims,
+    claims: &TenantClaims,
     wrong: &mut Vec<Invalid>,
 ) -> Vec<ValidMember> {
     let mut seen: BTreeMap<MemberKey, usize> = BTreeMap::new();
@@ -469,12 +526,36 @@ fn name_of(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta
     metadata.name.as_deref().unwrap_or("")
 }
 
-/// Who holds each posix account, over all tenants: the tenant that was created first, and in it the member named
-/// first; and which tenants there are. Built once for many validations.
+/// What belongs to one tenant among all: posix accounts, to the tenant that was created first and in it to the member
+/// named first; hostnames, to who holds them by its status, then to who was created first; and names of tenants. Built
+/// once for many validations.
 #[derive(Clone, Debug, Default)]
-pub struct PosixClaims {
+pub struct TenantClaims {
     by_account: HashMap<String, Claim>,
+    /// Every hostname that is held or asked for, the first to have it first.
+    hostnames: Vec<HostnameClaim>,
     tenants: HashSet<String>,
+}
+
+/// A hostname that a tenant holds or asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct HostnameClaim {
+    /// Who holds it by their status goes before who asks.
+    asks: bool,
+    since: Timestamp,
+    tenant: String,
+    hostname: String,
+}
+
+/// Whether there is a name that both are about: equal, or one below the other's suffix.
+fn overlap(one: &str, other: &str) -> bool {
+    // Of *.a.b the suffix .a.b: a name below it ends so, and so does a deeper suffix.
+    let below = |name: &str, wildcard: &str| {
+        wildcard
+            .strip_prefix('*')
+            .is_some_and(|suffix| name.ends_with(suffix))
+    };
+    one == other || below(one, other) || below(other, one)
 }
 
 /// A posix account's holder.
@@ -485,11 +566,12 @@ struct Claim {
     user: String,
 }
 
-impl PosixClaims {
+impl TenantClaims {
     /// The holders among these tenants.
     pub fn of<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> Self {
         let mut by_account: HashMap<String, Claim> = HashMap::new();
         let mut names = HashSet::new();
+        let mut hostnames = Vec::new();
         for tenant in tenants {
             // An object that the API server has not stamped yet comes last.
             let since = tenant
@@ -499,6 +581,20 @@ impl PosixClaims {
                 .map_or(Timestamp::MAX, |t| t.0);
             let name = name_of(&tenant.metadata);
             names.insert(name.to_owned());
+            let held = tenant.status.as_ref().map_or(&[][..], |status| &status.hostnames);
+            let asked = tenant
+                .spec
+                .hostnames
+                .iter()
+                .filter(|hostname| !held.contains(hostname));
+            let claim = |asks, hostname: &String| HostnameClaim {
+                asks,
+                since,
+                tenant: name.to_owned(),
+                hostname: hostname.clone(),
+            };
+            hostnames.extend(held.iter().map(|hostname| claim(false, hostname)));
+            hostnames.extend(asked.map(|hostname| claim(true, hostname)));
             for member in &tenant.spec.members {
                 let (Some(user), Some(account)) = (&member.user, &member.posix_account) else {
                     continue;
@@ -518,10 +614,21 @@ impl PosixClaims {
                 }
             }
         }
+        hostnames.sort();
         Self {
             by_account,
+            hostnames,
             tenants: names,
         }
+    }
+
+    /// Who goes before a tenant with a hostname that overlaps with this one.
+    fn hostname_holder(&self, tenant: &str, hostname: &str) -> Option<&HostnameClaim> {
+        self.hostnames
+            .iter()
+            .filter(|claim| overlap(&claim.hostname, hostname))
+            .take_while(|claim| claim.tenant != tenant || claim.hostname != hostname)
+            .find(|claim| claim.tenant != tenant)
     }
 
     fn is_tenant(&self, name: &str) -> bool {

@@ -11,7 +11,7 @@ use mesocentre_api::{Tenant, TrustPerimeter, Workspace, labels};
 use mesocentre_tenancy::plan::{MADE_FOR, is_ours};
 use mesocentre_tenancy::quota::{Amounts, Slice, plan_quota};
 use mesocentre_tenancy::{
-    NamespaceName, NamespacePlan, Now, Planned, PosixClaims, ValidTenant, ValidWorkspace, plan_home,
+    NamespaceName, NamespacePlan, Now, Planned, TenantClaims, ValidTenant, ValidWorkspace, plan_home,
     plan_workspace,
 };
 use proptest::prelude::*;
@@ -138,7 +138,7 @@ type Standing = BTreeMap<(String, Option<String>, String), Value>;
 
 impl World {
     fn valid(&self, tenant: &Tenant) -> ValidTenant {
-        let claims = PosixClaims::of(&self.tenants);
+        let claims = TenantClaims::of(&self.tenants);
         let now = Now {
             instant: "2026-11-25T12:00:00Z".parse().unwrap(),
             zone: jiff::tz::TimeZone::UTC,

@@ -9,7 +9,7 @@
 mod examples;
 
 use examples::{Examples, date};
-use mesocentre_api::{ConventionKind, Role, ServiceAccountName, TenantMember};
+use mesocentre_api::{ConventionKind, Role, ServiceAccountName, TenantMember, TenantStatus};
 use mesocentre_tenancy::{Invalid, ValidWorkspace};
 
 /// The reasons, and all sentences in one text.
@@ -94,6 +94,79 @@ fn the_first_to_ask_keeps_a_posix_account_and_the_second_is_told_whose_it_is() {
         sentence.contains("carol of bob in univ-caen is taken by carol in chu-rouen"),
         "{sentence}"
     );
+}
+
+#[test]
+fn who_holds_a_hostname_keeps_it_and_those_who_ask_come_by_age() {
+    let mut examples = Examples::read();
+    let today = date(2026, 11, 24);
+    for (index, seconds) in [(0, 100), (1, 200)] {
+        examples.tenants[index].metadata.creation_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                jiff::Timestamp::from_second(seconds).unwrap(),
+            ));
+    }
+    let overlapping = [
+        ("www.a.test", "www.a.test"),
+        ("*.a.test", "www.a.test"),
+        ("*.a.test", "deep.www.a.test"),
+        ("*.a.test", "*.b.a.test"),
+        ("*.b.a.test", "*.a.test"),
+    ];
+    for (one, other) in overlapping {
+        examples.tenants[0].spec.hostnames = vec![one.into()];
+        examples.tenants[1].spec.hostnames = vec![other.into()];
+        examples.tenants[0].status = None;
+        examples.tenants[1].status = None;
+        assert!(examples.valid("univ-caen", today).is_ok(), "{one} {other}");
+        let (reasons, sentence) = refused(examples.valid("chu-rouen", today));
+        assert_eq!(reasons, ["HostnameTaken"], "{one} {other}");
+        assert!(sentence.contains("univ-caen holds"), "{sentence}");
+        // The younger has it already.
+        examples.tenants[1].status = Some(TenantStatus {
+            hostnames: vec![other.into()],
+            ..Default::default()
+        });
+        let holder = examples.valid("chu-rouen", today).unwrap();
+        assert_eq!(holder.hostnames, [other]);
+        let (reasons, sentence) = refused(examples.valid("univ-caen", today));
+        assert_eq!(reasons, ["HostnameTaken"], "{one} {other}");
+        assert!(
+            sentence.contains(&format!("chu-rouen holds {other}")),
+            "{sentence}"
+        );
+        // What is asked for and not written down yet is in no rule.
+        examples.tenants[1].status = None;
+        assert!(examples.valid("univ-caen", today).unwrap().hostnames.is_empty());
+    }
+    for (one, other) in [
+        ("www.a.test", "a.test"),
+        ("*.a.test", "a.test"),
+        ("*.a.test", "www.ba.test"),
+        ("*.b.a.test", "www.a.test"),
+        ("www.a.test", "*.www.a.test"),
+    ] {
+        examples.tenants[0].spec.hostnames = vec![one.into()];
+        examples.tenants[1].spec.hostnames = vec![other.into()];
+        assert!(examples.valid("chu-rouen", today).is_ok(), "{one} {other}");
+    }
+}
+
+#[test]
+fn a_perimeter_that_is_going_away_keeps_those_inside_and_takes_nobody_new() {
+    let mut examples = Examples::read();
+    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH);
+    examples.perimeters[0].metadata.deletion_timestamp = Some(now);
+    let today = date(2026, 11, 24);
+    assert_eq!(
+        refused(examples.valid("univ-caen", today)).0,
+        ["PerimeterLeaving"]
+    );
+    examples.tenants[0].status = Some(TenantStatus {
+        home_namespace: Some("univ-caen".into()),
+        ..Default::default()
+    });
+    assert!(examples.valid("univ-caen", today).is_ok());
 }
 
 #[test]

@@ -85,6 +85,8 @@ impl Ground {
                 (&rules["nodes"]["selector"], &held["nodeSelector"]),
                 (&rules["runtimeClassName"], &held["runtimeClassName"]),
                 (&rules["priorityClasses"], &held["priorityClasses"]),
+                (&rules["network"]["ingress"]["classes"], &held["ingressClasses"]),
+                (&rules["network"]["loadBalancers"], &held["loadBalancers"]),
                 (&json!(5), &json!(held["members"].as_array().map_or(0, Vec::len))),
             ]
             .iter()
@@ -539,6 +541,22 @@ pub async fn as_another(
     body: Value,
 ) -> Result<Value, String> {
     let mut call = Call::new(method, path.to_owned(), body).rehearsed(|path| ground.of_the_tenant(path));
+    call.headers.push(("impersonate-user", user.to_owned()));
+    send(&ground.stack.admin(), &call)
+        .await
+        .map_err(|error| said(&error))
+}
+
+/// The same, and does not only rehearse.
+pub async fn as_another_for_good(
+    ground: &Ground,
+    user: &str,
+    method: Method,
+    path: &str,
+    body: Value,
+) -> Result<Value, String> {
+    let body = serde_json::from_str(&ground.of_the_tenant(&body.to_string())).unwrap_or_default();
+    let mut call = Call::new(method, ground.of_the_tenant(path), body);
     call.headers.push(("impersonate-user", user.to_owned()));
     send(&ground.stack.admin(), &call)
         .await

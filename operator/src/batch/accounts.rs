@@ -230,7 +230,7 @@ fn accounts_of(change: &mesocentre_scheduler_bridge::slurm::accounts::Change) ->
 /// What should be on a scheduler.
 pub fn desired(context: &Context, scheduler: &str) -> DesiredAccounts {
     let mut desired = DesiredAccounts::default();
-    let claims = context.tenancy.posix_claims(&context.stores);
+    let claims = context.tenancy.tenant_claims(context);
     let mut tenants = HashMap::new();
     for allocation in context.stores.allocations.state() {
         if allocation.spec.scheduler != scheduler || crate::report::is_leaving(allocation.as_ref()) {

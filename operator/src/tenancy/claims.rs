@@ -1,8 +1,8 @@
-//! Who holds each posix account, over all tenants: computed when tenants changed, and shared by all reconciles.
+//! Who holds each posix account and each hostname, over all tenants: computed when tenants changed, and shared by all reconciles.
 
-use crate::context::Stores;
+use crate::Context;
 use crate::lock::locked;
-use mesocentre_tenancy::PosixClaims;
+use mesocentre_tenancy::TenantClaims;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 pub struct Claims {
     /// Counts the changes of tenants.
     changes: AtomicU64,
-    computed: Mutex<Option<(u64, Arc<PosixClaims>)>>,
+    computed: Mutex<Option<(u64, Arc<TenantClaims>)>>,
+    /// Hostnames are given to one tenant at a time.
+    giving: tokio::sync::Mutex<()>,
 }
 
 impl Claims {
@@ -20,8 +22,13 @@ impl Claims {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// As the cache has it now.
-    pub fn now(&self, stores: &Stores) -> Arc<PosixClaims> {
+    /// While it is held, no other tenant is given a hostname.
+    pub async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.giving.lock().await
+    }
+
+    /// As the cache and this process's own writes have it now.
+    pub fn now(&self, context: &Context) -> Arc<TenantClaims> {
         // Read before the cache is: what changes meanwhile outdates what is computed.
         let changes = self.changes.load(Ordering::Acquire);
         let mut computed = locked(&self.computed);
@@ -30,8 +37,15 @@ impl Claims {
         {
             return Arc::clone(claims);
         }
-        let tenants = stores.tenants.state();
-        let claims = Arc::new(PosixClaims::of(tenants.iter().map(AsRef::as_ref)));
+        // A hostname that this process has just given to one is not given to another before the cache has it.
+        let tenants: Vec<_> = context
+            .stores
+            .tenants
+            .state()
+            .into_iter()
+            .map(|tenant| context.own_writes.fresher(tenant))
+            .collect();
+        let claims = Arc::new(TenantClaims::of(tenants.iter().map(AsRef::as_ref)));
         *computed = Some((changes, Arc::clone(&claims)));
         claims
     }

@@ -37,16 +37,18 @@ pub mod workspace;
 pub use standing::suspension_of;
 pub use sweep::sweep;
 
+use crate::Context;
 use crate::context::{Stores, Watches};
+use crate::lock::locked;
 use crate::triggers::Triggers;
 use crate::watch::{Watch, Watchable};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use made::{Kind, Made};
 use mesocentre_api::{Condition, READY, Tenant, find_condition};
-use mesocentre_tenancy::PosixClaims;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use mesocentre_tenancy::TenantClaims;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How soon that is looked at again of which no watch tells.
@@ -105,6 +107,33 @@ impl Tenancy {
         let tenancy = self.clone();
         watches.tenants.on_spec_change(move |_| tenancy.vault.look_soon());
         proof::connect(self, watches, stores, triggers);
+        // Nodes tell of themselves all the time; what counts here changes seldom.
+        let (known, s, t) = (Mutex::new(HashMap::new()), stores.clone(), triggers.clone());
+        watches.nodes.on_change(move |node| {
+            let there = s.nodes.get(&ObjectRef::from_obj(node.as_ref())).is_some();
+            let now = there.then(|| (node.metadata.labels.clone(), node.spec.clone()));
+            let before = match now.clone() {
+                Some(now) => locked(&known).insert(node.name_any(), now),
+                None => locked(&known).remove(&node.name_any()),
+            };
+            if before != now {
+                for perimeter in s.perimeters.state() {
+                    if perimeter.spec.nodes.as_ref().is_some_and(|nodes| nodes.dedicated) {
+                        t.perimeters.reconcile(ObjectRef::from_obj(perimeter.as_ref()));
+                    }
+                }
+            }
+        });
+        // Another's nodes may come to be these.
+        let (s, t) = (stores.clone(), triggers.clone());
+        watches.perimeters.on_spec_change(move |changed| {
+            for other in s.perimeters.state() {
+                let dedicated = other.spec.nodes.as_ref().is_some_and(|nodes| nodes.dedicated);
+                if dedicated && other.uid() != changed.uid() && changed.spec.nodes.is_some() {
+                    t.perimeters.reconcile(ObjectRef::from_obj(other.as_ref()));
+                }
+            }
+        });
 
         let (tenancy, s, t) = (self.clone(), stores.clone(), triggers.clone());
         watches.tenants.on_spec_change(move |tenant| {
@@ -117,9 +146,9 @@ impl Tenancy {
         });
     }
 
-    /// Who holds each posix account, over all tenants.
-    pub fn posix_claims(&self, stores: &Stores) -> Arc<PosixClaims> {
-        self.claims.now(stores)
+    /// Who holds each posix account and each hostname, over all tenants.
+    pub fn tenant_claims(&self, context: &Context) -> Arc<TenantClaims> {
+        self.claims.now(context)
     }
 
     fn keep_track<K: Watchable>(&self, kind: Kind, watch: &mut Watch<K>) {
@@ -131,6 +160,9 @@ impl Tenancy {
     }
 }
 
+/// Reasons of tenants that wait for what another has.
+const WAITING: [&str; 3] = ["PosixAccountTaken", "HostnameTaken", "ForeignServiceAccount"];
+
 /// Whether a change of one tenant may decide for or against the other: a posix account, or a service account of a
 /// namespace that comes to be, or ceases to be, the changed tenant's.
 fn contend(changed: &Tenant, other: &Tenant) -> bool {
@@ -140,7 +172,7 @@ fn contend(changed: &Tenant, other: &Tenant) -> bool {
     }
     let conditions: &[Condition] = other.status.as_ref().map_or(&[], |status| &status.conditions);
     let reason = find_condition(conditions, READY).map_or("", |c| c.reason.as_str());
-    let waits = ["PosixAccountTaken", "ForeignServiceAccount"].contains(&reason);
+    let waits = WAITING.contains(&reason);
     let home = changed.metadata.name.as_deref();
     let names_it = |member: &mesocentre_api::TenantMember| {
         member
@@ -150,4 +182,17 @@ fn contend(changed: &Tenant, other: &Tenant) -> bool {
             == home
     };
     waits || other.spec.members.iter().any(names_it) || !accounts(changed).is_disjoint(&accounts(other))
+}
+
+/// Has tenants looked at that wait for what another had.
+fn look_at_those_who_wait(context: &Context) {
+    for tenant in context.stores.tenants.state() {
+        let conditions: &[Condition] = tenant.status.as_ref().map_or(&[], |status| &status.conditions);
+        if find_condition(conditions, READY).is_some_and(|c| WAITING.contains(&c.reason.as_str())) {
+            context
+                .triggers
+                .tenants
+                .reconcile(ObjectRef::from_obj(tenant.as_ref()));
+        }
+    }
 }

@@ -9,6 +9,7 @@ use crate::report::{
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::{TrustPerimeter, TrustPerimeterStatus};
+use mesocentre_tenancy::nodes::{Dedication, dedication};
 use std::sync::Arc;
 
 /// How many tenants a sentence names before it counts the rest.
@@ -29,7 +30,7 @@ pub async fn reconcile(perimeter: Arc<TrustPerimeter>, context: Arc<Context>) ->
         (perimeter, in_use(&inside))
     } else {
         let perimeter = add_finalizer(&context, &perimeter).await?;
-        let verdict = Verdict::yes("InForce", "its rules hold for every tenant inside");
+        let verdict = in_force(&context, &perimeter);
         (perimeter, verdict)
     };
 
@@ -58,6 +59,29 @@ pub async fn reconcile(perimeter: Arc<TrustPerimeter>, context: Arc<Context>) ->
     )
     .await;
     Ok(Action::await_change())
+}
+
+/// Its rules hold; whether its nodes are its alone is for the nodes to say.
+fn in_force(context: &Context, perimeter: &TrustPerimeter) -> Verdict {
+    let all = context.stores.perimeters.state();
+    let stands = dedication(
+        perimeter,
+        all.iter().map(AsRef::as_ref),
+        &context.stores.nodes.state(),
+    );
+    if let Some((reason, message)) = stands
+        .as_ref()
+        .and_then(|stands| stands.wrong(&perimeter.name_any()))
+    {
+        return Verdict::no(reason, message);
+    }
+    let message = match stands {
+        Some(Dedication::Kept { nodes: 0 }) => {
+            "its rules hold for every tenant inside; no node bears the labels of spec.nodes.selector, so pods wait for one"
+        }
+        _ => "its rules hold for every tenant inside",
+    };
+    Verdict::yes("InForce", message)
 }
 
 fn tenants_inside(context: &Context, perimeter: &str) -> Vec<String> {

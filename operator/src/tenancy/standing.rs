@@ -56,7 +56,7 @@ pub enum Standing {
 /// When it does not fit.
 pub fn validate(context: &Context, tenant: &Tenant) -> Result<Box<ValidTenant>, Refused> {
     let perimeter = context.stores.perimeters.get(&key(None, &tenant.spec.perimeter));
-    let claims = context.tenancy.claims.now(&context.stores);
+    let claims = context.tenancy.claims.now(context);
     let now = context.now();
     ValidTenant::new(tenant, perimeter.as_deref(), &claims, &now)
         .map(Box::new)

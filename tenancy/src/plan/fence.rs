@@ -71,6 +71,12 @@ pub(super) fn network(place: &Place<'_>) -> Planned {
     egress.extend(rules.egress.iter().map(destination));
     let mut ingress = vec![json!({"from": own_pods})];
     ingress.extend(rules.ingress_from.iter().map(source));
+    // An empty list would let in everybody.
+    let cidrs = rules.ingress.iter().flat_map(|from| &from.cidrs);
+    let from: Vec<Value> = cidrs.map(|cidr| json!({"ipBlock": {"cidr": cidr}})).collect();
+    if !from.is_empty() {
+        ingress.push(json!({"from": from}));
+    }
     place.planned(
         "networking.k8s.io/v1",
         "NetworkPolicy",
@@ -112,6 +118,7 @@ fn with_ports(mut rule: Value, ports: &[PortRule]) -> Value {
 /// The rules that the API server's admission policies read.
 pub(super) fn rules(place: &Place<'_>) -> Planned {
     let perimeter = &place.tenant.perimeter;
+    let ingress = perimeter.rules.network.ingress.as_ref();
     let spec = PerimeterRulesSpec {
         tenant: place.tenant.name.to_string(),
         workspace: place.workspace.map(|w| w.name.to_string()),
@@ -127,6 +134,17 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
         runtime_class_name: perimeter.rules.runtime_class_name.clone(),
         priority_classes: perimeter.rules.priority_classes.clone(),
         storage_classes: perimeter.rules.storage_classes.clone(),
+        volume_attributes_classes: perimeter.rules.volume_attributes_classes.clone(),
+        snapshot_classes: perimeter.rules.snapshot_classes.clone(),
+        hostnames: place.tenant.hostnames.clone(),
+        ingress_classes: ingress.map(|i| i.classes.clone()).unwrap_or_default(),
+        gateways: ingress
+            .into_iter()
+            .flat_map(|i| &i.gateways)
+            .map(|gateway| format!("{}/{}", gateway.namespace, gateway.name))
+            .collect(),
+        publishing_annotations: perimeter.rules.network.publishing_annotations.clone(),
+        load_balancers: perimeter.rules.network.load_balancers,
         extended_resources: std::iter::once(GPUS.to_owned())
             .chain(place.tenant.extended_resources.iter().cloned())
             .collect(),

@@ -4,7 +4,7 @@
 
 use jiff::civil::Date;
 use mesocentre_api::{PeeringAgreement, Tenant, TrustPerimeter, Workspace};
-use mesocentre_tenancy::{Invalid, Now, PosixClaims, ValidTenant};
+use mesocentre_tenancy::{Invalid, Now, TenantClaims, ValidTenant};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -78,7 +78,7 @@ impl Examples {
     }
 
     pub fn validate(&self, tenant: &Tenant, today: Date) -> Result<ValidTenant, Vec<Invalid>> {
-        let claims = PosixClaims::of(&self.tenants);
+        let claims = TenantClaims::of(&self.tenants);
         ValidTenant::new(
             tenant,
             self.perimeter(&tenant.spec.perimeter),

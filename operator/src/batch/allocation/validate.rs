@@ -8,7 +8,7 @@ use mesocentre_api::{Allocation, AllocationSpec, Tenant, TrustPerimeter, WhenExh
 use mesocentre_scheduler_bridge::slurm::accounts::Limits;
 use mesocentre_scheduler_bridge::{AccountName, InvalidName, UserName};
 use mesocentre_tenancy::validate::MemberSubject;
-use mesocentre_tenancy::{Invalid, PosixClaims, ValidTenant};
+use mesocentre_tenancy::{Invalid, TenantClaims, ValidTenant};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use std::collections::BTreeSet;
@@ -231,7 +231,7 @@ pub fn limits(spec: &AllocationSpec, suspended: bool) -> Limits {
 pub fn valid_tenant(
     context: &Context,
     home: &str,
-    claims: &PosixClaims,
+    claims: &TenantClaims,
 ) -> Option<Result<ValidTenant, Vec<Invalid>>> {
     let tenant = context.stores.tenants.get(&key::<Tenant>(None, home))?;
     let perimeter = context
@@ -252,7 +252,7 @@ pub fn valid_tenant(
 /// Why it cannot be used.
 pub fn validate(context: &Context, allocation: &Allocation) -> Result<ValidAllocation, Refused> {
     let home = allocation.namespace().unwrap_or_default();
-    let claims = context.tenancy.posix_claims(&context.stores);
+    let claims = context.tenancy.tenant_claims(context);
     let tenant = match valid_tenant(context, &home, &claims) {
         None => {
             return Err(Refused::NoTenant {

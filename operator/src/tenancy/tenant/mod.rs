@@ -40,7 +40,8 @@ pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Act
         return leave::reconcile(&context, tenant).await;
     }
     let suspension = standing::suspension(&context, &tenant);
-    match standing::validate(&context, &tenant) {
+    let (tenant, validated) = hold_hostnames(&context, tenant).await?;
+    match validated {
         Ok(valid) => {
             let tenant = add_finalizer(&context, &tenant).await?;
             let verdict = match &suspension {
@@ -68,6 +69,40 @@ async fn stay(context: &Context, tenant: &ValidTenant, suspension: &Suspension) 
         suspension.reason(),
         convention::in_full(suspension, &context.now()),
     ))
+}
+
+/// Proves that it fits; and writes down which hostnames it holds before any rule lets it use them. Given to one tenant
+/// at a time, on what this process has written last, so that no two hold one.
+async fn hold_hostnames(
+    context: &Context,
+    tenant: Arc<Tenant>,
+) -> Result<(Arc<Tenant>, Result<Box<ValidTenant>, Refused>), Failure> {
+    let validated = standing::validate(context, &tenant);
+    let mut status = tenant.status.clone().unwrap_or_default();
+    let new = tenant
+        .spec
+        .hostnames
+        .iter()
+        .any(|hostname| !status.hostnames.contains(hostname));
+    if validated.is_err() || !new {
+        return Ok((tenant, validated));
+    }
+    let _alone = context.tenancy.claims.alone().await;
+    context.tenancy.claims.outdated();
+    if let Err(refused) = standing::validate(context, &tenant) {
+        return Ok((tenant, Err(refused)));
+    }
+    // What it asks for no more is given up once its rules are without.
+    for hostname in &tenant.spec.hostnames {
+        if !status.hostnames.contains(hostname) {
+            status.hostnames.push(hostname.clone());
+        }
+    }
+    let tenant = write_status(context, &tenant, status).await?;
+    context.tenancy.claims.outdated();
+    dependents(context, &tenant.name_any());
+    let validated = standing::validate(context, &tenant);
+    Ok((tenant, validated))
 }
 
 /// The home namespace and all that must be in it.
@@ -118,6 +153,9 @@ async fn report(
     };
     if verdict.status == ConditionStatus::True {
         status.home_namespace = Some(name.clone());
+        status
+            .hostnames
+            .retain(|hostname| tenant.spec.hostnames.contains(hostname));
     }
     let retention = suspension.as_ref().and_then(Suspension::retention_blocker);
     if let Some(blockers) = blockers(context, &name, retention) {
@@ -153,6 +191,10 @@ async fn report(
         &status.conditions,
     )
     .await;
+    if before.hostnames != status.hostnames {
+        context.tenancy.claims.outdated();
+        super::look_at_those_who_wait(context);
+    }
     for news in convention::news(&before, &status) {
         let type_ = if news.warns {
             EventType::Warning

@@ -63,7 +63,7 @@ pub async fn reconcile(context: &Context, workspace: Arc<Workspace>) -> Result<A
         DeletionStep::Blocked(why) => Verdict::no(
             "DeletionBlocked",
             format!(
-                "{}; or write the annotation mesocentre.io/force-delete: \"true\" to delete it in spite of that",
+                "{}; or have the administrators write the annotation mesocentre.io/force-delete: \"true\" to delete it in spite of that",
                 why.join("; ")
             ),
         ),

@@ -83,19 +83,12 @@ async fn an_operator_in_a_pod_logs_in_to_vault_by_a_token_for_vault_alone() -> R
     ] {
         assert!(environment.contains(word), "{environment}");
     }
-    // The kubelet writes it, so it may ask for none itself; outside the cluster it may.
+    // The kubelet writes it, so it may ask for none of its own; outside the cluster it may.
+    let own_tokens = "resources: [serviceaccounts/token]\n  resourceNames: [mesocentre-operator]\n";
     let inside = rendered(&stack, with_vault).await?;
-    assert!(
-        !inside.stdout.contains("serviceaccounts/token"),
-        "{}",
-        inside.stdout
-    );
+    assert!(!inside.stdout.contains(own_tokens), "{}", inside.stdout);
     let outside = rendered(&stack, &format!("{with_vault},operator.deploy=false")).await?;
-    assert!(
-        outside.stdout.contains("serviceaccounts/token"),
-        "{}",
-        outside.stdout
-    );
+    assert!(outside.stdout.contains(own_tokens), "{}", outside.stdout);
     Ok(())
 }
 

@@ -2,8 +2,12 @@
 
 use super::Stack;
 use crate::process::Started;
-use crate::{control_plane, operator, process, slurm, vault};
+use crate::{control_plane, operator, process, slurm, vault, wait};
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, PostParams};
+use mesocentre_api::labels;
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -63,7 +67,10 @@ impl Stack {
     /// When it does not answer in time: with the last state and the end of its log.
     pub async fn start(&self, part: Part) -> Result<()> {
         match part {
-            Part::ApiServer => control_plane::up().await,
+            Part::ApiServer => {
+                control_plane::up().await?;
+                self.policies_judge().await
+            }
             Part::Slurmctld => slurm::start_controller().await,
             Part::Slurmdbd => slurm::start_accounting().await,
             Part::Vault => {
@@ -72,6 +79,42 @@ impl Stack {
             }
             Part::Operator => self.operator().start().await,
         }
+    }
+
+    /// Returns when the API server judges by policies with parameters again. One that has just started says that it is ready
+    /// and refuses for up to half a minute whatever such a policy is about: it looked for the kind of the parameters before it
+    /// served its CRDs, and forgets what it found every 30 seconds (apiserver, `pkg/server/options/admission.go`).
+    async fn policies_judge(&self) -> Result<()> {
+        let tenants = ListParams::default().labels(labels::TENANT).limit(1);
+        let Some(namespace) = Api::<Namespace>::all(self.admin())
+            .list(&tenants)
+            .await?
+            .items
+            .pop()
+        else {
+            return Ok(());
+        };
+        // In a dry run: nothing is made whatever is answered.
+        let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "judged"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}},
+        }))?;
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.admin(), &namespace.name_any());
+        wait::until(
+            "policies with parameters judge",
+            Duration::from_secs(90),
+            async || match claims.create(&dry_run, &claim).await {
+                Err(kube::Error::Api(status)) if status.message.contains("failed to configure policy") => {
+                    Err(status.message.clone())
+                }
+                _ => Ok(()),
+            },
+        )
+        .await
     }
 
     /// Lets a part hang: it lives and answers nobody.

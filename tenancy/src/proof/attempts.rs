@@ -213,14 +213,14 @@ pub fn attempts(rules: &PerimeterRulesSpec, namespace: &str, is_workspace: bool)
     ));
     list.push(create(
         Rule::Entrances,
-        "an Ingress",
+        "an Ingress for every hostname",
         group("networking.k8s.io/v1", "ingresses"),
         named(
             "Ingress",
             "networking.k8s.io/v1",
             json!({"spec": {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}}),
         ),
-        policy("mesocentre-fences"),
+        policy("mesocentre-ingresses"),
     ));
     // To a role that the one who tries holds: else the API server itself would refuse it before the policy is asked.
     list.push(create(

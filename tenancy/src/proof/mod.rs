@@ -180,9 +180,9 @@ impl Rule {
             Self::Network => {
                 "traffic goes only to and from the tenant's own pods, DNS, what the perimeter lists and open peerings".into()
             }
-            Self::Entrances => 
-                "nobody comes in from outside but by what the perimeter lists and hostnames that the tenant holds".into()
-            ,
+            Self::Entrances => {
+                "nobody comes in from outside but by what the perimeter lists, and hostnames that the tenant holds".into()
+            }
             Self::Roles => "nobody acts in the tenant's namespaces but its members, each by the role they have".into(),
             Self::Quota => "the tenant takes no more than its quota".into(),
             Self::Namespaces => "only the operator says which namespaces are the tenant's, and what holds there".into(),

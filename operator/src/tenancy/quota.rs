@@ -96,7 +96,8 @@ pub async fn share_out(
     };
     if live["status"]["hard"].is_null() && nobody_may_act() {
         let key = apply::key_of(quota)?;
-        live = apply::patch_status(context, &key, &first_quota_status(quota)).await?;
+        let version = live["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        live = apply::patch_status(context, &key, &first_quota_status(quota, version)).await?;
     }
     Ok(!live["status"]["hard"].is_null())
 }

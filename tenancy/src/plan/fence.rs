@@ -26,15 +26,25 @@ pub(super) fn quota(place: &Place<'_>, hard: &Amounts) -> Planned {
 }
 
 /// The body that a merge patch of `resourcequotas/status` takes right after `quota` was made in a namespace that
-/// nobody may act in yet: the quota is enforced from then on, without waiting for the controller manager.
-pub fn first_quota_status(quota: &Planned) -> Value {
+/// nobody may act in yet: the quota is enforced from then on, without waiting for the controller manager. It is for the
+/// `version` that was made, so that it does not go over what the controller manager counted meanwhile.
+pub fn first_quota_status(quota: &Planned, version: &str) -> Value {
     let hard = quota.body["spec"]["hard"].clone();
     let mut used = hard.clone();
-    if let Some(used) = used.as_object_mut() {
-        used.values_mut().for_each(|amount| *amount = json!("0"));
+    for (resource, amount) in used.as_object_mut().into_iter().flatten() {
+        *amount = json!(if MADE_BY_KUBERNETES.contains(&resource.as_str()) {
+            "1"
+        } else {
+            "0"
+        });
     }
-    json!({"status": {"hard": hard, "used": used}})
+    json!({"metadata": {"resourceVersion": version}, "status": {"hard": hard, "used": used}})
 }
+
+/// What Kubernetes itself puts into each namespace, as a quota counts it: the `default` service account and the config
+/// map `kube-root-ca.crt`. Whether they are there before the quota or after it is a race, so they count from the start:
+/// too high by one until the controller manager counts anew, and never too low.
+const MADE_BY_KUBERNETES: [&str; 2] = ["count/configmaps", "count/serviceaccounts"];
 
 /// Defaults for containers that name no requests or limits.
 pub(super) fn limits(place: &Place<'_>) -> Planned {
@@ -182,4 +192,25 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
         PERIMETER_RULES_NAME,
         json!({"spec": spec}),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubernetes_puts_into_a_namespace_counts_from_the_start() {
+        let hard = json!({"count/configmaps": "9", "count/serviceaccounts": "9", "pods": "4"});
+        let quota = Planned {
+            kind: "ResourceQuota".into(),
+            namespace: None,
+            name: QUOTA_NAME.into(),
+            body: json!({"spec": {"hard": hard}}),
+        };
+        let used = json!({"count/configmaps": "1", "count/serviceaccounts": "1", "pods": "0"});
+        assert_eq!(
+            first_quota_status(&quota, "7"),
+            json!({"metadata": {"resourceVersion": "7"}, "status": {"hard": hard, "used": used}})
+        );
+    }
 }

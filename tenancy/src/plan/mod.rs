@@ -16,8 +16,8 @@ pub use namespace::{MADE_FOR, is_ours};
 /// One object that must exist, whole: every field that the API server would fill in is written out, so that equality
 /// with the live object's means that nothing drifted.
 ///
-/// Server-side apply brings it about, with two exceptions: where a foreign manager added a key to a map, the object is
-/// replaced; and a RoleBinding whose `roleRef` differs is deleted first, since that field never changes.
+/// It is created, or put in place of the live one as a whole, so that nothing foreign stays in it (decision 0010); a
+/// RoleBinding whose `roleRef` differs is deleted first, since that field never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
     /// Its kind.
@@ -26,7 +26,7 @@ pub struct Planned {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
-    /// The object, with apiVersion, kind and metadata, as server-side apply takes it.
+    /// The object, with apiVersion, kind and metadata, as the API server takes it.
     pub body: Value,
 }
 

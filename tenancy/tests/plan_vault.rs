@@ -43,7 +43,6 @@ fn wanted(tenant: &str, n: u32) -> Wanted {
             .map(|account| PosixAccount::new(account).unwrap())
             .into(),
         kept_days: 90,
-        is_open: true,
     }
 }
 
@@ -251,22 +250,6 @@ fn a_tenant_that_is_made_again_under_an_ended_ones_name_does_not_get_its_data() 
 }
 
 #[test]
-fn a_suspended_tenants_data_stay_and_nobody_logs_in() {
-    let mut vault = Told::default();
-    vault.settle(&wish(vec![wanted("univ-caen", 1)]), now());
-    let open = vault.clone();
-    let closed = Wanted {
-        is_open: false,
-        ..wanted("univ-caen", 1)
-    };
-    vault.settle(&wish(vec![closed]), now());
-    assert!(vault.seen().jwt_roles.is_empty() && vault.seen().policies.is_empty());
-    assert_eq!(vault.seen().mounts, open.seen().mounts);
-    vault.settle(&wish(vec![wanted("univ-caen", 1)]), now());
-    assert_eq!(vault, open);
-}
-
-#[test]
 fn a_tenant_of_which_nothing_can_be_told_is_left_as_it_is() {
     let mut vault = Told::default();
     vault.settle(&wish(vec![wanted("univ-caen", 1)]), now());
@@ -360,7 +343,6 @@ fn tenants() -> impl Strategy<Value = Vec<Wanted>> {
     let one = (
         "[a-z]([a-z0-9]|-[a-z0-9]){0,3}",
         1_u32..9,
-        any::<bool>(),
         0_i64..3,
         any::<bool>(),
     );
@@ -368,13 +350,12 @@ fn tenants() -> impl Strategy<Value = Vec<Wanted>> {
         let mut n = 0;
         let wanted = tenants
             .into_iter()
-            .map(|(name, (workspace, _, is_open, kept_days, people))| {
+            .map(|(name, (workspace, _, kept_days, people))| {
                 n += 1;
                 let mut wanted = wanted(&name, n);
                 wanted
                     .namespaces
                     .insert(NamespaceName::new(&format!("{name}--{workspace}")).unwrap());
-                wanted.is_open = is_open;
                 wanted.kept_days = kept_days;
                 if !people {
                     wanted.accounts.clear();
@@ -412,7 +393,7 @@ proptest! {
                 }
             }
             let role = tenant.entries.iter().find(|entry| entry.thing == Thing::JwtRole);
-            prop_assert_eq!(role.is_some(), tenant.wanted.is_open);
+            prop_assert!(role.is_some());
             for namespace in role.iter().flat_map(|entry| entry.body["bound_claims"]["/kubernetes.io/namespace"].as_array()).flatten() {
                 let (owner, _) = NamespaceName::split(namespace.as_str().unwrap()).unwrap();
                 prop_assert_eq!(&owner, &tenant.wanted.tenant);

@@ -59,8 +59,6 @@ pub struct Wanted {
     pub accounts: BTreeSet<PosixAccount>,
     /// For how many days its data are kept after its end.
     pub kept_days: i64,
-    /// Whether anybody may log in. Closed, the data stay and nobody reaches them.
-    pub is_open: bool,
 }
 
 /// The tenants, as far as Vault is concerned.

@@ -237,9 +237,7 @@ fn of_tenant(layout: &Layout, wanted: &Wanted, seen: &Seen, now: Timestamp) -> R
         }
     }
     let mut entries = vec![entry::key(layout, wanted)];
-    if wanted.is_open {
-        entries.extend(entry::doors(layout, wanted));
-    }
+    entries.extend(entry::doors(layout, wanted));
     let is_lacking = !mounts.is_empty() || entries.iter().any(|entry| !is_listed(layout, seen, entry));
     Ok(TenantPlan {
         wanted: wanted.clone(),

@@ -82,6 +82,5 @@ fn wanted(context: &Context, tenant: &ValidTenant, uid: Uid) -> Wanted {
             })
             .collect(),
         kept_days: i64::from(tenant.perimeter.rules.suspension.retention_days).max(0),
-        is_open: true,
     }
 }

@@ -264,15 +264,6 @@ impl Keeper {
 
 fn made(layout: &Layout, wanted: &Wanted) -> Verdict {
     let tenant = &wanted.tenant;
-    if !wanted.is_open {
-        return Verdict::no(
-            "Closed",
-            format!(
-                "the tenant is suspended: its secrets in Vault at {} and its key are kept, and nobody may log in until it is resumed",
-                layout.kv(tenant)
-            ),
-        );
-    }
     Verdict::yes(
         "Open",
         format!(
@@ -330,6 +321,7 @@ fn report(context: &Context, verdicts: HashMap<String, Verdict>) {
     for tenant in context.stores.tenants.state() {
         if tenant.uid().is_some_and(|uid| changed.contains(&uid)) {
             context.triggers.tenants.reconcile(key(None, &tenant.name_any()));
+            context.triggers.reports.reconcile(key(None, &tenant.name_any()));
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{self, Scope};
-use mesocentre_api::{GROUP, Tenant, VERSION};
+use mesocentre_api::{Condition, GROUP, Tenant, VERSION, find_condition};
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -152,6 +152,26 @@ pub async fn ready(stack: &Stack, kind: &str, namespace: Option<&str>, name: &st
             Ok(())
         } else {
             Err(conditions.to_string())
+        }
+    })
+    .await
+}
+
+/// Waits until a condition of a Tenant is so, told as `what`; gives the Tenant and the condition.
+pub async fn tenant_says(
+    stack: &Stack,
+    name: &str,
+    type_: &str,
+    what: &str,
+    holds: impl Fn(&Condition) -> bool,
+) -> (Tenant, Condition) {
+    let tenants: Api<Tenant> = Api::all(stack.admin());
+    wait::wait_for(&format!("{name}: {type_} {what}"), PATIENCE, async || {
+        let tenant = tenants.get(name).await.map_err(|error| error.to_string())?;
+        let conditions = tenant.status.clone().unwrap_or_default().conditions;
+        match find_condition(&conditions, type_) {
+            Some(found) if holds(found) => Ok((tenant, found.clone())),
+            other => Err(format!("{other:?}")),
         }
     })
     .await

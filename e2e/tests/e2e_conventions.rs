@@ -43,20 +43,9 @@ async fn until(
     status: ConditionStatus,
     reason: &str,
 ) -> (Tenant, Condition) {
-    let tenants: Api<Tenant> = Api::all(stack.admin());
-    wait_for(
-        &format!("{name} is {type_} {status:?} {reason}"),
-        PATIENCE,
-        async || {
-            let tenant = tenants.get(name).await.map_err(|error| error.to_string())?;
-            let conditions = tenant.status.clone().unwrap_or_default().conditions;
-            match find_condition(&conditions, type_) {
-                Some(c) if c.status == status && c.reason == reason => Ok((tenant, c.clone())),
-                other => Err(format!("{other:?}")),
-            }
-        },
-    )
-    .await
+    let what = format!("is {status:?} {reason}");
+    let holds = |c: &Condition| c.status == status && c.reason == reason;
+    fixture::tenant_says(stack, name, type_, &what, holds).await
 }
 
 /// The tenant's events of this reason, each with how often it was told.

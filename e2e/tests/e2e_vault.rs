@@ -57,19 +57,9 @@ async fn ask(stack: &Stack, perimeter: &str, spec: Value) -> Result<()> {
 impl Lab {
     /// Waits until the condition Vault of the tenant is so.
     async fn until(&self, stack: &Stack, what: &str, holds: impl Fn(&Condition) -> bool) -> Condition {
-        let tenants: Api<Tenant> = Api::all(stack.admin());
-        wait_for(&format!("the tenant in Vault {what}"), PATIENCE, async || {
-            let tenant = tenants
-                .get(&self.tenant.name)
-                .await
-                .map_err(|error| error.to_string())?;
-            let conditions = tenant.status.unwrap_or_default().conditions;
-            match find_condition(&conditions, "Vault") {
-                Some(vault) if holds(vault) => Ok(vault.clone()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await
+        fixture::tenant_says(stack, &self.tenant.name, "Vault", what, holds)
+            .await
+            .1
     }
 
     /// A token of the workspace's own service account, as the kubelet asks for one.

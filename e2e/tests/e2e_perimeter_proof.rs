@@ -10,7 +10,9 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
-use mesocentre_api::{ConditionStatus, PerimeterReport, PerimeterReportStatus, find_condition};
+use mesocentre_api::{
+    ConditionStatus, PerimeterReport, PerimeterReportStatus, Tenant, TrustPerimeter, find_condition,
+};
 use mesocentre_e2e::{Stack, fixture, wait_for};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -293,6 +295,54 @@ async fn what_an_administrator_breaks_in_a_tenants_namespace_is_repaired_and_tol
         status.drift.iter().all(|drift| drift.repaired_at.is_some()),
         "{:?}",
         status.drift
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_suspended_tenants_report_shows_that_nothing_starts_and_that_its_secrets_are_kept() -> Result<()> {
+    let stack = Stack::current().await?;
+    let tenant = fixture::tenant(&stack, "ended").await?;
+    tenant.workspace(&stack, "lab").await?;
+    let admin = stack.admin();
+    let perimeters: Api<TrustPerimeter> = Api::all(admin.clone());
+    let secrets = Patch::Merge(json!({"spec": {"vault": {"secrets": true}}}));
+    perimeters
+        .patch(&tenant.perimeter, &PatchParams::default(), &secrets)
+        .await?;
+    let tenants: Api<Tenant> = Api::all(admin.clone());
+    let reason = "the invoice of October is not paid";
+    let suspended = Patch::Merge(json!({"spec": {"suspended": {"reason": reason}}}));
+    tenants
+        .patch(&tenant.name, &PatchParams::default(), &suspended)
+        .await?;
+    let rule =
+        |status: &PerimeterReportStatus, name: &str| status.rules.iter().find(|r| r.rule == name).cloned();
+    let status = until(
+        &admin,
+        &tenant.name,
+        "all holds while it is suspended",
+        |status| {
+            is(status, ConditionStatus::True)
+                && rule(status, "convention").is_some_and(|rule| rule.promise.contains(reason))
+                && rule(status, "secrets").is_some_and(|rule| !rule.controls.is_empty())
+        },
+    )
+    .await;
+    let convention = rule(&status, "convention").context("no such rule")?;
+    let refused = convention.attempts.first().context("nothing was tried")?;
+    ensure!(
+        refused.as_promised && refused.answer.contains(reason),
+        "{refused:?}"
+    );
+    let quota = rule(&status, "quota").context("no such rule")?;
+    ensure!(
+        quota
+            .evidence
+            .iter()
+            .any(|e| e.contains("refused because the tenant is suspended")),
+        "{quota:?}"
     );
     Ok(())
 }

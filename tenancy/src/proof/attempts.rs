@@ -49,6 +49,8 @@ pub enum Answered {
 pub enum Verdict {
     /// The control did what it must.
     AsPromised,
+    /// It was refused all the same, since the tenant is suspended and nothing new starts.
+    Suspended,
     /// It did not.
     Broken,
     /// Another control was before it, or there was no answer.
@@ -57,7 +59,10 @@ pub enum Verdict {
 
 /// Whether anything is tried for a rule.
 pub(super) fn is_tried(rule: Rule) -> bool {
-    !matches!(rule, Rule::Hours | Rule::Peering | Rule::Deletion | Rule::Others)
+    !matches!(
+        rule,
+        Rule::Secrets | Rule::Hours | Rule::Peering | Rule::Deletion | Rule::Others
+    )
 }
 
 /// A digest of no image: nothing is pulled for a dry run.
@@ -84,8 +89,17 @@ fn pod(rules: &PerimeterRulesSpec) -> Value {
     })
 }
 
-/// What to try in a namespace of the tenant. In the home namespace no pod runs, so none is tried that must be let in.
-pub fn attempts(rules: &PerimeterRulesSpec, namespace: &str, is_workspace: bool) -> Vec<Attempt> {
+/// What suspension refuses with.
+const SUSPENSION: &str = "mesocentre-suspension";
+
+/// What to try in a namespace of the tenant. In the home namespace no pod runs, so none is tried that must be let in; and
+/// while the tenant is suspended, none anywhere.
+pub fn attempts(
+    rules: &PerimeterRulesSpec,
+    namespace: &str,
+    is_workspace: bool,
+    is_suspended: bool,
+) -> Vec<Attempt> {
     let core = |resource: &str| format!("/api/v1/namespaces/{namespace}/{resource}");
     let group = |group: &str, resource: &str| format!("/apis/{group}/namespaces/{namespace}/{resource}");
     let create = |rule, what, path: String, body: Value, refused_by| Attempt {
@@ -110,9 +124,21 @@ pub fn attempts(rules: &PerimeterRulesSpec, namespace: &str, is_workspace: bool)
         object
     };
     let mut list = Vec::new();
-    if is_workspace {
-        let all_right = "a pod that keeps to every rule";
+    let all_right = "a pod that keeps to every rule";
+    if is_workspace && is_suspended {
+        let by = policy(SUSPENSION);
+        list.push(create(Rule::Convention, all_right, core("pods"), pod(rules), by));
+    } else if is_workspace {
         list.push(create(Rule::Images, all_right, core("pods"), pod(rules), None));
+        let mut retrieval = pod(rules);
+        retrieval["metadata"]["name"] = json!("retrieval");
+        list.push(create(
+            Rule::Convention,
+            "a pod of the name that stays possible for suspended tenants, of one that is not",
+            core("pods"),
+            retrieval,
+            policy(SUSPENSION),
+        ));
     }
     let elsewhere =
         with(&|spec| spec["containers"][0]["image"] = json!(format!("elsewhere.invalid/attempt@{DIGEST}")));
@@ -184,6 +210,17 @@ pub fn attempts(rules: &PerimeterRulesSpec, namespace: &str, is_workspace: bool)
         claim,
         policy("mesocentre-storage"),
     ));
+    list.push(create(
+        Rule::Devices,
+        "a claim of a device that no quota counts",
+        group("resource.k8s.io/v1", "resourceclaims"),
+        named(
+            "ResourceClaim",
+            "resource.k8s.io/v1",
+            json!({"spec": {"devices": {"requests": [{"name": "attempt", "exactly": {"deviceClassName": "mesocentre-attempt"}}]}}}),
+        ),
+        policy("mesocentre-devices"),
+    ));
     let service = |spec: Value| named("Service", "v1", json!({"spec": spec}));
     let ports = json!([{"port": 80}]);
     list.push(create(
@@ -200,6 +237,15 @@ pub fn attempts(rules: &PerimeterRulesSpec, namespace: &str, is_workspace: bool)
         service(json!({"externalIPs": ["192.0.2.1"], "ports": ports})),
         policy("mesocentre-services"),
     ));
+    if !rules.load_balancers {
+        list.push(create(
+            Rule::Entrances,
+            "a load balancer",
+            core("services"),
+            service(json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": ports})),
+            policy("mesocentre-load-balancers"),
+        ));
+    }
     list.push(create(
         Rule::Network,
         "a network policy that lets everybody in",
@@ -261,22 +307,27 @@ pub fn attempts(rules: &PerimeterRulesSpec, namespace: &str, is_workspace: bool)
             "metadata": {"name": "mesocentre-attempt", "annotations": {"kubernetes.io/service-account.name": "default"}}}),
         policy("mesocentre-tokens"),
     ));
-    list.push(create(
-        Rule::BatchJobs,
-        "a batch job of somebody who is no member",
-        group("mesocentre.io/v1alpha1", "batchjobs"),
-        named(
-            "BatchJob",
-            "mesocentre.io/v1alpha1",
-            json!({"spec": {"allocation": "attempt", "script": "#!/bin/sh\ntrue\n"}}),
-        ),
-        policy("mesocentre-batch-job-members"),
-    ));
+    // In the home namespace there are none at all.
+    if is_workspace {
+        list.push(create(
+            Rule::BatchJobs,
+            "a batch job of somebody who is no member",
+            group("mesocentre.io/v1alpha1", "batchjobs"),
+            named(
+                "BatchJob",
+                "mesocentre.io/v1alpha1",
+                json!({"spec": {"allocation": "attempt", "script": "#!/bin/sh\ntrue\n"}}),
+            ),
+            policy("mesocentre-batch-job-members"),
+        ));
+    }
     list
 }
 
-/// What an answer says. A refusal must come from the control that is named: any other was only before it.
-pub fn judge(attempt: &Attempt, answered: Answered) -> Tried {
+/// What an answer says. A refusal must come from the control that is named: any other was only before it. Of a tenant that
+/// is suspended, suspension may be before it.
+pub fn judge(attempt: &Attempt, answered: Answered, is_suspended: bool) -> Tried {
+    let suspension = format!("ValidatingAdmissionPolicy '{SUSPENSION}'");
     let (verdict, answer) = match (&attempt.refused_by, answered) {
         // A policy whose parameters have not reached the API server's own cache refuses everything.
         (_, Answered::Refused(why)) if why.contains("failed to configure") => (Verdict::SaysNothing, why),
@@ -297,6 +348,9 @@ pub fn judge(attempt: &Attempt, answered: Answered) -> Tried {
         ),
         (Some(_), Answered::LetIn) => (Verdict::Broken, "let in, though it is forbidden".to_owned()),
         (Some(control), Answered::Refused(why)) if why.contains(control) => (Verdict::AsPromised, why),
+        (Some(_), Answered::Refused(why)) if is_suspended && why.contains(&suspension) => {
+            (Verdict::Suspended, why)
+        }
         (Some(control), Answered::Refused(why)) => (
             Verdict::SaysNothing,
             format!("refused, though not by {control}: {why}"),
@@ -308,7 +362,7 @@ pub fn judge(attempt: &Attempt, answered: Answered) -> Tried {
         attempt: ReportAttempt {
             what: attempt.what.into(),
             namespace: attempt.namespace.clone(),
-            as_promised: verdict == Verdict::AsPromised,
+            as_promised: matches!(verdict, Verdict::AsPromised | Verdict::Suspended),
             answer: super::bounded(answer),
         },
         verdict,
@@ -333,7 +387,7 @@ mod tests {
 
     #[test]
     fn only_the_control_that_is_named_shows_that_a_rule_holds() {
-        let of = |refused_by, answered| judge(&attempt(refused_by), answered).verdict;
+        let of = |refused_by, answered| judge(&attempt(refused_by), answered, false).verdict;
         let refused = |why: &str| Answered::Refused(why.into());
         let by = Some("ValidatingAdmissionPolicy 'mesocentre-pods'");
         let ours = "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'mesocentre-pods' with binding 'mesocentre-pods' denied request: no";
@@ -353,5 +407,27 @@ mod tests {
         let no_rules = "ValidatingAdmissionPolicy 'mesocentre-pods' with binding 'mesocentre-pods' denied request: failed to configure binding: no params found";
         assert_eq!(of(by, refused(no_rules)), Verdict::SaysNothing);
         assert_eq!(of(None, refused("exceeded quota: tenant")), Verdict::AsPromised);
+    }
+
+    #[test]
+    fn suspension_stands_for_the_rules_behind_it_of_a_suspended_tenant_and_of_no_other() {
+        let of = |refused_by, suspended| {
+            let why = "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'mesocentre-suspension' with binding 'mesocentre-suspension' denied request: ended";
+            judge(&attempt(refused_by), Answered::Refused(why.into()), suspended).verdict
+        };
+        let by = Some("ValidatingAdmissionPolicy 'mesocentre-pods'");
+        assert_eq!(of(by, true), Verdict::Suspended);
+        assert_eq!(of(by, false), Verdict::SaysNothing);
+        assert_eq!(of(None, false), Verdict::Broken);
+        assert_eq!(
+            of(Some("ValidatingAdmissionPolicy 'mesocentre-suspension'"), true),
+            Verdict::AsPromised
+        );
+        let let_in = judge(&attempt(by), Answered::LetIn, true).verdict;
+        assert_eq!(
+            let_in,
+            Verdict::Broken,
+            "what is let in is let in, suspended or not"
+        );
     }
 }

@@ -16,7 +16,9 @@ mod foreign;
 pub use attempts::{Answered, Attempt, Method, Verdict, attempts, judge};
 pub use foreign::{Foreign, binding_that_reaches_in, foreign_binding, foreign_namespace, foreign_policy};
 
-use mesocentre_api::{ConditionStatus, OpenWay, PerimeterRulesSpec, PodSecurity, ReportAttempt, RuleReport};
+use mesocentre_api::{
+    ConditionStatus, OpenWay, PerimeterRulesSpec, PodSecurity, ReportAttempt, RuleReport, RulesSuspension,
+};
 use std::collections::BTreeMap;
 
 /// A rule of every perimeter, by its short name.
@@ -28,6 +30,7 @@ pub enum Rule {
     Nodes,
     Priority,
     Storage,
+    Devices,
     Services,
     Network,
     Entrances,
@@ -35,8 +38,10 @@ pub enum Rule {
     Quota,
     Namespaces,
     Tokens,
+    Secrets,
     BatchJobs,
     Hours,
+    Convention,
     Peering,
     Deletion,
     Reports,
@@ -46,12 +51,13 @@ pub enum Rule {
 
 impl Rule {
     /// All, in the order in which they are reported.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Images,
         Self::PodSecurity,
         Self::Nodes,
         Self::Priority,
         Self::Storage,
+        Self::Devices,
         Self::Services,
         Self::Network,
         Self::Entrances,
@@ -59,8 +65,10 @@ impl Rule {
         Self::Quota,
         Self::Namespaces,
         Self::Tokens,
+        Self::Secrets,
         Self::BatchJobs,
         Self::Hours,
+        Self::Convention,
         Self::Peering,
         Self::Deletion,
         Self::Reports,
@@ -75,6 +83,7 @@ impl Rule {
             Self::Nodes => "nodes",
             Self::Priority => "priority",
             Self::Storage => "storage",
+            Self::Devices => "devices",
             Self::Services => "services",
             Self::Network => "network",
             Self::Entrances => "entrances",
@@ -82,8 +91,10 @@ impl Rule {
             Self::Quota => "quota",
             Self::Namespaces => "namespaces",
             Self::Tokens => "tokens",
+            Self::Secrets => "secrets",
             Self::BatchJobs => "batch-jobs",
             Self::Hours => "hours",
+            Self::Convention => "convention",
             Self::Peering => "peering",
             Self::Deletion => "deletion",
             Self::Reports => "reports",
@@ -102,7 +113,14 @@ impl Rule {
             ],
             Self::Nodes => &["mesocentre-pods", "mesocentre-pod-placement", "mesocentre-nodes"],
             Self::Priority => &["mesocentre-pods"],
-            Self::Storage => &["mesocentre-storage", "mesocentre-claims-stay"],
+            Self::Storage => &[
+                "mesocentre-storage",
+                "mesocentre-claims-stay",
+                "mesocentre-released-volumes",
+                "mesocentre-snapshots",
+                "mesocentre-volume-attributes",
+            ],
+            Self::Devices => &["mesocentre-devices"],
             Self::Services => &["mesocentre-services"],
             Self::Network | Self::Roles | Self::Quota => &["mesocentre-fences"],
             Self::Entrances => &[
@@ -119,19 +137,24 @@ impl Rule {
                 "mesocentre-batch-jobs",
             ],
             Self::Hours => &["mesocentre-allocations"],
+            Self::Convention => &["mesocentre-suspension", "mesocentre-operator-stops-pods"],
             Self::Peering => &["mesocentre-peering"],
             Self::Deletion => &["mesocentre-deletion", "mesocentre-finalizers"],
             Self::Reports => &["mesocentre-reports", "mesocentre-auditor"],
-            Self::PodSecurity | Self::Others => &[],
+            Self::PodSecurity | Self::Secrets | Self::Others => &[],
         }
     }
 
     /// The kinds of what the operator made that enforce it, or that its policies read.
     fn kinds(self) -> &'static [&'static str] {
         match self {
-            Self::Images | Self::Nodes | Self::Priority | Self::Storage | Self::BatchJobs => {
-                &["PerimeterRules"]
-            }
+            Self::Images
+            | Self::Nodes
+            | Self::Priority
+            | Self::Storage
+            | Self::Devices
+            | Self::BatchJobs
+            | Self::Convention => &["PerimeterRules"],
             Self::PodSecurity | Self::Namespaces => &["Namespace"],
             Self::Services => &["ResourceQuota"],
             Self::Network => &["NetworkPolicy"],
@@ -176,6 +199,10 @@ impl Rule {
                 "data is kept on new volumes of the storage classes: {}",
                 or_none(&rules.storage_classes, "none")
             ),
+            Self::Devices => format!(
+                "devices are had within the quota alone, of the classes: {}",
+                or_none(&rules.device_classes, "none")
+            ),
             Self::Services => "services lead nowhere outside the cluster and take no addresses from there".into(),
             Self::Network => {
                 "traffic goes only to and from the tenant's own pods, DNS, what the perimeter lists and open peerings".into()
@@ -187,8 +214,16 @@ impl Rule {
             Self::Quota => "the tenant takes no more than its quota".into(),
             Self::Namespaces => "only the operator says which namespaces are the tenant's, and what holds there".into(),
             Self::Tokens => "service accounts have no tokens that never end".into(),
+            Self::Secrets => "what the tenant keeps in Vault is read by its own workloads and members alone".into(),
             Self::BatchJobs => "a batch job runs as the member who wrote it".into(),
             Self::Hours => "hours are granted by the administrators alone".into(),
+            Self::Convention => match rules.suspension.as_ref() {
+                Some(RulesSuspension { from: Some(from), .. }) => {
+                    format!("nothing new starts from {from} on, when the convention has ended")
+                }
+                Some(RulesSuspension { from: None, why }) => format!("nothing new starts: {why}"),
+                None => "nothing new starts when the tenant is suspended".into(),
+            },
             Self::Peering => "traffic with another tenant opens by the consent of both Owners".into(),
             Self::Deletion => "nothing goes while jobs run or use is unbilled".into(),
             Self::Reports => "nobody but the operator writes this report, and its attempts are rehearsals".into(),
@@ -263,6 +298,17 @@ pub struct Found {
     pub ways: Vec<OpenWay>,
     /// What was tried; or why nothing was.
     pub tried: Result<Vec<Tried>, String>,
+    /// The tenant's place in Vault; none where the perimeter asks for none.
+    pub vault: Option<VaultPlace>,
+}
+
+/// A tenant's place in Vault, as it was last compared with what is planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultPlace {
+    /// It is as planned: where it is, in words.
+    AsPlanned(String),
+    /// It is not, or this could not be told: why.
+    NotKnown(String),
 }
 
 /// Each rule with its controls and its evidence.
@@ -361,6 +407,20 @@ fn report(rule: Rule, found: &Found) -> RuleReport {
         wrong.extend(open);
     }
 
+    if rule == Rule::Secrets {
+        match &found.vault {
+            Some(VaultPlace::AsPlanned(place)) => {
+                controls.push("Vault".to_owned());
+                evidence.push(format!("compared with Vault and as planned: {place}"));
+            }
+            Some(VaultPlace::NotKnown(why)) => {
+                controls.push("Vault".to_owned());
+                unknown.push(format!("the place in Vault is not shown to be as planned: {why}"));
+            }
+            None => evidence.push("the perimeter asks for no place in Vault, so none is kept".to_owned()),
+        }
+    }
+
     let mut attempts = Vec::new();
     match &found.tried {
         Err(why) if attempts::is_tried(rule) => unknown.push(why.clone()),
@@ -369,6 +429,10 @@ fn report(rule: Rule, found: &Found) -> RuleReport {
             for one in tried.iter().filter(|tried| tried.rule == rule) {
                 match one.verdict {
                     Verdict::AsPromised => {}
+                    Verdict::Suspended => evidence.push(format!(
+                        "in {}, {} was refused because the tenant is suspended: while that lasts nothing of the kind starts",
+                        one.attempt.namespace, one.attempt.what
+                    )),
                     Verdict::Broken => wrong.push(format!(
                         "in {}, {}: {}",
                         one.attempt.namespace, one.attempt.what, one.attempt.answer
@@ -487,6 +551,7 @@ mod tests {
             }],
             foreign: Vec::new(),
             ways: Vec::new(),
+            vault: None,
             tried: Ok(Vec::new()),
         }
     }
@@ -555,5 +620,83 @@ mod tests {
             });
         }
         assert_eq!(broken(&one), [("others".to_owned(), ConditionStatus::False)]);
+    }
+    /// The chart's admission policies, as its templates name them.
+    fn policies_of_the_chart() -> Vec<String> {
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/mesocentre/templates/admission");
+        let mut names = Vec::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for object in text.split("\n---\n") {
+                let mut lines = object.lines();
+                if lines.any(|line| line.starts_with("kind: ") && line.ends_with("AdmissionPolicy")) {
+                    let name = lines.find_map(|line| line.strip_prefix("  name: ")).unwrap();
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn every_policy_of_the_chart_is_under_a_rule_and_every_rule_names_policies_of_the_chart() {
+        let chart = policies_of_the_chart();
+        assert!(chart.len() > 25, "{chart:?}");
+        let named: Vec<&str> = Rule::ALL.into_iter().flat_map(Rule::policies).copied().collect();
+        for name in &named {
+            assert!(
+                chart.iter().any(|policy| policy == name),
+                "the chart has no {name}"
+            );
+        }
+        for policy in &chart {
+            assert!(
+                named.contains(&policy.as_str()),
+                "{policy} is under no rule: write it into Rule::policies"
+            );
+        }
+    }
+
+    #[test]
+    fn what_must_refuse_an_attempt_is_a_policy_of_the_rule_that_it_is_about() {
+        for (is_workspace, is_suspended) in [(true, false), (true, true), (false, false), (false, true)] {
+            let attempts = attempts(&found().rules, "a", is_workspace, is_suspended);
+            assert!(attempts.len() > 10);
+            for attempt in attempts {
+                let by = attempt.refused_by.unwrap_or_default();
+                if let Some(policy) = by.strip_prefix("ValidatingAdmissionPolicy '") {
+                    let policy = policy.trim_end_matches('\'');
+                    assert!(
+                        attempt.rule.policies().contains(&policy),
+                        "{}: {policy} is not under {}",
+                        attempt.what,
+                        attempt.rule.as_str()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_suspended_tenant_a_rule_is_shown_by_its_controls_and_the_suspension() {
+        let mut one = found();
+        let all = attempts(&one.rules, "a--x", true, true);
+        let refused = "ValidatingAdmissionPolicy 'mesocentre-suspension' denied request: ended";
+        one.tried = Ok(all
+            .iter()
+            .filter(|attempt| attempt.what.contains("pod"))
+            .map(|attempt| judge(attempt, Answered::Refused(refused.into()), true))
+            .collect());
+        assert_eq!(broken(&one), []);
+    }
+
+    #[test]
+    fn a_place_in_vault_is_in_force_when_it_was_compared_and_unknown_until_then() {
+        let mut one = found();
+        one.vault = Some(VaultPlace::AsPlanned("tenants/a/kv".into()));
+        assert_eq!(broken(&one), []);
+        one.vault = Some(VaultPlace::NotKnown("Vault is sealed".into()));
+        assert_eq!(broken(&one), [("secrets".to_owned(), ConditionStatus::Unknown)]);
     }
 }

@@ -28,13 +28,18 @@ impl Auditor {
     ///
     /// # Errors
     /// When no token of the account can be had.
-    pub async fn try_all(&self, context: &Context, attempts: Vec<Attempt>) -> Result<Vec<Tried>, Failure> {
+    pub async fn try_all(
+        &self,
+        context: &Context,
+        attempts: Vec<Attempt>,
+        is_suspended: bool,
+    ) -> Result<Vec<Tried>, Failure> {
         let client = self.client(context).await?;
         let tried = futures::stream::iter(attempts).map(|attempt| {
             let client = client.clone();
             async move {
                 let answered = ask(&client, &attempt).await;
-                judge(&attempt, answered)
+                judge(&attempt, answered, is_suspended)
             }
         });
         Ok(tried.buffered(2).collect().await)

@@ -1,16 +1,18 @@
 //! The first step of a report: everything that is known of a tenant's perimeter, from the caches; and what is tried.
 
 use super::super::apply::key_of;
-use super::super::{namespace, quota};
+use super::super::{namespace, quota, vault};
 use crate::Context;
 use crate::failure::Failure;
 use crate::watch::key;
 use kube::ResourceExt;
-use mesocentre_api::{OpenWay, PerimeterRulesSpec, Tenant, is_ready, labels};
+use mesocentre_api::{
+    ConditionStatus, OpenWay, PerimeterRulesSpec, Tenant, find_condition, is_ready, labels,
+};
 use mesocentre_tenancy::drift::Change;
 use mesocentre_tenancy::plan::{QUOTA_NAME, is_ours};
 use mesocentre_tenancy::proof::{
-    Fence, Foreign, Found, attempts, binding_that_reaches_in, foreign_binding, foreign_namespace,
+    Fence, Foreign, Found, VaultPlace, attempts, binding_that_reaches_in, foreign_binding, foreign_namespace,
     foreign_policy,
 };
 use mesocentre_tenancy::quota::Amounts;
@@ -57,11 +59,13 @@ pub async fn gather(
         Some(name) => (name.as_str(), true),
         None => (valid.name.as_str(), false),
     };
+    let is_suspended = valid.suspension.is_some();
+    let attempts = attempts(&rules, place, is_workspace, is_suspended);
     let tried = context
         .tenancy
         .proof
         .auditor
-        .try_all(context, attempts(&rules, place, is_workspace))
+        .try_all(context, attempts, is_suspended)
         .await;
     Ok(Found {
         rules,
@@ -71,7 +75,19 @@ pub async fn gather(
         foreign: foreign(context, tenant),
         ways: ways(context, valid),
         tried: tried.map_err(|failure| format!("nothing was tried: {failure}")),
+        vault: vault::asks(context, tenant).then(|| place_in_vault(context, tenant)),
     })
+}
+
+/// As the last look at Vault found it.
+fn place_in_vault(context: &Context, tenant: &Tenant) -> VaultPlace {
+    let mut conditions = tenant.status.clone().unwrap_or_default().conditions;
+    context.tenancy.vault.report(context, tenant, &mut conditions);
+    match find_condition(&conditions, vault::CONDITION) {
+        Some(found) if found.status == ConditionStatus::True => VaultPlace::AsPlanned(found.message.clone()),
+        Some(found) => VaultPlace::NotKnown(found.message.clone()),
+        None => VaultPlace::NotKnown("it has not been looked at yet".into()),
+    }
 }
 
 /// What admission is to enforce, as planned.

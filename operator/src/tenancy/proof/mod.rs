@@ -8,7 +8,7 @@
 //!  auditor  tries what is forbidden               signer   holds the key
 //! ```
 //!
-//! Cost: a report is some fifteen dry runs. Two are made at a time, and after each its place is kept empty four times as long
+//! Cost: a report is some seventeen dry runs. Two are made at a time, and after each its place is kept empty four times as long
 //! as it took, so that reports never take more than a fifth of what they could, however many tenants there are.
 
 mod auditor;

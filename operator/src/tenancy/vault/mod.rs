@@ -12,6 +12,7 @@ mod apply;
 mod gather;
 mod keep;
 
+pub use gather::asks;
 pub use keep::keep;
 
 use crate::Context;
@@ -58,7 +59,7 @@ impl InVault {
                 Some(verdicts) => verdicts.get(&tenant.uid().unwrap_or_default()).cloned(),
             }
         } else {
-            gather::asks(context, tenant).then(|| {
+            asks(context, tenant).then(|| {
                 Verdict::no(
                     "NotConfigured",
                     "the perimeter asks for secrets in Vault, and the operator is told of none: set VAULT_ADDR (in the chart: vault.address) and set Vault up as docs/administrator.md says",
@@ -70,7 +71,7 @@ impl InVault {
                 verdict.set(conditions, CONDITION, tenant.metadata.generation);
             }
             // A tenant that came since the last look keeps what it has, which is nothing.
-            None if gather::asks(context, tenant) => {}
+            None if asks(context, tenant) => {}
             None => conditions.retain(|condition| condition.type_ != CONDITION),
         }
     }

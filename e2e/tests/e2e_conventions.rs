@@ -9,9 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use mesocentre_api::{
-    Condition, ConditionStatus, PerimeterRules, Phase, Tenant, TrustPerimeter, Workspace, find_condition,
-};
+use mesocentre_api::{Condition, ConditionStatus, PerimeterRules, Phase, Tenant, TrustPerimeter, Workspace};
 use mesocentre_e2e::lab::{HOURS, Lab, job_id};
 use mesocentre_e2e::{Stack, fixture, wait_for};
 use serde_json::{Value, json};

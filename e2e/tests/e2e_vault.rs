@@ -6,7 +6,7 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use mesocentre_api::{Condition, ConditionStatus, Tenant, TrustPerimeter, find_condition};
+use mesocentre_api::{Condition, ConditionStatus, Tenant, TrustPerimeter};
 use mesocentre_e2e::fixture::{self, TenantFixture};
 use mesocentre_e2e::{Part, Stack, Vault, wait_for};
 use serde_json::{Value, json};

@@ -287,7 +287,7 @@ async fn workspace_of(client: &Client, tenant: &str, workspace: &str) -> Result<
     }))?;
     wait::until(
         "the home namespace takes a workspace",
-        Duration::from_secs(60),
+        Duration::from_secs(600),
         async || match workspaces.create(&PostParams::default(), &object).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),

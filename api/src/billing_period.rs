@@ -44,6 +44,23 @@ pub struct BillingPeriodSpec {
     /// back until the period is closed.
     #[serde(default)]
     pub close: bool,
+    /// Clusters whose use is known not to be whole in the ledger, and without the rest of which the month is closed all
+    /// the same. What comes after all is a correction in the next period.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub acknowledged_gaps: Vec<AcknowledgedGap>,
+}
+
+/// A cluster without the rest of whose use a month is closed.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcknowledgedGap {
+    /// The cluster, as the period's condition names it.
+    #[schemars(length(min = 1, max = 63))]
+    pub cluster: String,
+    /// Why its use cannot be read, for who audits the month.
+    #[schemars(length(min = 3, max = 300))]
+    pub reason: String,
 }
 
 fn paris() -> String {
@@ -69,6 +86,11 @@ pub struct BillingPeriodStatus {
     /// SHA-256 of the statements of a closed period, in their canonical form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// When close: true was first seen. Use up to then, or to the month's end where that came before, is read before the
+    /// month is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub close_asked_at: Option<Timestamp>,
     /// When it was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_instant")]

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What reports these records.
-const SOURCE: &str = "slurm";
+pub const SOURCE: &str = "slurm";
 /// How far back each reading goes behind what was read before.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 /// How far back a thorough reading goes.
@@ -161,6 +161,7 @@ impl Feed {
             tracing::info!(scheduler = cluster.name, records = new, "metered");
             crate::billing::ledger_grew(context);
         }
+        crate::billing::read_further(context);
         tell_jobs(context, &cluster.name);
         Ok(())
     }

@@ -10,7 +10,7 @@
 pub mod accounts;
 pub mod allocation;
 mod cluster;
-mod feed;
+pub mod feed;
 pub mod job;
 mod pace;
 mod poll;

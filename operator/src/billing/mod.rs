@@ -41,6 +41,19 @@ pub fn ledger_grew(context: &Context) {
     }
 }
 
+/// A cluster's use has been read further: periods that wait for that are looked at.
+pub fn read_further(context: &Context) {
+    for period in context.stores.periods.state() {
+        let closed = period.status.as_ref().and_then(|status| status.state) == Some(PeriodState::Closed);
+        if period.spec.close && !closed {
+            context
+                .triggers
+                .periods
+                .reconcile(ObjectRef::from_obj(period.as_ref()));
+        }
+    }
+}
+
 /// How many sentences or names a message holds before it counts the rest: a condition is no list.
 const NAMED: usize = 5;
 

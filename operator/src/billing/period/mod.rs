@@ -8,7 +8,7 @@
 //! ```
 //!
 //! While it is open, statements are provisional and follow the ledger. `close: true` has the crate
-//! `mesocentre-metering` close the month in the ledger; what stands there is the last word from then on, and statements
+//! `mesocentre-metering` close the month in the ledger, once all use up to then has been read (sources.rs); what stands there is the last word from then on, and statements
 //! are copies of it. A month that is over stays open until a person closes it, and one that somebody wanted closed before
 //! it began stays open until they write again.
 
@@ -18,6 +18,7 @@ mod pace;
 mod plan;
 mod rate;
 mod report;
+mod sources;
 mod validate;
 
 pub use rate::Ratings;
@@ -37,6 +38,9 @@ use validate::ValidPeriod;
 /// How often an open period is looked at when nobody asks: the ledger can grow by other hands than this process's.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(600);
 
+/// How often it is looked whether a month that is to be closed can be; what is read tells by itself, too.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 /// One reconcile.
 ///
 /// # Errors
@@ -47,7 +51,8 @@ pub async fn reconcile(period: Arc<BillingPeriod>, context: Arc<Context>) -> Res
         return Ok(Action::await_change());
     }
     let there = gather(&context, &period);
-    let valid = match ValidPeriod::new(&period, &there) {
+    let now = Timestamp::now();
+    let valid = match ValidPeriod::new(&period, &there, now) {
         Ok(valid) => valid,
         Err(invalid) => {
             report::invalid(&context, &period, &invalid).await?;
@@ -65,12 +70,15 @@ pub async fn reconcile(period: Arc<BillingPeriod>, context: Arc<Context>) -> Res
     let mut plan = plan::plan(&period, &there, &rated);
     plan.homeless.extend(apply::apply(&context, &plan).await?);
     rated.set_written();
-    let now = Timestamp::now();
     report::report(&context, &period, &valid, &rated, &plan, now).await?;
-    Ok(if rated.month.closed.is_some() {
-        Action::await_change()
-    } else {
-        Action::requeue(look_again_in(&valid, now))
+    let waits = rated
+        .refusal
+        .as_ref()
+        .is_some_and(|refusal| refusal.reason == sources::USE_NOT_READ);
+    Ok(match rated.month.closed {
+        Some(_) => Action::await_change(),
+        None if waits => Action::requeue(ASKED_AGAIN_AFTER),
+        None => Action::requeue(look_again_in(&valid, now)),
     })
 }
 

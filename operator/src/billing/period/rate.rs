@@ -2,6 +2,7 @@
 //! changed, at a pace; what was computed last is kept, so that a statement that somebody touched is repaired at once.
 
 use super::pace::{self, Turn};
+use super::sources::{self, Behind};
 use super::validate::{Close, Invalid, NOT_BEGUN, ValidPeriod};
 use crate::Context;
 use crate::failure::Failure;
@@ -64,6 +65,7 @@ struct Foundations {
     begun: bool,
     head: Head,
     last_closed: Option<LastClosed>,
+    behind: Vec<Behind>,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,7 @@ impl Ratings {
         let kept = ratings.get(&month);
         // Who closes a month waits for the answer.
         let turn = pace::turn(kept.map(|kept| &kept.rated), now, Instant::now(), |before| {
-            now.close == Close::Asked && before.close != Close::Asked
+            now.close == Close::Asked && (before.close != Close::Asked || before.behind != now.behind)
         });
         (turn, kept.map(|kept| Arc::clone(&kept.outcome)))
     }
@@ -109,6 +111,7 @@ pub async fn rate(context: &Context, valid: &ValidPeriod) -> Result<Rating, Fail
         begun: valid.window.span.from <= Timestamp::now(),
         head: ledger.head().await?,
         last_closed: ledger.last_closed().await?,
+        behind: sources::behind(context, valid).await?,
     };
     let (turn, kept) = context.billing.ratings.turn(month, &on);
     match (turn, kept) {
@@ -140,6 +143,8 @@ async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Re
     let mut refusal = None;
     if is_too_early(valid.close, on.begun) && ledger.closed_month(valid.basis.month).await?.is_none() {
         refusal = Some(not_begun(valid));
+    } else if !on.behind.is_empty() && ledger.closed_month(valid.basis.month).await?.is_none() {
+        refusal = Some(sources::wait_for(context, valid, &on.behind));
     } else if valid.close != Close::NotAsked {
         // Whole seconds, as Kubernetes keeps times.
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();

@@ -66,6 +66,10 @@ pub async fn report(
     status.net = month.rated.net().map(|net| net.to_string());
     status.digest = month.closed.map(|(sha256, _)| sha256.to_string());
     status.closed_at = month.closed.map(|(_, at)| at);
+    status.close_asked_at = match valid.close {
+        Close::Asked => valid.close_asked_at,
+        Close::NotAsked | Close::RefusedBefore => None,
+    };
 
     let was_closed = period.status.as_ref().and_then(|status| status.state) == Some(PeriodState::Closed);
     let closed_now = month.closed.filter(|_| !was_closed);
@@ -197,6 +201,8 @@ mod tests {
                 .month(month)
                 .unwrap(),
             close: Close::NotAsked,
+            close_asked_at: None,
+            acknowledged: Vec::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Second step: a month of a zone that can be rated, or what to write instead.
 
 use super::gather::Gathered;
+use jiff::Timestamp;
 use mesocentre_api::{BillingPeriod, READY, find_condition};
 use mesocentre_metering::calendar::CalendarError;
 use mesocentre_metering::{BillingMonth, DatacentreZone, MonthWindow, RatingBasis};
@@ -14,6 +15,10 @@ pub struct ValidPeriod {
     pub window: MonthWindow,
     /// Whether it is to be closed.
     pub close: Close,
+    /// Since when it is to be closed, as it was first seen; none while nobody asks for that.
+    pub close_asked_at: Option<Timestamp>,
+    /// Clusters whose missing use somebody acknowledged.
+    pub acknowledged: Vec<String>,
 }
 
 /// Whether a month is to be closed.
@@ -73,7 +78,7 @@ impl From<CalendarError> for Invalid {
 
 impl ValidPeriod {
     /// Proves month and zone.
-    pub fn new(period: &BillingPeriod, there: &Gathered) -> Result<Self, Invalid> {
+    pub fn new(period: &BillingPeriod, there: &Gathered, now: Timestamp) -> Result<Self, Invalid> {
         let spec = &period.spec;
         let month: BillingMonth = spec.month.parse()?;
         let window = DatacentreZone::named(&spec.time_zone)?.month(month)?;
@@ -84,10 +89,18 @@ impl ValidPeriod {
             tariffs: there.tariffs.clone(),
             cost_pools: there.cost_pools.clone(),
         };
+        let close = Close::of(period);
+        let asked_before = period.status.as_ref().and_then(|status| status.close_asked_at);
         Ok(Self {
             basis: basis.sorted(),
             window,
-            close: Close::of(period),
+            close,
+            close_asked_at: (close == Close::Asked).then(|| asked_before.unwrap_or(now)),
+            acknowledged: spec
+                .acknowledged_gaps
+                .iter()
+                .map(|gap| gap.cluster.clone())
+                .collect(),
         })
     }
 }

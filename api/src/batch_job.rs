@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
     category = "meso",
     namespaced,
     status = "BatchJobStatus",
-    doc = "A job for the batch scheduler, written by a member in a workspace. It runs exactly once, as its author, within the hours of its allocation. #SBATCH lines in the script hold, as with sbatch; the fields below win over them. To change a job, make another one: only cancel and ttlAfterFinished can be changed.",
+    doc = "A job for the batch scheduler, written by a member in a workspace. It runs exactly once, as its author, within the hours of its allocation. #SBATCH lines in the script hold, as with sbatch; the fields below win over them. To change a job, make another one: only cancel, hold and ttlAfterFinished can be changed.",
     derive = "PartialEq",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Job", type_ = "string", json_path = ".status.scheduler.jobId"),
@@ -69,6 +69,11 @@ pub struct BatchJobSpec {
     /// Cancels the job and keeps the object, as scancel does. Deleting the object cancels the job as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancel: bool,
+    /// true keeps what of the job waits from starting, as scontrol uhold does; false lets it start. Each is brought about
+    /// once: who holds or releases the job on the cluster afterwards is not contradicted. Absent: the script's own
+    /// #SBATCH --hold decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<bool>,
     /// How long the object stays after the job's end; what it used stays in the ledger. Absent: until it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_duration")]
@@ -255,6 +260,9 @@ pub struct BatchJobStatus {
     /// The submission under way or done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submission: Option<SubmissionRecord>,
+    /// What spec.hold said when it was last brought about on the scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<bool>,
     /// When the scheduler took it. With the job id, this is the job's identity: ids come round again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_instant")]
@@ -336,6 +344,18 @@ pub struct JobUsage {
     /// GPUs held times seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_seconds: Option<String>,
+    /// Seconds that its processes computed for, over all cores, tasks and runs, where the scheduler measured it: against
+    /// coreSeconds, how well the cores were used. Advice, never billed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<String>,
+    /// Memory that its processes held at most, as the scheduler's samples saw it; of an array, the hungriest task's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_quantity")]
+    pub peak_memory: Option<Quantity>,
+    /// Memory that it held, with which peakMemory is compared; of an array, one task's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_quantity")]
+    pub allocated_memory: Option<Quantity>,
 }
 
 /// Tasks by state.

@@ -3,7 +3,8 @@
 use crate::connection::Place;
 use crate::failure::EXIT_CODES;
 use crate::{
-    allocations, cancel, completion, ledger_verify, logs, perimeter, queue, show, statement, submit,
+    allocations, cancel, completion, efficiency, hold, ledger_verify, logs, perimeter, queue, show,
+    statement, submit,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -33,6 +34,12 @@ pub enum Command {
     Logs(logs::Options),
     /// Cancel jobs, as scancel does
     Cancel(cancel::Options),
+    /// Keep jobs from starting while they wait, as scontrol uhold does
+    Hold(hold::Options),
+    /// Let held jobs start, as scontrol release does
+    Release(hold::Options),
+    /// Show what ended jobs made of their cores and memory, as seff does
+    Efficiency(efficiency::Options),
     /// List the hours granted, used and left
     Allocations(allocations::Options),
     /// Show what a tenant owes for a month (décompte)

@@ -3,6 +3,7 @@
 use crate::api_answer;
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::output;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Resource};
@@ -68,6 +69,27 @@ pub async fn get(api: &Api<BatchJob>, name: &str, doing: &str) -> Result<BatchJo
         .map_err(|error| api_answer::failure(doing, &error))?;
     job.metadata.managed_fields = None;
     Ok(job)
+}
+
+/// Does something to each of some jobs, and prints what came of it; one that fails does not keep it from the others.
+///
+/// # Errors
+/// The last [`Failure`]'s code, when one failed.
+pub async fn each(
+    names: &[String],
+    does: impl AsyncFn(&str) -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    let mut last = Ok(());
+    for name in names {
+        match does(name).await {
+            Ok(said) => output::print(&format!("{said}\n"))?,
+            Err(failure) => {
+                failure.report();
+                last = Err(Failure::Exit(failure.code()));
+            }
+        }
+    }
+    last
 }
 
 /// Where a job is in its life; Pending before the operator has seen it.

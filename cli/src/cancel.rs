@@ -4,7 +4,6 @@ use crate::api_answer;
 use crate::batch_jobs;
 use crate::connection::{Connection, Place};
 use crate::failure::Failure;
-use crate::output;
 use clap::Args;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -30,22 +29,14 @@ pub struct Options {
 pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
     let connection = Connection::open(options.place.or(before)).await?;
     let api: Api<BatchJob> = Api::namespaced(connection.client.clone(), connection.namespace()?);
-    let mut last = Ok(());
-    for name in &options.jobs {
-        let done = if options.delete {
+    batch_jobs::each(&options.jobs, async |name| {
+        if options.delete {
             delete(&api, name).await
         } else {
             cancel(&api, name).await
-        };
-        match done {
-            Ok(said) => output::print(&format!("{said}\n"))?,
-            Err(failure) => {
-                failure.report();
-                last = Err(Failure::Exit(failure.code()));
-            }
         }
-    }
-    last
+    })
+    .await
 }
 
 async fn cancel(api: &Api<BatchJob>, name: &str) -> Result<String, Failure> {

@@ -10,9 +10,11 @@ mod batch_jobs;
 mod cancel;
 mod completion;
 mod connection;
+mod efficiency;
 mod elapsed;
 mod failure;
 mod french_number;
+mod hold;
 mod ledger_verify;
 mod logs;
 mod output;
@@ -51,6 +53,9 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Show(options) => show::run(options, cli.place).await,
         Command::Logs(options) => logs::run(options, cli.place).await,
         Command::Cancel(options) => cancel::run(options, cli.place).await,
+        Command::Hold(options) => hold::run(options, true, cli.place).await,
+        Command::Release(options) => hold::run(options, false, cli.place).await,
+        Command::Efficiency(options) => efficiency::run(options, cli.place).await,
         Command::Allocations(options) => allocations::run(options, cli.place).await,
         Command::Statement(options) => statement::run(options, cli.place).await,
         Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,

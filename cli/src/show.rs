@@ -10,7 +10,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use mesocentre_api::{BatchJob, JobResources};
+use mesocentre_api::{BatchJob, JobResources, Phase};
 
 /// What `show` takes.
 #[derive(Args, Debug)]
@@ -69,10 +69,12 @@ fn describe(job: &BatchJob, now: Timestamp, zone: &TimeZone) -> String {
     };
     line("Job", Some(job.name_any()));
     line("Namespace", job.namespace());
-    let asked = if spec.cancel && !phase(job).is_finished() {
-        " (being cancelled)"
-    } else {
-        ""
+    let asked = match phase(job) {
+        phase if phase.is_finished() => "",
+        _ if spec.cancel => " (being cancelled)",
+        Phase::Running => "",
+        _ if spec.hold == Some(true) => " (held)",
+        _ => "",
     };
     line("Phase", Some(format!("{}{asked}", phase(job).as_str())));
     line("Why", status.message);
@@ -124,9 +126,27 @@ fn describe(job: &BatchJob, now: Timestamp, zone: &TimeZone) -> String {
     );
     line(
         "Used",
-        status.usage.map(|usage| match usage.gpu_seconds {
+        status.usage.as_ref().map(|usage| match &usage.gpu_seconds {
             Some(gpu) => format!("{} core-seconds, {gpu} GPU-seconds", usage.core_seconds),
             None => format!("{} core-seconds", usage.core_seconds),
+        }),
+    );
+    line(
+        "Computed",
+        status
+            .usage
+            .as_ref()
+            .and_then(|usage| usage.cpu_seconds.as_ref())
+            .map(|seconds| format!("{seconds} seconds, over all cores")),
+    );
+    line(
+        "Memory",
+        status.usage.as_ref().and_then(|usage| {
+            let peak = usage.peak_memory.as_ref()?;
+            Some(match &usage.allocated_memory {
+                Some(allocated) => format!("at most {} of {}", peak.0, allocated.0),
+                None => format!("at most {}", peak.0),
+            })
         }),
     );
     line("Output", status.output_path);

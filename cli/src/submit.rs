@@ -256,6 +256,8 @@ fn request(
                 None => Vec::new(),
             },
             cancel: false,
+            // --hold travels as a line of the script.
+            hold: None,
             ttl_after_finished: None,
             submitted_by: None,
         },

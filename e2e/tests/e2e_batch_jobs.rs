@@ -191,6 +191,153 @@ async fn cancelling_and_deleting_end_the_job_on_slurm() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn what_is_held_does_not_start_until_it_is_released_and_what_an_administrator_holds_stays() -> Result<()>
+{
+    let lab = Lab::new("hold").await?;
+    let member = lab.stack.kubeconfig_for(&lab.tenant.member, &[]).await?;
+    let meso = async |verb: &str, job: &str| {
+        let said = lab
+            .stack
+            .run_as(&member, &["meso", verb, job, "--namespace", &lab.namespace])
+            .await?;
+        anyhow::ensure!(said.is_success(), "{said:?}");
+        Ok(said.stdout)
+    };
+    let spec = |more: &str| json!({"allocation": "hours", "script": format!("#!/bin/bash\n{more}true\n")});
+
+    // Held from the first moment on, by the field and by the script.
+    let mut held = spec("");
+    held["hold"] = json!(true);
+    lab.submit("field", held).await?;
+    lab.submit("line", spec("#SBATCH --hold\n")).await?;
+    for name in ["field", "line"] {
+        let status = lab
+            .until(name, "is held, and says how it is released", |status| {
+                let reason = status.scheduler.as_ref().and_then(|s| s.reason.as_deref());
+                reason == Some("JobHeldUser")
+                    && status
+                        .message
+                        .as_deref()
+                        .is_some_and(|m| m.contains("meso release"))
+            })
+            .await;
+        assert_eq!(status.phase, Phase::Queued);
+        assert_eq!(
+            meso("release", name).await?,
+            format!("{name} is being released\n")
+        );
+        assert_eq!(lab.until_over(name).await.phase, Phase::Succeeded);
+    }
+
+    // Of an array, what waits is held and what runs goes on.
+    let array = json!({"allocation": "hours", "script": "#!/bin/bash\nwhile [ ! -e go ]; do sleep 0.1; done\n",
+        "array": {"indices": "1-3", "maxConcurrent": 1}});
+    lab.submit("some", array).await?;
+    let running = lab
+        .until("some", "has one task that runs", |status| {
+            status.phase == Phase::Running
+        })
+        .await;
+    assert_eq!(
+        meso("hold", "some").await?,
+        "some: the tasks that wait are being held\n"
+    );
+    let id = job_id(&running).to_owned();
+    let queue = async || {
+        let rows = lab
+            .stack
+            .run(&["squeue", "--noheader", "--array", "--format=%T %r", "--jobs", &id])
+            .await?;
+        Ok::<_, anyhow::Error>(rows.stdout)
+    };
+    wait_for("two tasks are held", PATIENCE, async || {
+        let rows = queue().await.map_err(|error| error.to_string())?;
+        if rows.matches("PENDING JobHeldUser").count() == 2 && rows.contains("RUNNING") {
+            Ok(())
+        } else {
+            Err(rows)
+        }
+    })
+    .await;
+    let home = std::path::Path::new(running.output_path.as_deref().context("no output path")?)
+        .parent()
+        .context("no home")?
+        .to_owned();
+    std::fs::write(home.join("go"), "")?;
+    lab.until("some", "has ended one task and holds two", |status| {
+        status
+            .tasks
+            .as_ref()
+            .is_some_and(|tasks| (tasks.succeeded, tasks.queued) == (1, 2))
+    })
+    .await;
+
+    // An administrator's hold is not lifted by the author; when it is gone, the author's word counts.
+    // Its exit code tells of the task that has ended.
+    lab.stack.run(&["scontrol", "hold", &id]).await?;
+    wait_for("the administrator holds them", PATIENCE, async || {
+        let rows = queue().await.map_err(|error| error.to_string())?;
+        if rows.contains("JobHeldAdmin") {
+            Ok(())
+        } else {
+            Err(rows)
+        }
+    })
+    .await;
+    meso("release", "some").await?;
+    lab.until("some", "says who holds it", |status| {
+        status.message.as_deref() == Some("is held by an administrator")
+    })
+    .await;
+    lab.stack.run(&["scontrol", "release", &id]).await?;
+    let over = lab.until_over("some").await;
+    assert_eq!(over.phase, Phase::Succeeded, "{over:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn what_a_job_made_of_its_cores_and_memory_is_told_when_it_ends() -> Result<()> {
+    let lab = Lab::new("seff").await?;
+    // One of two cores is kept busy, for longer than Slurm's samples of memory are apart.
+    let script = "#!/bin/bash\nend=$((SECONDS + 13)); while [ $SECONDS -lt $end ]; do :; done\n";
+    let resources = json!({"tasks": 1, "cpusPerTask": 2, "memory": "200Mi"});
+    lab.submit(
+        "half",
+        json!({"allocation": "hours", "script": script, "resources": resources}),
+    )
+    .await?;
+    let status = lab.until_over("half").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    let usage = status.usage.context("no usage")?;
+    let held: f64 = usage.core_seconds.parse()?;
+    let computed: f64 = usage
+        .cpu_seconds
+        .as_deref()
+        .context("nothing measured")?
+        .parse()?;
+    assert!(computed > 6.0 && computed < held * 0.75, "{computed} of {held}");
+    assert_eq!(
+        usage.allocated_memory.as_ref().map(|memory| memory.0.as_str()),
+        Some("200Mi")
+    );
+    assert!(usage.peak_memory.is_some(), "{usage:?}");
+
+    let member = lab.stack.kubeconfig_for(&lab.tenant.member, &[]).await?;
+    let told = lab
+        .stack
+        .run_as(&member, &["meso", "efficiency", "--namespace", &lab.namespace])
+        .await?;
+    let line = told.stdout.lines().nth(1).unwrap_or_default().to_owned();
+    anyhow::ensure!(
+        line.starts_with("half ") && line.contains("200M") && line.contains('%'),
+        "{told:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn a_job_past_its_time_limit_says_so() -> Result<()> {
     let lab = Lab::new("late").await?;
     // Slurm counts in minutes and looks now and then: this is the shortest there is.

@@ -73,13 +73,13 @@ pub trait BatchScheduler: Send + Sync {
     /// See [`SchedulerError`].
     fn cancel(&self, job: &JobIdentity) -> impl Future<Output = Result<(), SchedulerError>> + Send;
 
-    /// Keeps a waiting job from starting.
+    /// Keeps what of a job waits from starting, as its author would: they can release it on the scheduler as well.
     ///
     /// # Errors
     /// See [`SchedulerError`].
     fn hold(&self, job: &JobIdentity) -> impl Future<Output = Result<(), SchedulerError>> + Send;
 
-    /// Lets a held job start.
+    /// Lets a job start that its author holds. What an administrator holds stays held.
     ///
     /// # Errors
     /// See [`SchedulerError`].

@@ -221,6 +221,15 @@ impl fmt::Display for GpuSeconds {
     }
 }
 
+/// Who holds a job back; of several, the one who counts last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// Its author, or somebody on their behalf: they can release it.
+    User,
+    /// An administrator, or the scheduler after a failure.
+    Administrator,
+}
+
 /// A job that the scheduler holds; all tasks of an array are one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedJob {
@@ -246,6 +255,8 @@ pub struct QueuedJob {
     pub reason: Option<String>,
     /// Why it waits, for people.
     pub waits_for: Option<String>,
+    /// Who holds it back, or a task of it.
+    pub held_by: Option<Holder>,
     /// Tasks by state, of those that the scheduler still holds.
     pub tasks: TaskCounts,
     /// When the first task started.
@@ -338,6 +349,34 @@ pub struct JobAccounting {
     pub core_seconds: CoreSeconds,
     /// GPUs held, over all tasks and runs.
     pub gpu_seconds: GpuSeconds,
+    /// What its processes made of that, where the scheduler measured it.
+    pub measured: Measured,
+}
+
+/// What a job's processes made of what they held. Schedulers measure it by samples, so it is advice and never billed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Milliseconds that they computed for, over all cores, tasks and runs.
+    pub cpu_milliseconds: Option<u64>,
+    /// Memory that they held at most, in KiB; of an array, the hungriest task's.
+    pub peak_memory_kib: Option<u64>,
+    /// Memory that was allocated, in MiB; of an array, to one task.
+    pub allocated_memory_mib: u64,
+}
+
+impl Measured {
+    /// Puts what was measured of another run of the job to it.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            cpu_milliseconds: match (self.cpu_milliseconds, other.cpu_milliseconds) {
+                (Some(one), Some(other)) => Some(one.saturating_add(other)),
+                (one, other) => one.or(other),
+            },
+            peak_memory_kib: self.peak_memory_kib.max(other.peak_memory_kib),
+            allocated_memory_mib: self.allocated_memory_mib.max(other.allocated_memory_mib),
+        }
+    }
 }
 
 /// Trackable resources of one run, as allocated.

@@ -14,7 +14,7 @@
 //!
 //! This module does no I/O, reads no clock and never fails.
 
-use crate::job::{JobAccounting, JobIdentity, NodeList, Phase, QueuedJob, TaskCounts};
+use crate::job::{Holder, JobAccounting, JobIdentity, Measured, NodeList, Phase, QueuedJob, TaskCounts};
 use crate::{CoreSeconds, GpuSeconds, InvalidName, JobId, SubmitError, Token, UserName};
 use jiff::{SignedDuration, Timestamp};
 
@@ -37,6 +37,10 @@ pub struct JobView {
     pub tasks: TaskCounts,
     /// Somebody wants it cancelled.
     pub cancel: bool,
+    /// Whether its author wants it held, where they said so: otherwise the script and the cluster decide.
+    pub hold: Option<bool>,
+    /// What of that was brought about last.
+    pub held: Option<bool>,
 }
 
 impl JobView {
@@ -155,6 +159,8 @@ pub enum Step {
     AskAccounting,
     /// Ask the scheduler to cancel the job; its end is told by the accounting, as any other.
     Cancel,
+    /// Ask the scheduler to hold what of the job waits, or to let it go, then write down that this was done.
+    Hold(bool),
     /// Record where the job is, where that differs from what is recorded.
     Record(Box<Progress>),
     /// Record the job's end. Nothing follows.
@@ -201,6 +207,8 @@ pub struct Progress {
     pub core_seconds: Option<CoreSeconds>,
     /// GPUs held, once it ended.
     pub gpu_seconds: Option<GpuSeconds>,
+    /// What its processes made of that, once it ended.
+    pub measured: Option<Measured>,
 }
 
 impl Progress {
@@ -220,6 +228,7 @@ impl Progress {
             nodes: NodeList::default(),
             core_seconds: None,
             gpu_seconds: None,
+            measured: None,
         }
     }
 
@@ -252,6 +261,7 @@ impl Progress {
             nodes: job.nodes.clone(),
             core_seconds: ended.then_some(job.core_seconds),
             gpu_seconds: ended.then_some(job.gpu_seconds),
+            measured: ended.then_some(job.measured),
             ..Self::bare(job.phase, ended.then(|| ending(job)).flatten())
         }
     }
@@ -399,6 +409,9 @@ fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) 
         if job.cancel {
             return Step::Cancel;
         }
+        if let Some(hold) = to_hold(job, queued) {
+            return Step::Hold(hold);
+        }
         // Tasks of an array that are long over are in the accounting only.
         if queued.tasks.total >= job.tasks.total {
             return Step::Record(Box::new(Progress::from_queue(queued)));
@@ -446,6 +459,15 @@ fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) 
             }
         }
     }
+}
+
+/// Whether what of the job waits is to be held now, or let go. What its author asked for is brought about once: who holds
+/// or releases the job on the cluster afterwards is not contradicted. What an administrator holds is theirs to release.
+fn to_hold(job: &JobView, queued: &QueuedJob) -> Option<bool> {
+    let hold = job.hold.filter(|_| job.hold != job.held)?;
+    let waits = queued.tasks.queued > 0;
+    let may = hold || queued.held_by != Some(Holder::Administrator);
+    (waits && may).then_some(hold)
 }
 
 fn queued_total(queue: &Answer<Option<QueuedJob>>) -> u64 {
@@ -498,6 +520,8 @@ mod tests {
             phase: Phase::Pending,
             tasks: TaskCounts::default(),
             cancel: false,
+            hold: None,
+            held: None,
         }
     }
 
@@ -526,6 +550,7 @@ mod tests {
             state: "STATE".to_owned(),
             reason: None,
             waits_for: None,
+            held_by: None,
             tasks,
             started_at: None,
             nodes: NodeList::default(),
@@ -551,6 +576,7 @@ mod tests {
             tasks,
             core_seconds: CoreSeconds(14),
             gpu_seconds: GpuSeconds(0),
+            measured: Measured::default(),
         }
     }
 
@@ -725,6 +751,53 @@ mod tests {
             ..observed
         };
         assert_eq!(next(&cancelled(known), &in_queue, at(0)), Step::Cancel);
+    }
+
+    #[test]
+    fn what_the_author_says_of_holding_is_brought_about_once_and_an_administrators_hold_stays() {
+        let waiting = |held_by| {
+            let job = QueuedJob {
+                held_by,
+                ..queued(Phase::Queued, tasks(&[(Phase::Queued, 1)]))
+            };
+            Observed {
+                queue: Answer::Known(Some(job)),
+                ..Observed::nothing(at(0), SETTLE)
+            }
+        };
+        let step = |hold, held, observed: &Observed| {
+            let job = JobView {
+                id: Some(JobId(42)),
+                hold,
+                held,
+                ..written(1, 0)
+            };
+            next(&job, observed, at(0))
+        };
+        let free = waiting(None);
+        assert_eq!(step(Some(true), None, &free), Step::Hold(true));
+        assert!(matches!(step(Some(true), Some(true), &free), Step::Record(_)));
+        assert!(matches!(step(None, None, &free), Step::Record(_)));
+        let by_user = waiting(Some(Holder::User));
+        assert_eq!(step(Some(false), Some(true), &by_user), Step::Hold(false));
+        // `#SBATCH --hold`, then released here.
+        assert_eq!(step(Some(false), None, &by_user), Step::Hold(false));
+        // Held again on the cluster, after it was released here.
+        assert!(matches!(
+            step(Some(false), Some(false), &by_user),
+            Step::Record(_)
+        ));
+        let by_administrator = waiting(Some(Holder::Administrator));
+        assert!(matches!(
+            step(Some(false), Some(true), &by_administrator),
+            Step::Record(_)
+        ));
+        // What runs is not held; a requeue brings it back into the queue.
+        let running = Observed {
+            queue: Answer::Known(Some(queued(Phase::Running, tasks(&[(Phase::Running, 1)])))),
+            ..Observed::nothing(at(0), SETTLE)
+        };
+        assert!(matches!(step(Some(true), None, &running), Step::Record(_)));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! | step | command | file |
 //! | --- | --- | --- |
 //! | submit | `setpriv` → `env -i` → `sbatch` | `sbatch.rs`, `script_header.rs`, `posix_account.rs` |
-//! | queue, cancel | `squeue`, `scancel`, `scontrol` | `squeue.rs`, `job_state.rs`, `wait_reason.rs` |
+//! | queue, cancel, hold | `squeue`, `scancel`, `scontrol` | `squeue.rs`, `job_state.rs`, `wait_reason.rs` |
 //! | accounting | `sacct` | `sacct.rs`, `tres.rs` |
 //! | accounts, limits | `sacctmgr`, `scontrol` | `accounts.rs`, `sacctmgr.rs` |
 //! | health, partitions | `scontrol`, `sdiag` | `scontrol.rs` |
@@ -27,7 +27,7 @@ mod wait_reason;
 pub use sacctmgr::{AccountUse, FailedChange};
 pub use script_header::ScriptHeader;
 
-use crate::job::{JobAccounting, JobIdentity, Queue, QueuedJob, RunRows};
+use crate::job::{Holder, JobAccounting, JobIdentity, Queue, QueuedJob, RunRows};
 use crate::{
     AccountName, BatchScheduler, ClusterName, Health, JobId, Partition, SchedulerError, Submission,
     SubmitError, UserName, Window,
@@ -174,18 +174,37 @@ impl Slurm {
         })
     }
 
-    /// The number of a job that is this one now, if Slurm still holds it and it is not over.
-    async fn open_job(&self, job: &JobIdentity) -> Result<Option<JobId>, SchedulerError> {
+    /// Changes what of a job waits. What has started meanwhile is left alone.
+    async fn change_waiting(&self, verb: &str, doing: &str, id: JobId) -> Result<(), SchedulerError> {
+        match self.scontrol(doing, &[verb.to_owned(), id.to_string()]).await {
+            Err(SchedulerError::Refused { why, .. }) if is_left_alone(&why) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// A job that is this one now, if Slurm still holds it and it is not over.
+    async fn open_job(&self, job: &JobIdentity) -> Result<Option<QueuedJob>, SchedulerError> {
         let only = match job.id {
             Some(id) => format!("--jobs={id}"),
             None => format!("--user={}", job.user),
         };
         let queue = self.squeue(&[only]).await?;
-        Ok(queue
-            .get(job)
-            .filter(|row| !row.phase.is_finished())
-            .map(|row| row.id))
+        Ok(queue.get(job).filter(|row| !row.phase.is_finished()).cloned())
     }
+}
+
+/// Whether all that scontrol complains of is tasks that wait no more: of an array it names each span of tasks, those that
+/// it changed with "No error".
+fn is_left_alone(complaint: &str) -> bool {
+    const FINE: [&str; 4] = [
+        "No error",
+        "already finished",
+        "no longer pending",
+        "Invalid job id",
+    ];
+    complaint
+        .split("; ")
+        .all(|line| FINE.iter().any(|words| line.contains(words)))
 }
 
 impl BatchScheduler for Slurm {
@@ -237,29 +256,42 @@ impl BatchScheduler for Slurm {
     }
 
     async fn cancel(&self, job: &JobIdentity) -> Result<(), SchedulerError> {
-        let Some(id) = self.open_job(job).await? else {
+        let Some(QueuedJob { id, .. }) = self.open_job(job).await? else {
             return Ok(());
         };
         self.scancel(id.to_string(), format!("cancel job {id}")).await
     }
 
     async fn hold(&self, job: &JobIdentity) -> Result<(), SchedulerError> {
+        // `hold` by root would be an administrator's, which its author could not release.
         match self.open_job(job).await? {
-            Some(id) => self
-                .scontrol("hold the job", &["hold".to_owned(), id.to_string()])
-                .await
-                .map(drop),
-            None => Ok(()),
+            Some(open) if open.tasks.queued > 0 => {
+                self.change_waiting("uhold", "hold the job", open.id).await
+            }
+            _ => Ok(()),
         }
     }
 
     async fn release(&self, job: &JobIdentity) -> Result<(), SchedulerError> {
         match self.open_job(job).await? {
-            Some(id) => self
-                .scontrol("release the job", &["release".to_owned(), id.to_string()])
-                .await
-                .map(drop),
-            None => Ok(()),
+            Some(open) if open.held_by == Some(Holder::User) => {
+                self.change_waiting("release", "release the job", open.id).await
+            }
+            _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_left_alone;
+
+    #[test]
+    fn tasks_that_wait_no_more_are_no_refusal() {
+        assert!(is_left_alone("9_1: Job has already finished; 9_2-3: No error"));
+        assert!(is_left_alone("9_1: Job is no longer pending execution"));
+        assert!(!is_left_alone(
+            "9_1: Job has already finished; 9_2: Access/permission denied"
+        ));
     }
 }

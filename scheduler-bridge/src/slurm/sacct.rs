@@ -9,8 +9,8 @@ use super::job_state::{phase_of, phase_of_all};
 use super::squeue::{seconds, tasks_in};
 use super::tres;
 use crate::job::{
-    ArrayTask, CoreSeconds, GpuSeconds, JobAccounting, JobIdentity, MalformedRow, NodeList, QueuedJob, Run,
-    RunRows, TaskCounts,
+    ArrayTask, CoreSeconds, GpuSeconds, JobAccounting, JobIdentity, MalformedRow, Measured, NodeList,
+    QueuedJob, Run, RunRows, TaskCounts,
 };
 use crate::{ClusterName, JobId, SchedulerError, Token};
 use jiff::Timestamp;
@@ -38,27 +38,50 @@ const FIELDS: [&str; 18] = [
     "JobName",
 ];
 
+/// What was measured, of runs and of their steps.
+const MEASURED: [&str; 4] = ["JobIDRaw", "Submit", "TotalCPU", "TRESUsageInTot"];
+
 impl Slurm {
     /// Rows of the accounting, with options that choose them.
     pub(super) async fn sacct(&self, choice: &[String]) -> Result<RunRows, SchedulerError> {
         let has_restarts = self.sacct_tells_restarts().await?;
         let separator = separator();
-        let mut format = FIELDS.join(",");
+        let mut fields = FIELDS.to_vec();
         if has_restarts {
-            format.push_str(",Restarts");
+            fields.push("Restarts");
         }
+        let only = std::iter::once("--allocations").chain(choice.iter().map(String::as_str));
+        let said = self.sacct_says(&fields, &separator, only).await?;
+        let mut answer = RunRows::default();
+        for row in rows(&said, &separator, fields.len()) {
+            match read(&row) {
+                Ok(run) => answer.runs.push(run),
+                Err(why) => answer.malformed.push(MalformedRow {
+                    row: row.join("|"),
+                    why,
+                }),
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn sacct_says(
+        &self,
+        fields: &[&str],
+        separator: &str,
+        choice: impl Iterator<Item = &str>,
+    ) -> Result<String, SchedulerError> {
         let mut arguments = vec![
             format!("--clusters={}", self.config.cluster),
-            "--allocations".to_owned(),
             "--duplicates".to_owned(),
             "--noconvert".to_owned(),
             "--noheader".to_owned(),
             // With a separator behind the last field, too.
             "--parsable".to_owned(),
             format!("--delimiter={separator}"),
-            format!("--format={format}"),
+            format!("--format={}", fields.join(",")),
         ];
-        arguments.extend_from_slice(choice);
+        arguments.extend(choice.map(str::to_owned));
         let said = self.run("sacct", arguments).await?;
         // sacct has answered with nothing and success while the database was away: what it complains of counts.
         if !said.succeeded() || tells_of_absence(&said.stderr) {
@@ -75,18 +98,7 @@ impl Slurm {
                 }
             });
         }
-        let fields = FIELDS.len() + usize::from(has_restarts);
-        let mut answer = RunRows::default();
-        for row in rows(&said.stdout, &separator, fields) {
-            match read(&row) {
-                Ok(run) => answer.runs.push(run),
-                Err(why) => answer.malformed.push(MalformedRow {
-                    row: row.join("|"),
-                    why,
-                }),
-            }
-        }
-        Ok(answer)
+        Ok(said.stdout)
     }
 
     async fn sacct_tells_restarts(&self) -> Result<bool, SchedulerError> {
@@ -118,7 +130,30 @@ impl Slurm {
             }
             runs.extend(answer.runs);
         }
-        sum_up(jobs, &runs)
+        let mut all = sum_up(jobs, &runs)?;
+        let over: Vec<String> = all
+            .iter()
+            .filter(|job| job.phase.is_finished())
+            .map(|job| job.id.to_string())
+            .collect();
+        let mut measured = HashMap::new();
+        for some in over.chunks(10_000) {
+            let choice = format!("--jobs={}", some.join(","));
+            let separator = separator();
+            let said = self
+                .sacct_says(&MEASURED, &separator, std::iter::once(choice.as_str()))
+                .await?;
+            measured.extend(read_measured(&rows(&said, &separator, MEASURED.len())));
+        }
+        for job in &mut all {
+            let of_job = runs
+                .iter()
+                .filter(|run| run.array_task.map_or(run.job_id, |task| task.array) == job.id);
+            job.measured = of_job
+                .filter_map(|run| measured.get(&(run.job_id, run.submitted_at)))
+                .fold(job.measured, |sum, one| sum.and(*one));
+        }
+        Ok(all)
     }
 
     /// Jobs of a person submitted since a moment that carry the token.
@@ -164,11 +199,42 @@ impl Slurm {
                 state: accounting.state,
                 reason: None,
                 waits_for: None,
+                held_by: None,
                 tasks: accounting.tasks,
                 started_at: accounting.started_at,
                 nodes: accounting.nodes,
             }))
     }
+}
+
+/// What was measured of each run, known by its number and when it was submitted. A run's row comes before those of its
+/// steps (`12`, then `12.batch`, `12.0`): its processor time is their sum, its memory the hungriest step's.
+fn read_measured(rows: &[Vec<&str>]) -> HashMap<(JobId, Timestamp), Measured> {
+    let mut all: HashMap<_, Measured> = HashMap::new();
+    let mut run = None;
+    for row in rows {
+        let &[id, submitted, cpu, usage] = row.as_slice() else {
+            continue;
+        };
+        if let Ok(id) = id.parse::<JobId>() {
+            run = seconds(submitted).map(|submitted| (id, submitted));
+            if let Some(run) = run {
+                all.entry(run).or_default().cpu_milliseconds = milliseconds(cpu);
+            }
+        } else if let Some(run) = run.filter(|(run, _)| id.split('.').next() == Some(&run.to_string())) {
+            let measured = all.entry(run).or_default();
+            measured.peak_memory_kib = measured.peak_memory_kib.max(tres::measured_memory(usage));
+        }
+    }
+    all
+}
+
+/// `[days-[hours:]]minutes:seconds[.fraction]` in milliseconds.
+fn milliseconds(text: &str) -> Option<u64> {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let thousandths = format!("{fraction:0<3}");
+    let more: u64 = thousandths.get(..3)?.parse().ok()?;
+    clock(text)?.checked_mul(1000)?.checked_add(more)
 }
 
 /// As sacct reads times when TZ is UTC; whole seconds, rounded down.
@@ -401,6 +467,10 @@ fn sum_up_one(id: JobId, runs: &[&Run]) -> Result<Option<JobAccounting>, Schedul
         tasks,
         core_seconds: CoreSeconds(cores),
         gpu_seconds: GpuSeconds(gpus),
+        measured: Measured {
+            allocated_memory_mib: runs.iter().map(|run| run.tres.memory_mib).max().unwrap_or(0),
+            ..Measured::default()
+        },
     }))
 }
 
@@ -529,6 +599,42 @@ mod tests {
             "the accounting has not heard of the beginning of job 42 yet"
         );
         assert_eq!(why(4, "Unknown"), "the submit time \"Unknown\" of job 42");
+    }
+
+    #[test]
+    fn what_was_measured_is_each_runs_own_and_memory_is_the_hungriest_steps() {
+        let rows = [
+            ["12", "1764000000", "01:02.250", ""],
+            [
+                "12.batch",
+                "1764000001",
+                "00:02.250",
+                "cpu=00:00:02,mem=2048K,vmem=0",
+            ],
+            ["12.0", "1764000002", "01:00", "cpu=00:01:00,mem=1.5G"],
+            ["12", "1764000100", "00:01", ""],
+            ["12.extern", "1764000100", "00:00", ""],
+            ["13", "1764000000", "", ""],
+            ["99.batch", "1764000000", "00:09", "mem=9G"],
+        ];
+        let measured = read_measured(&rows.map(|row| row.to_vec()));
+        let of = |id, second| measured[&(JobId(id), Timestamp::from_second(second).unwrap())];
+        let first = of(12, 1_764_000_000);
+        assert_eq!(
+            (first.cpu_milliseconds, first.peak_memory_kib),
+            (Some(62_250), Some(1_572_864))
+        );
+        let second = of(12, 1_764_000_100);
+        assert_eq!(
+            (second.cpu_milliseconds, second.peak_memory_kib),
+            (Some(1_000), None)
+        );
+        assert_eq!(of(13, 1_764_000_000), Measured::default());
+        let both = first.and(second);
+        assert_eq!(
+            (both.cpu_milliseconds, both.peak_memory_kib),
+            (Some(63_250), Some(1_572_864))
+        );
     }
 
     #[test]

@@ -186,6 +186,11 @@ fn sum_up(rows: &[Row<'_>]) -> Option<QueuedJob> {
             .filter(|reason| !matches!(*reason, "None" | ""))
             .map(str::to_owned),
         waits_for: reason.and_then(wait_reason::sentence),
+        held_by: rows
+            .iter()
+            .filter(|row| row.phase == Phase::Queued)
+            .filter_map(|row| wait_reason::holder(row.reason))
+            .max(),
         tasks,
         started_at: rows.iter().filter_map(|row| row.started_at).min(),
         nodes: if is_array {
@@ -199,7 +204,7 @@ fn sum_up(rows: &[Row<'_>]) -> Option<QueuedJob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{JobIdentity, UserName};
+    use crate::{Holder, JobIdentity, UserName};
     use proptest::prelude::*;
 
     /// What squeue 22.05 answers, field by field.
@@ -270,6 +275,18 @@ mod tests {
         let queue = queue(&[row("7", "N/A", "PENDING", "Resources", "meso:5b0e/1")]);
         assert_eq!(queue.jobs()[0].started_at, None);
         assert_eq!(queue.jobs()[0].phase, Phase::Queued);
+    }
+
+    #[test]
+    fn an_array_of_which_an_administrator_holds_a_task_is_theirs_to_release() {
+        let queue = queue(&[
+            row("7", "1", "PENDING", "JobHeldAdmin", "meso:5b0e/1"),
+            row("7", "2-9", "PENDING", "JobHeldUser", "meso:5b0e/1"),
+            row("8", "N/A", "PENDING", "JobHeldUser", "meso:5b0f/1"),
+            row("9", "N/A", "RUNNING", "None", "meso:5b10/1"),
+        ]);
+        let holders: Vec<_> = queue.jobs().iter().map(|job| job.held_by).collect();
+        assert_eq!(holders, [Some(Holder::Administrator), Some(Holder::User), None]);
     }
 
     #[test]

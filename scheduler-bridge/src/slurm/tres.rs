@@ -43,8 +43,20 @@ fn count(text: &str) -> Option<u64> {
     text.parse().ok()
 }
 
+/// The memory of a list that tells what was measured, in KiB: `cpu=00:00:07,fs/disk=2012,mem=5468K,pages=0`. None where
+/// it was not measured.
+pub(super) fn measured_memory(list: &str) -> Option<u64> {
+    let memory = list.split(',').find_map(|part| part.strip_prefix("mem="))?;
+    kibibytes(memory)
+}
+
 /// `1024M`, `1.50G`, `512K`, `2T`; a bare number is MiB.
 fn mebibytes(text: &str) -> Option<u64> {
+    Some(kibibytes(text)?.div_ceil(1024))
+}
+
+/// The same in KiB.
+fn kibibytes(text: &str) -> Option<u64> {
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -64,12 +76,7 @@ fn mebibytes(text: &str) -> Option<u64> {
     };
     let tens = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
-    u64::try_from(
-        digits
-            .checked_mul(kibibytes_in_unit)?
-            .div_ceil(tens.checked_mul(1024)?),
-    )
-    .ok()
+    u64::try_from(digits.checked_mul(kibibytes_in_unit)?.div_ceil(tens)).ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Slurm's words for why a job waits, as sentences for people (`squeue(1)`, JOB REASON CODES, and the page "Resource
 //! Limits" of Slurm's documentation).
 
+use crate::job::Holder;
+
 /// What the job waits for; none when Slurm has not said yet, or the word says it best itself.
 pub(super) fn sentence(reason: &str) -> Option<String> {
     let plain = |text: &str| Some(text.to_owned());
@@ -13,9 +15,7 @@ pub(super) fn sentence(reason: &str) -> Option<String> {
             plain("waits for another job that ended otherwise than asked: it will never start, cancel it")
         }
         "BeginTime" => plain("waits for its earliest start time"),
-        "JobHeldUser" => {
-            plain("is held: `scontrol release` by its author on a machine of the cluster lets it start")
-        }
+        "JobHeldUser" => plain("is held: `meso release`, or hold: false in its spec, lets it start"),
         "JobHeldAdmin" => plain("is held by an administrator"),
         "JobArrayTaskLimit" => plain("waits for other tasks of its array: no more may run at a time"),
         "PartitionTimeLimit" => {
@@ -36,6 +36,18 @@ pub(super) fn sentence(reason: &str) -> Option<String> {
             plain("could not be started and is held: an administrator should look")
         }
         other => limit(other).or_else(|| Some(format!("waits: the scheduler says {other}"))),
+    }
+}
+
+/// Who holds a job back that waits for this reason.
+pub(super) fn holder(reason: &str) -> Option<Holder> {
+    match reason {
+        "JobHeldUser" => Some(Holder::User),
+        "JobHeldAdmin"
+        | "JobLaunchFailure"
+        | "launch failed requeued held"
+        | "launch_failed_requeued_held" => Some(Holder::Administrator),
+        _ => None,
     }
 }
 

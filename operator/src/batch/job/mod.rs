@@ -168,6 +168,7 @@ impl Life {
             Step::AskQueue => Ok(self.ask_queue(cluster, view, observed)),
             Step::AskAccounting => Ok(self.ask_accounting(cluster, view, observed)),
             Step::Cancel => self.cancel(cluster, view).await,
+            Step::Hold(hold) => self.hold(cluster, view, hold).await,
             Step::Record(progress) => self.record(cluster, fit.as_ref(), view, &progress).await,
             Step::Finish(progress) => self.finish(cluster, view, &progress).await,
             Step::Wait { until, why } => {
@@ -365,6 +366,36 @@ impl Life {
         Ok(Then::Rest(Action::requeue(SOON)))
     }
 
+    /// Written down only once it is done: done twice, it does no harm.
+    async fn hold(&mut self, cluster: &Cluster, view: &JobView, hold: bool) -> Result<Then, Failure> {
+        let Some(identity) = view.identity() else {
+            return Ok(Then::Rest(Action::requeue(SOON)));
+        };
+        let done = if hold {
+            cluster
+                .call(&self.context, "hold", cluster.slurm.hold(&identity))
+                .await
+        } else {
+            cluster
+                .call(&self.context, "release", cluster.slurm.release(&identity))
+                .await
+        };
+        match done {
+            Ok(()) => {
+                self.job = write_status(&self.context, &self.job, report::with_hold(&self.job, hold)).await?;
+                cluster.ask_soon.notify_one();
+                Ok(Then::On)
+            }
+            Err(error) => {
+                let doing = if hold { "held" } else { "released" };
+                tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "is not {doing} yet");
+                self.tell_of_the_wait(&view.uid, &format!("is not {doing} yet: {error}"))
+                    .await?;
+                Ok(Then::Rest(Action::requeue(SOON)))
+            }
+        }
+    }
+
     async fn record(
         &mut self,
         cluster: &Cluster,
@@ -519,6 +550,7 @@ impl Life {
             nodes: Default::default(),
             core_seconds: None,
             gpu_seconds: None,
+            measured: None,
         };
         let status = report::with_progress(&self.job, &progress, None);
         let job = write_status(&self.context, &self.job, status).await?;

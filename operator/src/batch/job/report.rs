@@ -3,6 +3,7 @@
 use super::view;
 use crate::report::Verdict;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use mesocentre_api::{
     BatchJob, BatchJobStatus, ConditionStatus, JobUsage, SubmissionRecord, TaskCounts, find_condition,
 };
@@ -38,6 +39,8 @@ pub fn with_token(
     at.account = Some(account.to_string());
     at.user = Some(user.to_string());
     status.scheduler = Some(at);
+    // It goes with the submission itself. That it is not held is not told so: the script may say otherwise.
+    status.hold = job.spec.hold.filter(|hold| *hold);
     status.submission = Some(SubmissionRecord {
         token: attempt.token.to_string(),
         attempt: i32::try_from(attempt.number).unwrap_or(i32::MAX),
@@ -50,6 +53,14 @@ pub fn with_token(
         generation,
     );
     status
+}
+
+/// The status with what was brought about of `spec.hold`.
+pub fn with_hold(job: &BatchJob, hold: bool) -> BatchJobStatus {
+    BatchJobStatus {
+        hold: Some(hold),
+        ..job.status.clone().unwrap_or_default()
+    }
 }
 
 /// The status with where the job is; `output` is where its output goes, when that was found out now.
@@ -92,12 +103,21 @@ pub fn with_progress(job: &BatchJob, progress: &Progress, output: Option<String>
         });
     }
     if let Some(core_seconds) = progress.core_seconds {
+        let measured = progress.measured.unwrap_or_default();
+        let memory = |amount: u64, unit: &str| (amount > 0).then(|| Quantity(format!("{amount}{unit}")));
         status.usage = Some(JobUsage {
             core_seconds: core_seconds.to_string(),
             gpu_seconds: progress
                 .gpu_seconds
                 .filter(|gpu_seconds| gpu_seconds.0 > 0)
                 .map(|gpu_seconds| gpu_seconds.to_string()),
+            // Nothing measured at all is no use of nothing.
+            cpu_seconds: measured
+                .cpu_milliseconds
+                .filter(|milliseconds| *milliseconds > 0)
+                .map(|milliseconds| format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)),
+            peak_memory: memory(measured.peak_memory_kib.unwrap_or(0), "Ki"),
+            allocated_memory: memory(measured.allocated_memory_mib, "Mi"),
         });
     }
     if let (Some(id), Some(scheduler)) = (progress.id, &status.scheduler) {

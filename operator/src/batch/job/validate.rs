@@ -301,6 +301,7 @@ pub fn submission(job: &BatchJob, fit: &Fit, token: &Token) -> Result<Submission
         .collect();
     submission.partition.clone_from(&fit.partition);
     submission.dependencies.clone_from(&fit.dependencies);
+    submission.hold = spec.hold == Some(true);
     submission.array = spec.array.as_ref().map(|array| match array.max_concurrent {
         Some(most) => format!("{}%{most}", array.indices),
         None => array.indices.clone(),

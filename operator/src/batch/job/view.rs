@@ -43,6 +43,8 @@ pub fn of(job: &BatchJob, user: Option<&UserName>) -> Option<JobView> {
             cancelled: count(tasks.cancelled),
         },
         cancel: job.spec.cancel || job.metadata.deletion_timestamp.is_some(),
+        hold: job.spec.hold,
+        held: status.hold,
     })
 }
 

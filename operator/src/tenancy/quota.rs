@@ -94,10 +94,9 @@ pub async fn share_out(
             .names(own.as_str(), Kind::RoleBinding)
             .is_empty()
     };
-    if live["status"]["hard"].is_null() && nobody_may_act() {
+    if let Some(status) = first_quota_status(quota, &live).filter(|_| nobody_may_act()) {
         let key = apply::key_of(quota)?;
-        let version = live["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-        live = apply::patch_status(context, &key, &first_quota_status(quota, version)).await?;
+        live = apply::patch_status(context, &key, &status).await?;
     }
     Ok(!live["status"]["hard"].is_null())
 }

@@ -25,20 +25,38 @@ pub(super) fn quota(place: &Place<'_>, hard: &Amounts) -> Planned {
     place.planned("v1", "ResourceQuota", QUOTA_NAME, json!({"spec": {"hard": hard}}))
 }
 
-/// The body that a merge patch of `resourcequotas/status` takes right after `quota` was made in a namespace that
-/// nobody may act in yet: the quota is enforced from then on, without waiting for the controller manager. It is for the
-/// `version` that was made, so that it does not go over what the controller manager counted meanwhile.
-pub fn first_quota_status(quota: &Planned, version: &str) -> Value {
-    let hard = quota.body["spec"]["hard"].clone();
-    let mut used = hard.clone();
-    for (resource, amount) in used.as_object_mut().into_iter().flatten() {
-        *amount = json!(if MADE_BY_KUBERNETES.contains(&resource.as_str()) {
+/// The body that a merge patch of `resourcequotas/status` takes right after `quota` was made, as `live`, in a namespace
+/// that nobody may act in yet: the quota is enforced from then on, without waiting for the controller manager. None when
+/// all of it is counted.
+///
+/// What the controller manager has counted meanwhile stays, and what it does not know of (a kind whose definition came a
+/// moment ago) is counted from here on: without a number, the API server would refuse all of that kind for minutes. It is
+/// for the version that was seen, so that it goes over nothing newer.
+pub fn first_quota_status(quota: &Planned, live: &Value) -> Option<Value> {
+    let hard = &quota.body["spec"]["hard"];
+    let counted = &live["status"]["used"];
+    let uncounted: Vec<&String> = hard
+        .as_object()
+        .into_iter()
+        .flat_map(|hard| hard.keys())
+        .filter(|resource| counted[resource.as_str()].is_null())
+        .collect();
+    if uncounted.is_empty() && !live["status"]["hard"].is_null() {
+        return None;
+    }
+    let mut used = counted.as_object().cloned().unwrap_or_default();
+    for resource in uncounted {
+        let there = if MADE_BY_KUBERNETES.contains(&resource.as_str()) {
             "1"
         } else {
             "0"
-        });
+        };
+        used.insert(resource.clone(), json!(there));
     }
-    json!({"metadata": {"resourceVersion": version}, "status": {"hard": hard, "used": used}})
+    Some(json!({
+        "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
+        "status": {"hard": hard, "used": used},
+    }))
 }
 
 /// What Kubernetes itself puts into each namespace, as a quota counts it: the `default` service account and the config
@@ -207,10 +225,21 @@ mod tests {
             name: QUOTA_NAME.into(),
             body: json!({"spec": {"hard": hard}}),
         };
+        let made = json!({"metadata": {"resourceVersion": "7"}});
         let used = json!({"count/configmaps": "1", "count/serviceaccounts": "1", "pods": "0"});
         assert_eq!(
-            first_quota_status(&quota, "7"),
-            json!({"metadata": {"resourceVersion": "7"}, "status": {"hard": hard, "used": used}})
+            first_quota_status(&quota, &made),
+            Some(json!({"metadata": {"resourceVersion": "7"}, "status": {"hard": hard, "used": used}}))
         );
+        // The controller manager was there first, and knows less than all.
+        let counted = json!({"metadata": {"resourceVersion": "8"},
+            "status": {"hard": hard, "used": {"count/configmaps": "1", "pods": "3"}}});
+        let used = json!({"count/configmaps": "1", "count/serviceaccounts": "1", "pods": "3"});
+        assert_eq!(
+            first_quota_status(&quota, &counted),
+            Some(json!({"metadata": {"resourceVersion": "8"}, "status": {"hard": hard, "used": used}}))
+        );
+        let whole = json!({"metadata": {"resourceVersion": "9"}, "status": {"hard": hard, "used": used}});
+        assert_eq!(first_quota_status(&quota, &whole), None);
     }
 }

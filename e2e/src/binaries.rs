@@ -1,22 +1,23 @@
 //! Our own binaries, built by cargo, and the folder of commands that a user of the stack has in PATH.
 
 use crate::progress::step;
-use crate::{parts, paths, state};
+use crate::{cargo, parts, paths, state};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tokio::process::Command;
 
 /// Builds the operator and `meso`.
 pub async fn build(release: bool) -> Result<()> {
     let doing = step("building mesocentre-operator and meso");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .current_dir(paths::repository())
-        .args(["build", "--quiet", "--color=always"])
-        .args(["--package", "mesocentre-operator", "--package", "mesocentre-cli"]);
+    let mut cargo = cargo::command();
+    cargo.args(["build", "--quiet", "--color=always"]).args([
+        "--package",
+        "mesocentre-operator",
+        "--package",
+        "mesocentre-cli",
+    ]);
     if release {
         cargo.arg("--release");
     }

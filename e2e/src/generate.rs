@@ -1,13 +1,11 @@
 //! Writes the chart's CRDs from the Rust types: `cargo dev generate`.
 
-use crate::paths;
+use crate::cargo;
 use anyhow::{Context, Result, bail};
-use tokio::process::Command;
 
 /// Writes them, by the api crate's own example: built now, from the types as they are.
 pub async fn generate() -> Result<()> {
-    let status = Command::new(env!("CARGO"))
-        .current_dir(paths::repository())
+    let status = cargo::command()
         .args([
             "run",
             "--quiet",

@@ -3,16 +3,15 @@
 //! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Those
 //! that a filter picks run on the stack that stands, for who works on one.
 
-use crate::{environment, paths, pods, state, up};
+use crate::{cargo, environment, pods, state, up};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
-use tokio::process::Command;
 
 /// Brings the stack up, builds every test, then runs those whose name matches; gives cargo's own exit code.
 pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<ExitCode> {
     options.fresh |= filter.is_none();
     // Built first: a test that does not compile needs no stack to say so.
-    let code = cargo(&["test", "--workspace", "--no-run"], &[]).await?;
+    let code = run_cargo(&["test", "--workspace", "--no-run"], &[]).await?;
     if code != 0 {
         return Ok(ExitCode::from(code));
     }
@@ -22,7 +21,7 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
         pods::prepare().await?;
     }
     let environment = environment::of(&state::of_the_stack()?)?;
-    let code = cargo(&arguments(filter), &environment).await?;
+    let code = run_cargo(&arguments(filter), &environment).await?;
     Ok(ExitCode::from(code))
 }
 
@@ -35,9 +34,8 @@ fn arguments(filter: Option<&str>) -> Vec<&str> {
     arguments
 }
 
-async fn cargo(arguments: &[&str], environment: &[(&str, String)]) -> Result<u8> {
-    let status = Command::new(env!("CARGO"))
-        .current_dir(paths::repository())
+async fn run_cargo(arguments: &[&str], environment: &[(&str, String)]) -> Result<u8> {
+    let status = cargo::command()
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .status()

@@ -212,13 +212,13 @@ async fn what_is_held_does_not_start_until_it_is_released_and_what_an_administra
     lab.submit("line", spec("#SBATCH --hold\n")).await?;
     for name in ["field", "line"] {
         let status = lab
-            .until(name, "is held, and says how it is released", |status| {
+            .until(name, "is held, and says so", |status| {
                 let reason = status.scheduler.as_ref().and_then(|s| s.reason.as_deref());
                 reason == Some("JobHeldUser")
                     && status
                         .message
                         .as_deref()
-                        .is_some_and(|m| m.contains("meso release"))
+                        .is_some_and(|m| m.contains("until they release it"))
             })
             .await;
         assert_eq!(status.phase, Phase::Queued);

@@ -236,7 +236,7 @@ async fn only_the_very_job_is_cancelled_held_and_released() {
     let row = queued(&slurm, &this, |_| true).await;
     assert_eq!(
         row.waits_for.as_deref(),
-        Some("is held: `scontrol release` by its author on a machine of the cluster lets it start")
+        Some("is held by its author, until they release it")
     );
     let stranger = JobIdentity {
         token: cluster::token(),

@@ -15,7 +15,7 @@ pub(super) fn sentence(reason: &str) -> Option<String> {
             plain("waits for another job that ended otherwise than asked: it will never start, cancel it")
         }
         "BeginTime" => plain("waits for its earliest start time"),
-        "JobHeldUser" => plain("is held: `meso release`, or hold: false in its spec, lets it start"),
+        "JobHeldUser" => plain("is held by its author, until they release it"),
         "JobHeldAdmin" => plain("is held by an administrator"),
         "JobArrayTaskLimit" => plain("waits for other tasks of its array: no more may run at a time"),
         "PartitionTimeLimit" => {

@@ -1,7 +1,7 @@
 //! The accounting: one sacct for all jobs that left the queue, and every run of a window for metering.
 //!
-//! Always with `--duplicates`, or the runs before a requeue vanish; always allocations only (`-X`), as steps would
-//! count twice; never Slurm's own `CPUTime`: it is the same product, but says nothing of GPUs and memory.
+//! Always with `--duplicates`, or the runs before a requeue vanish; for what is paid allocations only (`-X`), as steps
+//! would count twice, and steps for what was measured of jobs that ended; never Slurm's own `CPUTime`: it is the same product, but says nothing of GPUs and memory.
 
 use super::Slurm;
 use super::command::{rows, separator, tells_of_absence};
@@ -145,10 +145,14 @@ impl Slurm {
                 .await?;
             measured.extend(read_measured(&rows(&said, &separator, MEASURED.len())));
         }
+        let mut by_id: HashMap<JobId, Vec<&Run>> = HashMap::new();
+        for run in &runs {
+            by_id.entry(run.number_of_all()).or_default().push(run);
+        }
         for job in &mut all {
-            let of_job = runs
-                .iter()
-                .filter(|run| run.array_task.map_or(run.job_id, |task| task.array) == job.id);
+            // A number that came round is another's job.
+            let is_its = |run: &&&Run| run.user == job.user && run.token == job.token;
+            let of_job = by_id.get(&job.id).into_iter().flatten().filter(is_its);
             job.measured = of_job
                 .filter_map(|run| measured.get(&(run.job_id, run.submitted_at)))
                 .fold(job.measured, |sum, one| sum.and(*one));
@@ -359,10 +363,7 @@ fn clock(text: &str) -> Option<u64> {
 fn sum_up(jobs: &[JobIdentity], runs: &[Run]) -> Result<Vec<JobAccounting>, SchedulerError> {
     let mut by_id: HashMap<JobId, Vec<&Run>> = HashMap::new();
     for run in runs {
-        by_id
-            .entry(run.array_task.map_or(run.job_id, |task| task.array))
-            .or_default()
-            .push(run);
+        by_id.entry(run.number_of_all()).or_default().push(run);
     }
     let mut all = Vec::new();
     for job in jobs {

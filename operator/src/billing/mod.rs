@@ -17,7 +17,7 @@ pub mod tariff;
 
 use crate::Context;
 use kube::runtime::reflector::ObjectRef;
-use mesocentre_api::PeriodState;
+use mesocentre_api::{BillingPeriod, PeriodState};
 use std::fmt::Display;
 
 /// What this process knows of billing beyond its caches.
@@ -30,22 +30,18 @@ pub struct Billing {
 /// The ledger has grown: open periods are rated again, soon and not too often (see [`period`]). Costs nothing when it
 /// is called often.
 pub fn ledger_grew(context: &Context) {
-    for period in context.stores.periods.state() {
-        let closed = period.status.as_ref().and_then(|status| status.state) == Some(PeriodState::Closed);
-        if !closed {
-            context
-                .triggers
-                .periods
-                .reconcile(ObjectRef::from_obj(period.as_ref()));
-        }
-    }
+    look_at_open(context, |_| true);
 }
 
 /// A cluster's use has been read further: periods that wait for that are looked at.
 pub fn read_further(context: &Context) {
+    look_at_open(context, |period| period.spec.close);
+}
+
+fn look_at_open(context: &Context, which: impl Fn(&BillingPeriod) -> bool) {
     for period in context.stores.periods.state() {
         let closed = period.status.as_ref().and_then(|status| status.state) == Some(PeriodState::Closed);
-        if period.spec.close && !closed {
+        if !closed && which(&period) {
             context
                 .triggers
                 .periods

@@ -66,10 +66,7 @@ pub async fn report(
     status.net = month.rated.net().map(|net| net.to_string());
     status.digest = month.closed.map(|(sha256, _)| sha256.to_string());
     status.closed_at = month.closed.map(|(_, at)| at);
-    status.close_asked_at = match valid.close {
-        Close::Asked => valid.close_asked_at,
-        Close::NotAsked | Close::RefusedBefore => None,
-    };
+    status.close_asked_at = valid.close_asked_at;
 
     let was_closed = period.status.as_ref().and_then(|status| status.state) == Some(PeriodState::Closed);
     let closed_now = month.closed.filter(|_| !was_closed);
@@ -180,31 +177,10 @@ fn without_home(homeless: &[Homeless]) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 mod tests {
+    use super::super::validate::november;
     use super::*;
     use mesocentre_api::ConditionStatus;
-    use mesocentre_metering::{
-        DatacentreZone, Digest, Head, MonthStatements, Rated, RatingBasis, RatingFault,
-    };
-
-    fn november() -> ValidPeriod {
-        let month = "2026-11".parse().unwrap();
-        ValidPeriod {
-            basis: RatingBasis {
-                month,
-                time_zone: "Europe/Paris".into(),
-                tenants: Vec::new(),
-                tariffs: Vec::new(),
-                cost_pools: Vec::new(),
-            },
-            window: DatacentreZone::named("Europe/Paris")
-                .unwrap()
-                .month(month)
-                .unwrap(),
-            close: Close::NotAsked,
-            close_asked_at: None,
-            acknowledged: Vec::new(),
-        }
-    }
+    use mesocentre_metering::{Digest, Head, MonthStatements, Rated, RatingFault};
 
     fn rated(closed: Option<&str>, faults: Vec<RatingFault>) -> RatedPeriod {
         let month = MonthStatements {

@@ -110,31 +110,18 @@ fn refusal(valid: &ValidPeriod, behind: &[Behind]) -> Invalid {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 mod tests {
-    use super::super::validate::Close;
+    use super::super::validate::{Close, november};
     use super::*;
-    use mesocentre_metering::{DatacentreZone, RatingBasis};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    fn november(asked_at: &str) -> ValidPeriod {
-        let month = "2026-11".parse().unwrap();
+    fn to_be_closed(asked_at: &str) -> ValidPeriod {
         ValidPeriod {
-            basis: RatingBasis {
-                month,
-                time_zone: "Europe/Paris".into(),
-                tenants: Vec::new(),
-                tariffs: Vec::new(),
-                cost_pools: Vec::new(),
-            },
-            window: DatacentreZone::named("Europe/Paris")
-                .unwrap()
-                .month(month)
-                .unwrap(),
             close: Close::Asked,
             close_asked_at: Some(at(asked_at)),
-            acknowledged: Vec::new(),
+            ..november()
         }
     }
 
@@ -145,10 +132,10 @@ mod tests {
 
     #[test]
     fn a_month_that_is_over_needs_its_use_to_its_end_and_one_that_is_not_to_the_moment_of_asking() {
-        let over = november("2026-12-05T10:00:00Z");
+        let over = to_be_closed("2026-12-05T10:00:00Z");
         assert_eq!(clusters(&over, Some("2026-11-30T22:59:59Z")).len(), 1);
         assert_eq!(clusters(&over, Some("2026-11-30T23:00:00Z")), []);
-        let early = november("2026-11-24T10:00:00Z");
+        let early = to_be_closed("2026-11-24T10:00:00Z");
         assert_eq!(clusters(&early, Some("2026-11-24T09:59:59Z")).len(), 1);
         assert_eq!(clusters(&early, Some("2026-11-24T10:00:00Z")), []);
         assert_eq!(clusters(&early, None).len(), 1);
@@ -156,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_gap_that_somebody_acknowledged_keeps_nothing_open() {
-        let mut valid = november("2026-12-05T10:00:00Z");
+        let mut valid = to_be_closed("2026-12-05T10:00:00Z");
         valid.acknowledged = vec!["other".into()];
         assert_eq!(clusters(&valid, None).len(), 1);
         valid.acknowledged = vec!["meso".into()];
@@ -165,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_is_said_with_the_way_out() {
-        let valid = november("2026-12-05T10:00:00Z");
+        let valid = to_be_closed("2026-12-05T10:00:00Z");
         let said = refusal(&valid, &clusters(&valid, Some("2026-11-30T10:00:00Z"))).message;
         assert_eq!(
             said,

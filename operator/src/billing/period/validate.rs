@@ -105,6 +105,29 @@ impl ValidPeriod {
     }
 }
 
+/// November 2026 in Paris, open, for tests.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+pub fn november() -> ValidPeriod {
+    let month = "2026-11".parse().unwrap();
+    ValidPeriod {
+        basis: RatingBasis {
+            month,
+            time_zone: "Europe/Paris".into(),
+            tenants: Vec::new(),
+            tariffs: Vec::new(),
+            cost_pools: Vec::new(),
+        },
+        window: DatacentreZone::named("Europe/Paris")
+            .unwrap()
+            .month(month)
+            .unwrap(),
+        close: Close::NotAsked,
+        close_asked_at: None,
+        acknowledged: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 mod tests {

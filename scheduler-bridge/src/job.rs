@@ -453,11 +453,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// The number of the whole array that it is a task of, else its own.
-    pub(crate) fn number_of_all(&self) -> JobId {
-        self.array_task.map_or(self.job_id, |task| task.array)
-    }
-
     /// Cores held times seconds; none when the number would not fit.
     pub fn core_seconds(&self) -> Option<CoreSeconds> {
         self.tres.cpus.checked_mul(self.elapsed_seconds).map(CoreSeconds)

@@ -145,10 +145,7 @@ impl Slurm {
                 .await?;
             measured.extend(read_measured(&rows(&said, &separator, MEASURED.len())));
         }
-        let mut by_id: HashMap<JobId, Vec<&Run>> = HashMap::new();
-        for run in &runs {
-            by_id.entry(run.number_of_all()).or_default().push(run);
-        }
+        let by_id = by_number(&runs);
         for job in &mut all {
             // A number that came round is another's job.
             let is_its = |run: &&&Run| run.user == job.user && run.token == job.token;
@@ -359,12 +356,19 @@ fn clock(text: &str) -> Option<u64> {
     total.checked_add(days.parse::<u64>().ok()?.checked_mul(86400)?)
 }
 
+/// The runs of each job, and of each array as a whole, by its number.
+fn by_number(runs: &[Run]) -> HashMap<JobId, Vec<&Run>> {
+    let mut by_number: HashMap<JobId, Vec<&Run>> = HashMap::new();
+    for run in runs {
+        let number = run.array_task.map_or(run.job_id, |task| task.array);
+        by_number.entry(number).or_default().push(run);
+    }
+    by_number
+}
+
 /// Puts the runs of each job together: every run for what it used, the last run of each task for how it ended.
 fn sum_up(jobs: &[JobIdentity], runs: &[Run]) -> Result<Vec<JobAccounting>, SchedulerError> {
-    let mut by_id: HashMap<JobId, Vec<&Run>> = HashMap::new();
-    for run in runs {
-        by_id.entry(run.number_of_all()).or_default().push(run);
-    }
+    let by_id = by_number(runs);
     let mut all = Vec::new();
     for job in jobs {
         // By number where it is known; else whichever carries the token.

@@ -2,7 +2,7 @@
 //!
 //! A posix account belongs to one tenant, so each tenant's people have accounts that no other has.
 
-use crate::stack::Stack;
+use crate::stack::{Answer, Stack};
 use crate::state::random_hex;
 use crate::{apply, paths, slurm, wait};
 use anyhow::{Context, Result, bail};
@@ -155,6 +155,25 @@ pub async fn ready(stack: &Stack, kind: &str, namespace: Option<&str>, name: &st
         }
     })
     .await
+}
+
+/// Writes `close` into a billing period, as an administrator does; gives kubectl's answer.
+///
+/// # Errors
+/// When kubectl cannot be run.
+pub async fn ask_to_close(stack: &Stack, month: &str, close: bool) -> Result<Answer> {
+    let patch = format!(r#"{{"spec":{{"close":{close}}}}}"#);
+    stack
+        .run(&[
+            "kubectl",
+            "patch",
+            "billingperiod",
+            month,
+            "--type=merge",
+            "-p",
+            &patch,
+        ])
+        .await
 }
 
 /// Waits until a condition of a Tenant is so, told as `what`; gives the Tenant and the condition.

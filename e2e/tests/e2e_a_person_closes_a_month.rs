@@ -1,7 +1,7 @@
 //! A month is closed by a person who means it: what was written too early is taken back, and no clock closes it.
 
 use anyhow::Result;
-use mesocentre_e2e::{Stack, wait_for};
+use mesocentre_e2e::{Stack, fixture, wait_for};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -38,18 +38,7 @@ async fn a_close_that_was_written_before_the_month_began_is_refused_and_can_be_t
 }
 
 async fn close(stack: &Stack, close: bool) -> Result<()> {
-    let patch = format!(r#"{{"spec":{{"close":{close}}}}}"#);
-    let patched = stack
-        .run(&[
-            "kubectl",
-            "patch",
-            "billingperiod",
-            MONTH,
-            "--type=merge",
-            "-p",
-            &patch,
-        ])
-        .await?;
+    let patched = fixture::ask_to_close(stack, MONTH, close).await?;
     assert!(patched.is_success(), "{patched:?}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! bytes. One test, since the examples are one datacentre.
 
 use anyhow::{Context, Result};
-use mesocentre_e2e::{Part, Stack, wait_for};
+use mesocentre_e2e::{Part, Stack, fixture, wait_for};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -108,17 +108,7 @@ async fn every_example_applies_and_becomes_ready_and_a_second_close_gives_the_sa
 /// The month is asked to be closed while nobody can tell what ran last: it waits, says why, and is closed by itself.
 async fn a_close_waits_for_use_that_was_not_read(stack: &Stack) -> Result<()> {
     stack.stop(Part::Slurmdbd).await?;
-    let close = r#"{"spec":{"close":true}}"#;
-    let patch = [
-        "kubectl",
-        "patch",
-        "billingperiod",
-        MONTH,
-        "--type=merge",
-        "-p",
-        close,
-    ];
-    let patched = stack.run(&patch).await?;
+    let patched = fixture::ask_to_close(stack, MONTH, true).await?;
     let waits = wait_for("the period waits", PATIENCE, async || {
         let period = json(stack, &["billingperiod", MONTH])
             .await
@@ -142,17 +132,7 @@ async fn a_close_waits_for_use_that_was_not_read(stack: &Stack) -> Result<()> {
         said.contains("that of meso is up to") && said.contains("acknowledgedGaps"),
         "{said}"
     );
-    wait_for("the period is closed by itself", PATIENCE, async || {
-        let period = json(stack, &["billingperiod", MONTH])
-            .await
-            .map_err(|error| error.to_string())?;
-        if period["status"]["state"] == "Closed" {
-            Ok(())
-        } else {
-            Err(period["status"].to_string())
-        }
-    })
-    .await;
+    until_closed(stack).await;
     Ok(())
 }
 
@@ -192,34 +172,28 @@ fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a str> {
         .as_str()
 }
 
+/// The period, once it is closed.
+async fn until_closed(stack: &Stack) -> Value {
+    wait_for("the period is closed", PATIENCE, async || {
+        let period = json(stack, &["billingperiod", MONTH])
+            .await
+            .map_err(|error| error.to_string())?;
+        if period["status"]["state"] == "Closed" && period["status"]["digest"].is_string() {
+            Ok(period)
+        } else {
+            Err(period["status"].to_string())
+        }
+    })
+    .await
+}
+
 async fn close_twice(stack: &Stack) -> Result<()> {
-    let month = MONTH;
     let close = async || -> Result<(Value, Value)> {
-        let patched = stack
-            .run(&[
-                "kubectl",
-                "patch",
-                "billingperiod",
-                month,
-                "--type=merge",
-                "-p",
-                r#"{"spec":{"close":true}}"#,
-            ])
-            .await?;
+        let patched = fixture::ask_to_close(stack, MONTH, true).await?;
         assert!(patched.is_success(), "{patched:?}");
-        let period = wait_for("the period is closed", PATIENCE, async || {
-            let period = json(stack, &["billingperiod", month])
-                .await
-                .map_err(|error| error.to_string())?;
-            if period["status"]["state"] == "Closed" && period["status"]["digest"].is_string() {
-                Ok(period)
-            } else {
-                Err(period["status"].to_string())
-            }
-        })
-        .await;
+        let period = until_closed(stack).await;
         let statement = wait_for("the statement is final", PATIENCE, async || {
-            let statement = json(stack, &["statement", month, "-n", "univ-caen"])
+            let statement = json(stack, &["statement", MONTH, "-n", "univ-caen"])
                 .await
                 .map_err(|error| error.to_string())?;
             if statement["status"]["state"] == "Final" {
@@ -232,23 +206,13 @@ async fn close_twice(stack: &Stack) -> Result<()> {
         Ok((period["status"]["digest"].clone(), statement["status"].clone()))
     };
     let first = close().await?;
-    let reopened = stack
-        .run(&[
-            "kubectl",
-            "patch",
-            "billingperiod",
-            month,
-            "--type=merge",
-            "-p",
-            r#"{"spec":{"close":false}}"#,
-        ])
-        .await?;
+    let reopened = fixture::ask_to_close(stack, MONTH, false).await?;
     assert!(
         reopened.stderr.contains("a closed period stays closed"),
         "{reopened:?}"
     );
     // The object goes and comes back; the ledger does not forget.
-    let deleted = stack.run(&["kubectl", "delete", "billingperiod", month]).await?;
+    let deleted = stack.run(&["kubectl", "delete", "billingperiod", MONTH]).await?;
     assert!(deleted.is_success(), "{deleted:?}");
     let applied = stack
         .run(&["kubectl", "apply", "-f", &example("70-billing.yaml")])

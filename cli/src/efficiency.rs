@@ -25,6 +25,7 @@ pub struct Options {
 
 /// Memory is measured by samples, some ten seconds apart: of a shorter job it says little.
 const WORTH_JUDGING: i64 = 60;
+const TOO_SHORT: &str = "too short to tell";
 /// From here on nothing is to be gained.
 const WELL_USED: u64 = 50;
 
@@ -122,7 +123,7 @@ impl Used {
             _ => {}
         }
         if self.ran < WORTH_JUDGING {
-            return "too short to tell".into();
+            return TOO_SHORT.into();
         }
         let mut advice = Vec::new();
         // An array's tasks do not run for as long as the whole: how many cores one had is not known here.
@@ -181,8 +182,13 @@ fn table(jobs: &[BatchJob]) -> Table {
     for job in jobs {
         let used = used(job);
         let phase = phase(job);
+        let has_started = job
+            .status
+            .as_ref()
+            .is_some_and(|status| status.started_at.is_some());
         let advice = match &used {
             Some(used) => used.advice(phase, job.spec.array.is_some()),
+            None if phase.is_finished() && has_started => TOO_SHORT.to_owned(),
             None if phase.is_finished() => "it never ran".to_owned(),
             None => "it has not ended yet".to_owned(),
         };
@@ -247,9 +253,13 @@ mod tests {
     fn what_was_not_measured_is_not_made_up() {
         let usage = serde_json::json!({"coreSeconds": "600", "allocatedMemory": "100Mi"});
         assert_eq!(row(ended("Failed", usage)), "pi Failed 10:00 600 - - 100M -");
+        let mut never_ran = ended("Cancelled", serde_json::Value::Null);
+        never_ran.status.as_mut().unwrap().started_at = None;
+        assert_eq!(row(never_ran), "pi Cancelled 0:00 0 - - - - it never ran");
+        let within_a_second = ended("Succeeded", serde_json::json!({"coreSeconds": "0"}));
         assert_eq!(
-            row(ended("Cancelled", serde_json::Value::Null)),
-            "pi Cancelled 0:00 0 - - - - it never ran"
+            row(within_a_second),
+            "pi Succeeded 0:00 0 - - - - too short to tell"
         );
     }
 

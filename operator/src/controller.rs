@@ -41,6 +41,54 @@ impl<K: Watchable> Trigger<K> {
     }
 }
 
+/// A [`Trigger`] for what changes many times a second: an object is looked at at once, and then at most once a pause.
+/// No change goes without a look after it.
+pub struct Paced<K: Watchable> {
+    trigger: Trigger<K>,
+    pause: Duration,
+    /// Those looked at less than a pause ago, and whether they are owed another look.
+    recent: Arc<Mutex<HashMap<ObjectRef<K>, bool>>>,
+}
+
+impl<K: Watchable> Clone for Paced<K> {
+    fn clone(&self) -> Self {
+        Self {
+            trigger: self.trigger.clone(),
+            pause: self.pause,
+            recent: Arc::clone(&self.recent),
+        }
+    }
+}
+
+impl<K: Watchable> Paced<K> {
+    /// With `pause` between two looks at one object.
+    pub fn new(trigger: Trigger<K>, pause: Duration) -> Self {
+        Self {
+            trigger,
+            pause,
+            recent: Arc::default(),
+        }
+    }
+
+    /// Has an object looked at, now or when the pause is over. To be called from within the runtime.
+    pub fn reconcile(&self, object: ObjectRef<K>) {
+        if let Some(owed) = locked(&self.recent).get_mut(&object) {
+            *owed = true;
+            return;
+        }
+        locked(&self.recent).insert(object.clone(), false);
+        self.trigger.reconcile(object.clone());
+        let paced = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(paced.pause).await;
+            let owed = locked(&paced.recent).remove(&object);
+            if owed == Some(true) {
+                paced.reconcile(object);
+            }
+        });
+    }
+}
+
 /// The other end of a [`Trigger`].
 pub type Queue<K> = UnboundedReceiver<ObjectRef<K>>;
 
@@ -186,6 +234,36 @@ impl OwnWrites {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_often_is_looked_at_at_once_and_then_once_a_pause_and_never_left_without_a_look() {
+        let (trigger, mut looks) = queue::<k8s_openapi::api::core::v1::ResourceQuota>();
+        let paced = Paced::new(trigger, Duration::from_millis(500));
+        let began = tokio::time::Instant::now();
+        let changes = tokio::spawn(async move {
+            // A hundred changes in a second, then one alone.
+            for _ in 0..100 {
+                paced.reconcile(ObjectRef::new("tenant").within("univ-caen--main"));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            paced.reconcile(ObjectRef::new("tenant").within("univ-caen--main"));
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        });
+        let mut at = Vec::new();
+        while looks.next().await.is_some() {
+            at.push(began.elapsed().as_millis());
+        }
+        changes.await.unwrap();
+        assert_eq!(at.len(), 4, "{at:?}");
+        assert_eq!(at[0], 0);
+        assert!((500..520).contains(&at[1]), "{at:?}");
+        assert!(
+            (1000..1040).contains(&at[2]),
+            "the last of the hundred has a look after it: {at:?}"
+        );
+        assert!((6000..6100).contains(&at[3]), "{at:?}");
+    }
 
     #[test]
     fn pauses_grow_to_a_minute() {

@@ -6,7 +6,7 @@
 //! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools that name it; periods |
 //! | Workspace | its tenant, the tenant's other workspaces (they share a quota), the tenant's agreements |
 //! | PeeringAgreement | the other side's of the same name |
-//! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for; of a home namespace also periods |
+//! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for (for what is used of a quota: at most twice a second); of a home namespace also periods |
 //! | Scheduler | its allocations, batch jobs that wait for it, all schedulers |
 //! | Allocation | the scheduler's accounts, batch jobs that wait for it, its tenant |
 //! | BatchJob | those that wait for it |
@@ -20,15 +20,18 @@
 
 use crate::batch::{Batch, WaitsFor};
 use crate::context::{Stores, Watches};
-use crate::controller::{Queue, Trigger, queue};
-use crate::watch::key;
+use crate::controller::{Paced, Queue, Trigger, queue};
+use crate::lock::locked;
+use crate::watch::{Watch, Watchable, key};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{
     Allocation, BatchJob, BillingPeriod, CostPool, PeeringAgreement, Scheduler, Tariff, Tenant,
     TrustPerimeter, Workspace, labels,
 };
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
 
 macro_rules! triggers {
     ($($(#[$doc:meta])* $field:ident: $kind:ty;)+) => {
@@ -175,21 +178,12 @@ fn agreements_of(tenant: &str, stores: &Stores, triggers: &Triggers) {
 
 /// What we made and label with whom it is for.
 fn made_for(watches: &mut Watches, triggers: &Triggers) {
-    fn listen<K: crate::watch::Watchable>(watch: &mut crate::watch::Watch<K>, triggers: &Triggers) {
+    fn listen<K: Watchable>(watch: &mut Watch<K>, triggers: &Triggers) {
         let t = triggers.clone();
-        watch.on_change(move |object: &Arc<K>| {
-            let labels = object.labels();
-            let Some(tenant) = labels.get(labels::TENANT) else {
-                return;
-            };
-            match labels.get(labels::WORKSPACE) {
-                Some(workspace) => t.workspaces.reconcile(key(Some(tenant), workspace)),
-                None => t.tenants.reconcile(key(None, tenant)),
-            }
-        });
+        watch.on_change(move |object| look_at_whom_it_is_for(object.as_ref(), &t));
     }
     listen(&mut watches.namespaces, triggers);
-    listen(&mut watches.quotas, triggers);
+    quotas(watches, triggers);
     listen(&mut watches.limits, triggers);
     listen(&mut watches.policies, triggers);
     listen(&mut watches.bindings, triggers);
@@ -204,6 +198,47 @@ fn made_for(watches: &mut Watches, triggers: &Triggers) {
             labels.get(labels::TENANT),
         ) {
             t.agreements.reconcile(key(Some(tenant), peering));
+        }
+    });
+}
+
+fn look_at_whom_it_is_for<K: ResourceExt>(object: &K, triggers: &Triggers) {
+    let labels = object.labels();
+    let Some(tenant) = labels.get(labels::TENANT) else {
+        return;
+    };
+    match labels.get(labels::WORKSPACE) {
+        Some(workspace) => triggers.workspaces.reconcile(key(Some(tenant), workspace)),
+        None => triggers.tenants.reconcile(key(None, tenant)),
+    }
+}
+
+/// How often what is used of a quota has its workspace looked at.
+const USE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Each object that a tenant makes changes what is used of a quota. A slice must follow that, but not at every object:
+/// hundreds of looks a second would compete with the very creations.
+fn quotas(watches: &mut Watches, triggers: &Triggers) {
+    let (known, t) = (Mutex::new(HashMap::new()), triggers.clone());
+    let of_use = Paced::new(triggers.workspaces.clone(), USE_PAUSE);
+    let store = watches.quotas.store();
+    watches.quotas.on_change(move |quota| {
+        let there = store.get(&ObjectRef::from_obj(quota.as_ref())).is_some();
+        let all_but_use = there.then(|| {
+            let in_force = quota.status.as_ref().and_then(|status| status.hard.clone());
+            (quota.labels().clone(), quota.spec.clone(), in_force)
+        });
+        let uid = quota.uid().unwrap_or_default();
+        let before = match all_but_use.clone() {
+            Some(now) => locked(&known).insert(uid, now),
+            None => locked(&known).remove(&uid),
+        };
+        let labels = quota.labels();
+        match (labels.get(labels::TENANT), labels.get(labels::WORKSPACE)) {
+            (Some(tenant), Some(workspace)) if there && before == all_but_use => {
+                of_use.reconcile(key(Some(tenant), workspace));
+            }
+            _ => look_at_whom_it_is_for(quota.as_ref(), &t),
         }
     });
 }

@@ -10,6 +10,7 @@ use futures::{FutureExt, StreamExt};
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::future::Future;
@@ -72,11 +73,15 @@ impl<K: Watchable> Paced<K> {
 
     /// Has an object looked at, now or when the pause is over. To be called from within the runtime.
     pub fn reconcile(&self, object: ObjectRef<K>) {
-        if let Some(owed) = locked(&self.recent).get_mut(&object) {
-            *owed = true;
-            return;
+        match locked(&self.recent).entry(object.clone()) {
+            Entry::Occupied(mut recent) => {
+                recent.insert(true);
+                return;
+            }
+            Entry::Vacant(recent) => {
+                recent.insert(false);
+            }
         }
-        locked(&self.recent).insert(object.clone(), false);
         self.trigger.reconcile(object.clone());
         let paced = self.clone();
         tokio::spawn(async move {

@@ -21,16 +21,16 @@
 use crate::batch::{Batch, WaitsFor};
 use crate::context::{Stores, Watches};
 use crate::controller::{Paced, Queue, Trigger, queue};
-use crate::lock::locked;
 use crate::watch::{Watch, Watchable, key};
+use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{
     Allocation, BatchJob, BillingPeriod, CostPool, PeeringAgreement, Scheduler, Tariff, Tenant,
     TrustPerimeter, Workspace, labels,
 };
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 macro_rules! triggers {
@@ -219,28 +219,35 @@ const USE_PAUSE: Duration = Duration::from_millis(500);
 /// Each object that a tenant makes changes what is used of a quota. A slice must follow that, but not at every object:
 /// hundreds of looks a second would compete with the very creations.
 fn quotas(watches: &mut Watches, triggers: &Triggers) {
-    let (known, t) = (Mutex::new(HashMap::new()), triggers.clone());
+    let t = triggers.clone();
     let of_use = Paced::new(triggers.workspaces.clone(), USE_PAUSE);
-    let store = watches.quotas.store();
-    watches.quotas.on_change(move |quota| {
-        let there = store.get(&ObjectRef::from_obj(quota.as_ref())).is_some();
-        let all_but_use = there.then(|| {
-            let in_force = quota.status.as_ref().and_then(|status| status.hard.clone());
-            (quota.labels().clone(), quota.spec.clone(), in_force)
-        });
-        let uid = quota.uid().unwrap_or_default();
-        let before = match all_but_use.clone() {
-            Some(now) => locked(&known).insert(uid, now),
-            None => locked(&known).remove(&uid),
-        };
+    watches.quotas.on_difference(move |before, now| {
+        let Some(quota) = now.or(before) else { return };
         let labels = quota.labels();
-        match (labels.get(labels::TENANT), labels.get(labels::WORKSPACE)) {
-            (Some(tenant), Some(workspace)) if there && before == all_but_use => {
+        match (
+            before,
+            now,
+            labels.get(labels::TENANT),
+            labels.get(labels::WORKSPACE),
+        ) {
+            (Some(before), Some(now), Some(tenant), Some(workspace)) if differ_in_use_alone(before, now) => {
                 of_use.reconcile(key(Some(tenant), workspace));
             }
-            _ => look_at_whom_it_is_for(quota.as_ref(), &t),
+            _ => look_at_whom_it_is_for(quota, &t),
         }
     });
+}
+
+/// Whether what is asked of a quota, and what the API server holds it to, are as they were.
+fn differ_in_use_alone(before: &ResourceQuota, now: &ResourceQuota) -> bool {
+    fn in_force(quota: &ResourceQuota) -> Option<&BTreeMap<String, Quantity>> {
+        quota.status.as_ref()?.hard.as_ref()
+    }
+    before.metadata.uid == now.metadata.uid
+        && before.metadata.deletion_timestamp == now.metadata.deletion_timestamp
+        && before.labels() == now.labels()
+        && before.spec == now.spec
+        && in_force(before) == in_force(now)
 }
 
 fn batches(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &Batch) {

@@ -44,6 +44,9 @@ impl<K> Watchable for K where
 
 type Listener<K> = Box<dyn Fn(&Arc<K>) + Send + Sync>;
 
+/// Told what an object was, and what it is.
+type Comparer<K> = Box<dyn Fn(Option<&K>, Option<&K>) + Send + Sync>;
+
 /// A kind's watch, before it is started.
 pub struct Watch<K: Watchable> {
     api: Api<K>,
@@ -53,6 +56,7 @@ pub struct Watch<K: Watchable> {
     store: Store<K>,
     listeners: Vec<Listener<K>>,
     spec_listeners: Vec<Listener<K>>,
+    comparers: Vec<Comparer<K>>,
 }
 
 impl<K: Watchable> Watch<K> {
@@ -107,6 +111,7 @@ impl<K: Watchable> Watch<K> {
             writer,
             listeners: Vec::new(),
             spec_listeners: Vec::new(),
+            comparers: Vec::new(),
         }
     }
 
@@ -132,6 +137,12 @@ impl<K: Watchable> Watch<K> {
         self.spec_listeners.push(Box::new(listener));
     }
 
+    /// Calls `listener` with each object as it was, if it was known before, and as it is, if it still is: for who asks
+    /// what changed of it.
+    pub fn on_difference(&mut self, listener: impl Fn(Option<&K>, Option<&K>) + Send + Sync + 'static) {
+        self.comparers.push(Box::new(listener));
+    }
+
     /// Watches until the process ends.
     pub async fn run(mut self) {
         let slim = self.slim;
@@ -153,17 +164,17 @@ impl<K: Watchable> Watch<K> {
             match event {
                 Event::Apply(object) => {
                     let before = self.store.get(&ObjectRef::from_obj(&object));
-                    let object_now = Arc::new(object.clone());
+                    let now = Arc::new(object.clone());
                     self.writer.apply_watcher_event(&Event::Apply(object));
-                    self.tell(
-                        &object_now,
-                        before.is_some_and(|before| same_spec(before.as_ref(), object_now.as_ref())),
-                    );
+                    let only_status = before
+                        .as_ref()
+                        .is_some_and(|before| same_spec(before.as_ref(), &now));
+                    self.tell(before.as_deref(), &now, only_status);
                 }
                 Event::Delete(object) => {
-                    let object_gone = Arc::new(object.clone());
+                    let gone = Arc::new(object.clone());
                     self.writer.apply_watcher_event(&Event::Delete(object));
-                    self.tell(&object_gone, false);
+                    self.tell_of_end(&gone);
                 }
                 Event::Init | Event::InitApply(_) => self.writer.apply_watcher_event(&event),
                 Event::InitDone => {
@@ -175,20 +186,31 @@ impl<K: Watchable> Watch<K> {
                         .collect();
                     self.writer.apply_watcher_event(&Event::InitDone);
                     for object in self.store.state() {
-                        gone.remove(&ObjectRef::from_obj(object.as_ref()));
-                        self.tell(&object, false);
+                        let before = gone.remove(&ObjectRef::from_obj(object.as_ref()));
+                        self.tell(before.as_deref(), &object, false);
                     }
-                    gone.values().for_each(|object| self.tell(object, false));
+                    gone.values().for_each(|object| self.tell_of_end(object));
                 }
             }
         }
     }
 
-    fn tell(&self, object: &Arc<K>, only_status: bool) {
-        self.listeners.iter().for_each(|listener| listener(object));
+    fn tell(&self, before: Option<&K>, now: &Arc<K>, only_status: bool) {
+        self.listeners.iter().for_each(|listener| listener(now));
         if !only_status {
-            self.spec_listeners.iter().for_each(|listener| listener(object));
+            self.spec_listeners.iter().for_each(|listener| listener(now));
         }
+        self.comparers
+            .iter()
+            .for_each(|comparer| comparer(before, Some(now.as_ref())));
+    }
+
+    fn tell_of_end(&self, gone: &Arc<K>) {
+        self.listeners.iter().for_each(|listener| listener(gone));
+        self.spec_listeners.iter().for_each(|listener| listener(gone));
+        self.comparers
+            .iter()
+            .for_each(|comparer| comparer(Some(gone.as_ref()), None));
     }
 }
 

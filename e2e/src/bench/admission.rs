@@ -1,9 +1,10 @@
 //! What our policies cost a pod that is created: in a workspace, and in a namespace alike but for its perimeter (the same
 //! Pod Security, quota, limits and network policy). One request at a time, in turns, so that both meet the same noise.
+//! With the operator away as well: what it then costs is admission's, and the rest is the operator's looks.
 
 use super::median;
 use super::stage::{administrator, object, perimeter, tenant};
-use crate::{process, wait};
+use crate::{operator, process, wait};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, Pod, ResourceQuota};
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -27,7 +28,15 @@ struct Took {
 pub async fn measure() -> Result<()> {
     let client = administrator().await?;
     stage(&client).await?;
-    for (what, dry_run) in [("created", false), ("created in a dry run", true)] {
+    for (what, dry_run, operator_there) in [
+        ("created", false, true),
+        ("created in a dry run", true, true),
+        ("created while the operator is away", false, false),
+        ("created in a dry run while the operator is away", true, false),
+    ] {
+        if !operator_there {
+            operator::stop(operator::NAME).await?;
+        }
         let mut clock = Vec::new();
         let (mut inside, mut outside) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {

@@ -39,16 +39,16 @@ pub use sweep::sweep;
 
 use crate::Context;
 use crate::context::{Stores, Watches};
-use crate::lock::locked;
 use crate::triggers::Triggers;
 use crate::watch::{Watch, Watchable};
+use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use made::{Kind, Made};
 use mesocentre_api::{Condition, READY, Tenant, find_condition};
 use mesocentre_tenancy::TenantClaims;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How soon that is looked at again of which no watch tells.
@@ -108,15 +108,10 @@ impl Tenancy {
         watches.tenants.on_spec_change(move |_| tenancy.vault.look_soon());
         proof::connect(self, watches, stores, triggers);
         // Nodes tell of themselves all the time; what counts here changes seldom.
-        let (known, s, t) = (Mutex::new(HashMap::new()), stores.clone(), triggers.clone());
-        watches.nodes.on_change(move |node| {
-            let there = s.nodes.get(&ObjectRef::from_obj(node.as_ref())).is_some();
-            let now = there.then(|| (node.metadata.labels.clone(), node.spec.clone()));
-            let before = match now.clone() {
-                Some(now) => locked(&known).insert(node.name_any(), now),
-                None => locked(&known).remove(&node.name_any()),
-            };
-            if before != now {
+        let (s, t) = (stores.clone(), triggers.clone());
+        watches.nodes.on_difference(move |before, now| {
+            let what_counts = |node: &Node| (node.metadata.labels.clone(), node.spec.clone());
+            if before.map(what_counts) != now.map(what_counts) {
                 for perimeter in s.perimeters.state() {
                     if perimeter.spec.nodes.as_ref().is_some_and(|nodes| nodes.dedicated) {
                         t.perimeters.reconcile(ObjectRef::from_obj(perimeter.as_ref()));

@@ -27,6 +27,13 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "User", type_ = "string", json_path = ".spec.submittedBy"),
     printcolumn(name = "Why", type_ = "string", json_path = ".status.message"),
     printcolumn(name = "Exit", type_ = "integer", json_path = ".status.exitCode"),
+    printcolumn(name = "Ahead", type_ = "integer", priority = 1, json_path = ".status.outlook.jobsAhead"),
+    printcolumn(
+        name = "Expected",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.outlook.expectedStart"
+    ),
     printcolumn(name = "Output", type_ = "string", priority = 1, json_path = ".status.outputPath"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 100").message("a batch job's name has at most 100 characters")
@@ -284,6 +291,9 @@ pub struct BatchJobStatus {
     /// Nodes that it runs or ran on; of an array, none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
+    /// What the scheduler foresees of its start, while it waits for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<JobOutlook>,
     /// Where its output is, on the scheduler's file system. %a stands for an array's index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_path: Option<String>,
@@ -296,6 +306,23 @@ pub struct BatchJobStatus {
     /// Conditions: Ready, Accepted, Submitted, Finished, Metered.
     #[serde(default)]
     pub conditions: Vec<Condition>,
+}
+
+/// What the scheduler foresees of a job that waits. It is written when it changed by much, once a minute at most.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobOutlook {
+    /// Jobs of everybody that come before it in its partition, an array counting as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_ahead: Option<i64>,
+    /// When the scheduler expects it to start, where it has planned that far: other jobs can put it off or bring it
+    /// forward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_instant")]
+    pub expected_start: Option<Timestamp>,
+    /// When this was so.
+    #[schemars(schema_with = "crate::schema::instant")]
+    pub at: Timestamp,
 }
 
 /// A job on a scheduler.

@@ -1,7 +1,8 @@
 //! `meso`, the command line of Mesocentre; linked as `kubectl-meso` it is `kubectl meso`.
 //!
 //! It acts as the user, with nothing but a kubeconfig, and checks nothing that the API server checks. One file a
-//! command; what is pure stands by itself (`sbatch/`, `table.rs`, `french_number.rs`, `api_answer.rs`, `elapsed.rs`).
+//! command; what is pure stands by itself (`sbatch/`, `table.rs`, `french_number.rs`, `api_answer.rs`, `elapsed.rs`,
+//! `outlook.rs`).
 
 mod allocations;
 mod api_answer;
@@ -17,6 +18,7 @@ mod french_number;
 mod hold;
 mod ledger_verify;
 mod logs;
+mod outlook;
 mod output;
 mod perimeter;
 mod perimeter_document;

@@ -4,13 +4,14 @@ use crate::batch_jobs::{list_all, phase, who_am_i};
 use crate::connection::{Connection, Place};
 use crate::elapsed::{clock, ran};
 use crate::failure::Failure;
+use crate::outlook;
 use crate::output::{self, Format, FormatArgument, List, machine_readable};
 use crate::suspension;
 use crate::table::{Align, Table};
 use crate::wait::refusal;
 use clap::Args;
 use futures::StreamExt;
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
@@ -165,6 +166,7 @@ fn table(jobs: &[BatchJob], with_namespace: bool, now: Timestamp) -> Table {
     let mut table = Table::new(&heads);
     for job in jobs {
         let status = job.status.clone().unwrap_or_default();
+        let why = outlook::why(&status, now, &TimeZone::system());
         let scheduler = status.scheduler.unwrap_or_default();
         let tasks = status.tasks.filter(|tasks| tasks.total > 1).map(|tasks| {
             format!(
@@ -181,9 +183,7 @@ fn table(jobs: &[BatchJob], with_namespace: bool, now: Timestamp) -> Table {
             format!("{}{}", phase(job).as_str(), tasks.unwrap_or_default()),
             clock(ran(status.started_at, status.finished_at, now).unwrap_or(0)),
             status.nodes.join(","),
-            status
-                .message
-                .or(scheduler.reason.filter(|reason| reason != "None"))
+            why.or(scheduler.reason.filter(|reason| reason != "None"))
                 .unwrap_or_default(),
         ];
         if with_namespace {

@@ -4,6 +4,7 @@ use crate::batch_jobs::{get, phase};
 use crate::connection::{Connection, Place};
 use crate::elapsed::{clock, ran};
 use crate::failure::Failure;
+use crate::outlook;
 use crate::output::{self, FormatArgument, machine_readable};
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
@@ -78,6 +79,13 @@ fn describe(job: &BatchJob, now: Timestamp, zone: &TimeZone) -> String {
     };
     line("Phase", Some(format!("{}{asked}", phase(job).as_str())));
     line("Why", status.message);
+    line(
+        "Foreseen",
+        status.outlook.as_ref().and_then(|foreseen| {
+            let words = outlook::in_words(foreseen, now, zone)?;
+            Some(format!("{words} (as of {})", at(foreseen.at, zone)))
+        }),
+    );
     line("User", spec.submitted_by.clone());
     line("Allocation", Some(spec.allocation.clone()));
     line("Scheduler", Some(scheduler.name));

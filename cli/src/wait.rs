@@ -4,9 +4,10 @@ use crate::api_answer;
 use crate::batch_jobs::{exit_code, phase};
 use crate::elapsed::{clock, ran};
 use crate::failure::Failure;
+use crate::outlook;
 use futures::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use mesocentre_api::{BatchJob, Phase};
@@ -114,10 +115,8 @@ fn line(name: &str, job: &BatchJob, now: Timestamp) -> String {
     if !status.nodes.is_empty() {
         line.push_str(&format!(" on {}", status.nodes.join(",")));
     }
-    if let Some(why) = status
-        .message
-        .as_deref()
-        .filter(|_| status.phase != Phase::Running)
+    if let Some(why) =
+        outlook::why(status, now, &TimeZone::system()).filter(|_| status.phase != Phase::Running)
     {
         line.push_str(&format!(": {why}"));
     }

@@ -574,6 +574,64 @@ async fn a_budget_that_is_used_up_holds_the_next_job_and_says_why() -> Result<()
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_job_that_waits_for_its_turn_says_how_many_come_before_it_and_when_it_may_start() -> Result<()> {
+    let lab = Lab::alone("turn").await?;
+    let whole_cluster = || {
+        json!({
+            "allocation": "hours", "script": "#!/bin/bash\n#SBATCH --exclusive\nsleep 600\n",
+            "resources": {"nodes": 4, "memory": "10Mi", "timeLimit": "10m"},
+        })
+    };
+    lab.submit("first", whole_cluster()).await?;
+    lab.until("first", "runs", |status| status.phase == Phase::Running)
+        .await;
+    for (ahead, name) in ["second", "third"].into_iter().enumerate() {
+        lab.submit(name, whole_cluster()).await?;
+        let status = lab
+            .until(name, "says what is foreseen of it", |status| {
+                let foreseen = status.outlook.as_ref();
+                foreseen.is_some_and(|foreseen| {
+                    foreseen.jobs_ahead.is_some() && foreseen.expected_start.is_some()
+                })
+            })
+            .await;
+        let foreseen = status.outlook.context("no outlook")?;
+        assert_eq!(
+            foreseen.jobs_ahead,
+            i64::try_from(ahead).ok(),
+            "{name}: {foreseen:?}"
+        );
+        assert!(
+            foreseen.expected_start > Some(foreseen.at),
+            "{name}: {foreseen:?}"
+        );
+    }
+    let kubeconfig = lab.stack.kubeconfig_for(&lab.tenant.member, &[]).await?;
+    let meso = async |arguments: &[&str]| {
+        let mut command = vec!["meso", "--namespace", &lab.namespace];
+        command.extend(arguments);
+        lab.stack.run_as(&kubeconfig, &command).await
+    };
+    let queue = meso(&["queue"]).await?;
+    let third = queue.stdout.lines().find(|line| line.starts_with("third"));
+    assert!(
+        third.is_some_and(|line| line.contains("(1 job ahead, expected to start ")),
+        "{queue:?}"
+    );
+    // One that starts has nothing before it any more.
+    assert!(meso(&["cancel", "first"]).await?.is_success());
+    let status = lab
+        .until("second", "runs", |status| status.phase == Phase::Running)
+        .await;
+    assert_eq!(status.outlook, None);
+    assert!(meso(&["cancel", "second", "third"]).await?.is_success());
+    lab.until_over("second").await;
+    lab.until_over("third").await;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn what_cannot_run_says_in_a_sentence_what_to_write_instead() -> Result<()> {
     let lab = Lab::new("wrong").await?;
     let script = "#!/bin/bash\ntrue\n";

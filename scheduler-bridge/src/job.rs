@@ -3,7 +3,8 @@
 //! Quantities are whole numbers in the unit of their name. Nothing is asked here; the scheduler's module fills these in.
 
 use crate::{ClusterName, JobId, Token, UserName};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
@@ -263,6 +264,51 @@ pub struct QueuedJob {
     pub started_at: Option<Timestamp>,
     /// Nodes that it runs on; of an array, none.
     pub nodes: NodeList,
+    /// Its place among those that compete for a start; none of one that does not: it runs, is held, or waits for something
+    /// that is not its turn.
+    pub priority: Option<u64>,
+    /// What is foreseen of its start.
+    pub outlook: Outlook,
+}
+
+impl QueuedJob {
+    /// Its place in the line of each of its partitions, where it stands in one.
+    fn places(&self) -> impl Iterator<Item = ((Reverse<u64>, JobId), &str)> {
+        self.priority.into_iter().flat_map(|priority| {
+            let place = (Reverse(priority), self.id);
+            self.partition.split(',').map(move |partition| (place, partition))
+        })
+    }
+}
+
+/// What the scheduler foresees of a job that waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// How many jobs of everybody come before it in its partition; an array is one.
+    pub ahead: Option<u64>,
+    /// When it is expected to start, where the scheduler has planned that far.
+    pub expected_start: Option<Timestamp>,
+}
+
+impl Outlook {
+    /// Whether somebody who was told `told` wants to hear of this. It changes all the while, by a little: what counts is
+    /// that a number has halved or doubled, or that the start moved by a fifth of the way to it, five minutes at least.
+    pub fn is_news_after(&self, told: &Self, now: Timestamp) -> bool {
+        let ahead = match (told.ahead, self.ahead) {
+            (Some(told), Some(ahead)) => {
+                (ahead != told && ahead <= told / 2) || ahead >= told.saturating_mul(2).max(1)
+            }
+            (told, ahead) => told != ahead,
+        };
+        let start = match (told.expected_start, self.expected_start) {
+            (Some(told), Some(start)) => {
+                let moved = start.duration_since(told).abs();
+                moved >= (told.duration_since(now).abs() / 5).max(SignedDuration::from_mins(5))
+            }
+            (told, start) => told != start,
+        };
+        ahead || start
+    }
 }
 
 /// All jobs that a scheduler held at a moment.
@@ -276,6 +322,30 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// All jobs of everybody, each with how many come before it.
+    pub fn of_everybody(asked_at: Timestamp, mut jobs: Vec<QueuedJob>) -> Self {
+        // By partition, those that compete: the higher priority first, then the older number (`sched/backfill`).
+        let mut lines: HashMap<String, Vec<(Reverse<u64>, JobId)>> = HashMap::new();
+        for job in &jobs {
+            for (place, partition) in job.places() {
+                match lines.get_mut(partition) {
+                    Some(line) => line.push(place),
+                    None => drop(lines.insert(partition.to_owned(), vec![place])),
+                }
+            }
+        }
+        lines.values_mut().for_each(|line| line.sort_unstable());
+        for job in &mut jobs {
+            // Of several partitions, the one in which it is next.
+            job.outlook.ahead = job
+                .places()
+                .filter_map(|(place, partition)| lines.get(partition)?.binary_search(&place).ok())
+                .min()
+                .and_then(|ahead| u64::try_from(ahead).ok());
+        }
+        Self::new(asked_at, jobs)
+    }
+
     /// Indexes jobs.
     pub fn new(asked_at: Timestamp, jobs: Vec<QueuedJob>) -> Self {
         let mut by_id: HashMap<JobId, Vec<usize>> = HashMap::with_capacity(jobs.len());

@@ -23,7 +23,7 @@ mod submission;
 pub use batch_scheduler::{BatchScheduler, Health, Partition, SchedulerError, Window};
 pub use job::{
     ArrayTask, CoreSeconds, GpuSeconds, Holder, JobAccounting, JobIdentity, MalformedRow, Measured, NodeList,
-    Phase, Queue, QueuedJob, Run, RunRows, TaskCounts, Tres,
+    Outlook, Phase, Queue, QueuedJob, Run, RunRows, TaskCounts, Tres,
 };
 pub use names::{AccountName, ClusterName, InvalidName, JobId, PartitionName, Token, UserName};
 pub use submission::{Dependency, DependencyKind, InvalidSubmission, Submission, SubmitError};

@@ -14,7 +14,9 @@
 //!
 //! This module does no I/O, reads no clock and never fails.
 
-use crate::job::{Holder, JobAccounting, JobIdentity, Measured, NodeList, Phase, QueuedJob, TaskCounts};
+use crate::job::{
+    Holder, JobAccounting, JobIdentity, Measured, NodeList, Outlook, Phase, QueuedJob, TaskCounts,
+};
 use crate::{CoreSeconds, GpuSeconds, InvalidName, JobId, SubmitError, Token, UserName};
 use jiff::{SignedDuration, Timestamp};
 
@@ -203,6 +205,8 @@ pub struct Progress {
     pub signal: Option<i32>,
     /// Nodes; of an array, none.
     pub nodes: NodeList,
+    /// What the scheduler foresees of its start, while it waits.
+    pub outlook: Outlook,
     /// Cores held, once it ended.
     pub core_seconds: Option<CoreSeconds>,
     /// GPUs held, once it ended.
@@ -212,7 +216,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn bare(phase: Phase, message: Option<String>) -> Self {
+    /// Nothing but a phase, and why.
+    pub fn bare(phase: Phase, message: Option<String>) -> Self {
         Self {
             id: None,
             submitted_at: None,
@@ -226,6 +231,7 @@ impl Progress {
             exit_code: None,
             signal: None,
             nodes: NodeList::default(),
+            outlook: Outlook::default(),
             core_seconds: None,
             gpu_seconds: None,
             measured: None,
@@ -242,6 +248,7 @@ impl Progress {
             tasks: job.tasks,
             started_at: job.started_at,
             nodes: job.nodes.clone(),
+            outlook: job.outlook,
             ..Self::bare(job.phase, job.waits_for.clone())
         }
     }
@@ -554,6 +561,8 @@ mod tests {
             tasks,
             started_at: None,
             nodes: NodeList::default(),
+            priority: None,
+            outlook: Outlook::default(),
         }
     }
 

@@ -4,14 +4,15 @@
 use super::Cluster;
 use super::pace::Pace;
 use crate::Context;
+use crate::batch::job::report::is_news;
 use crate::batch::job::view;
 use crate::watch::key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use mesocentre_api::BatchJob;
+use mesocentre_api::{BatchJob, JobOutlook};
 use mesocentre_scheduler_bridge::{
-    BatchScheduler, JobAccounting, JobId, JobIdentity, Phase, Queue, QueuedJob, SchedulerError,
+    BatchScheduler, JobAccounting, JobId, JobIdentity, Outlook, Phase, Queue, QueuedJob, SchedulerError,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,9 +27,11 @@ struct Open {
     uid: String,
     key: ObjectRef<BatchJob>,
     identity: JobIdentity,
+    /// What its author was told of its start.
+    told: Option<JobOutlook>,
 }
 
-/// What was last seen of a job in the queue.
+/// What was last seen of a job in the queue, but for what is foreseen of it.
 #[derive(PartialEq, Eq)]
 enum Seen {
     Row(Box<QueuedJob>),
@@ -98,6 +101,7 @@ fn open_jobs(context: &Context, scheduler: &str) -> Vec<Open> {
                 uid: job.uid()?,
                 key: ObjectRef::from_obj(job.as_ref()),
                 identity: view::identity(&job)?,
+                told: status.outlook.clone(),
             })
         })
         .collect()
@@ -114,6 +118,8 @@ async fn tick(
     // What is written down since the queue was asked for may not be in it.
     let open = open_jobs(context, &cluster.name);
     let mut moved: HashSet<usize> = HashSet::new();
+    // That others start changes when a job will, and is no reason to ask more often.
+    let mut foreseen_anew: HashSet<usize> = HashSet::new();
     let mut put_off = false;
     for (index, job) in open.iter().enumerate() {
         let now = now_of(&queue, job);
@@ -132,6 +138,11 @@ async fn tick(
         if seen.get(&job.uid) != Some(&now) {
             moved.insert(index);
         }
+        if let Some(row) = queue.get(&job.identity)
+            && is_news(job.told.as_ref(), &row.outlook, queue.asked_at)
+        {
+            foreseen_anew.insert(index);
+        }
         seen.insert(job.uid.clone(), now);
     }
     let uids: HashSet<&str> = open.iter().map(|job| job.uid.as_str()).collect();
@@ -141,7 +152,7 @@ async fn tick(
     let any = put_off || !moved.is_empty();
     for (index, job) in open.iter().enumerate() {
         let has_answer = asked.as_ref().is_ok_and(|asked| asked.contains(&job.uid));
-        if moved.contains(&index) || has_answer {
+        if moved.contains(&index) || foreseen_anew.contains(&index) || has_answer {
             context.triggers.jobs.reconcile(job.key.clone());
         }
     }
@@ -150,7 +161,11 @@ async fn tick(
 
 fn now_of(queue: &Queue, job: &Open) -> Seen {
     match queue.get(&job.identity) {
-        Some(row) => Seen::Row(Box::new(row.clone())),
+        Some(row) => Seen::Row(Box::new(QueuedJob {
+            priority: None,
+            outlook: Outlook::default(),
+            ..row.clone()
+        })),
         None => Seen::Gone,
     }
 }

@@ -10,7 +10,7 @@ use super::squeue::{seconds, tasks_in};
 use super::tres;
 use crate::job::{
     ArrayTask, CoreSeconds, GpuSeconds, JobAccounting, JobIdentity, MalformedRow, Measured, NodeList,
-    QueuedJob, Run, RunRows, TaskCounts,
+    Outlook, QueuedJob, Run, RunRows, TaskCounts,
 };
 use crate::{ClusterName, JobId, SchedulerError, Token};
 use jiff::Timestamp;
@@ -204,6 +204,8 @@ impl Slurm {
                 tasks: accounting.tasks,
                 started_at: accounting.started_at,
                 nodes: accounting.nodes,
+                priority: None,
+                outlook: Outlook::default(),
             }))
     }
 }

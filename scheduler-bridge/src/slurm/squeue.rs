@@ -3,15 +3,16 @@
 use super::command::{rows, separator, tells_of_absence};
 use super::job_state::{phase_of, phase_of_all};
 use super::{Slurm, wait_reason};
-use crate::job::{NodeList, Phase, Queue, QueuedJob, TaskCounts};
+use crate::job::{NodeList, Outlook, Phase, Queue, QueuedJob, TaskCounts};
 use crate::{JobId, SchedulerError, Token};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// squeue's letters: array's or job's number, array index, submit time, start, state, reason, user, account,
-/// partition, nodes, comment, name. The names come last for the reader's sake only: the separator cannot be forged.
-const FIELDS: [&str; 12] = [
-    "%F", "%K", "%V", "%S", "%T", "%r", "%u", "%a", "%P", "%N", "%k", "%j",
+/// partition, priority, nodes, comment, name. The names come last for the reader's sake only: the separator cannot be
+/// forged.
+const FIELDS: [&str; 13] = [
+    "%F", "%K", "%V", "%S", "%T", "%r", "%u", "%a", "%P", "%Q", "%N", "%k", "%j",
 ];
 
 impl Slurm {
@@ -46,7 +47,12 @@ impl Slurm {
                 }
             });
         }
-        Ok(Queue::new(asked_at, parse(&said.stdout, &separator)?))
+        let jobs = parse(&said.stdout, &separator)?;
+        Ok(if only.is_empty() {
+            Queue::of_everybody(asked_at, jobs)
+        } else {
+            Queue::new(asked_at, jobs)
+        })
     }
 }
 
@@ -79,6 +85,7 @@ struct Row<'a> {
     id: JobId,
     submitted_at: Timestamp,
     started_at: Option<Timestamp>,
+    expected_start: Option<Timestamp>,
     is_task: bool,
     tasks: u64,
     phase: Phase,
@@ -87,6 +94,7 @@ struct Row<'a> {
     user: &'a str,
     account: &'a str,
     partition: &'a str,
+    priority: u64,
     nodes: &'a str,
     comment: &'a str,
     name: &'a str,
@@ -103,6 +111,7 @@ fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
         user,
         account,
         partition,
+        priority,
         nodes,
         comment,
         name,
@@ -122,7 +131,8 @@ fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
         submitted_at: seconds(submitted)
             .ok_or_else(|| format!("the submit time {submitted:?} of job {id}"))?,
         // For a waiting job this is a guess at its start.
-        started_at: seconds(started).filter(|_| !matches!(phase, Phase::Queued)),
+        started_at: seconds(started).filter(|_| phase != Phase::Queued),
+        expected_start: seconds(started).filter(|_| phase == Phase::Queued),
         is_task,
         tasks: if is_task {
             tasks_in(index).ok_or_else(|| format!("the array {index:?} of job {id}"))?
@@ -135,6 +145,10 @@ fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
         user,
         account,
         partition,
+        priority: priority
+            .trim()
+            .parse()
+            .map_err(|_| format!("the priority {priority:?} of job {id}"))?,
         nodes,
         comment,
         name,
@@ -198,6 +212,15 @@ fn sum_up(rows: &[Row<'_>]) -> Option<QueuedJob> {
         } else {
             NodeList::new(telling.nodes)
         },
+        priority: rows
+            .iter()
+            .filter(|row| row.phase == Phase::Queued && wait_reason::competes(row.reason))
+            .map(|row| row.priority)
+            .max(),
+        outlook: Outlook {
+            ahead: None,
+            expected_start: rows.iter().filter_map(|row| row.expected_start).min(),
+        },
     })
 }
 
@@ -219,6 +242,7 @@ mod tests {
             "alice",
             "univ-caen.climate-2026",
             "standard",
+            "4294901759",
             "n1",
             comment,
             "na\nme",
@@ -274,7 +298,94 @@ mod tests {
     fn a_waiting_jobs_expected_start_is_not_its_start() {
         let queue = queue(&[row("7", "N/A", "PENDING", "Resources", "meso:5b0e/1")]);
         assert_eq!(queue.jobs()[0].started_at, None);
+        assert_eq!(
+            queue.jobs()[0].outlook.expected_start,
+            Timestamp::from_second(1_764_000_010).ok()
+        );
         assert_eq!(queue.jobs()[0].phase, Phase::Queued);
+    }
+
+    /// A row of a job that waits: its priority, its partition, and why.
+    fn waiting(id: &str, index: &str, priority: u64, partition: &str, reason: &str) -> String {
+        row(id, index, "PENDING", reason, "")
+            .replace("4294901759", &priority.to_string())
+            .replace("standard", partition)
+    }
+
+    #[test]
+    fn jobs_of_higher_priority_come_before_a_job_and_of_equal_priority_those_that_came_before() {
+        let jobs = parse(
+            &[
+                waiting("7", "N/A", 10, "standard", "Resources"),
+                waiting("8", "1-100000", 9, "standard", "Priority"),
+                waiting("9", "N/A", 8, "standard", "Priority"),
+                waiting("6", "N/A", 8, "standard", "Priority"),
+                // None of these takes anybody's turn.
+                waiting("1", "N/A", 99, "standard", "Dependency"),
+                waiting("2", "N/A", 0, "standard", "JobHeldUser"),
+                waiting("3", "N/A", 99, "gpu", "Priority"),
+                row("4", "N/A", "RUNNING", "None", ""),
+                // One that may go to either is next where fewer wait.
+                waiting("10", "N/A", 7, "standard,gpu", "Priority"),
+            ]
+            .concat(),
+            "~x~",
+        )
+        .unwrap();
+        let queue = Queue::of_everybody(Timestamp::UNIX_EPOCH, jobs);
+        let ahead: Vec<(u32, Option<u64>)> = queue
+            .jobs()
+            .iter()
+            .map(|job| (job.id.0, job.outlook.ahead))
+            .collect();
+        assert_eq!(
+            ahead,
+            [
+                (1, None),
+                (2, None),
+                (3, Some(0)),
+                (4, None),
+                (6, Some(2)),
+                (7, Some(0)),
+                (8, Some(1)),
+                (9, Some(3)),
+                (10, Some(1)),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_foreseen_is_news_when_it_changed_by_much() {
+        let now = Timestamp::from_second(1_764_000_000).unwrap();
+        let outlook = |ahead: u64, minutes: i64| Outlook {
+            ahead: Some(ahead),
+            expected_start: now.checked_add(jiff::SignedDuration::from_mins(minutes)).ok(),
+        };
+        let nothing = Outlook::default();
+        for (told, foreseen, news) in [
+            (outlook(100, 60), outlook(100, 60), false),
+            (outlook(100, 60), outlook(51, 60), false),
+            (outlook(100, 60), outlook(50, 60), true),
+            (outlook(100, 60), outlook(199, 60), false),
+            (outlook(100, 60), outlook(200, 60), true),
+            (outlook(1, 60), outlook(0, 60), true),
+            (outlook(0, 60), outlook(0, 60), false),
+            (outlook(0, 60), outlook(1, 60), true),
+            (outlook(3, 60), outlook(3, 49), false),
+            (outlook(3, 60), outlook(3, 48), true),
+            (outlook(3, 60), outlook(3, 72), true),
+            (outlook(3, 2), outlook(3, 6), false),
+            (outlook(3, 2), outlook(3, 7), true),
+            (nothing, outlook(3, 2), true),
+            (outlook(3, 2), nothing, true),
+            (nothing, nothing, false),
+        ] {
+            assert_eq!(
+                foreseen.is_news_after(&told, now),
+                news,
+                "{told:?}, then {foreseen:?}"
+            );
+        }
     }
 
     #[test]

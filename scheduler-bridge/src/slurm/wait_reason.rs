@@ -39,6 +39,14 @@ pub(super) fn sentence(reason: &str) -> Option<String> {
     }
 }
 
+/// Whether a job that waits for this reason competes for a start now: it waits for nothing but its turn.
+pub(super) fn competes(reason: &str) -> bool {
+    matches!(
+        reason,
+        "None" | "" | "WaitingForScheduling" | "Resources" | "Priority"
+    )
+}
+
 /// Who holds a job back that waits for this reason.
 pub(super) fn holder(reason: &str) -> Option<Holder> {
     match reason {

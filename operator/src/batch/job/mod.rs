@@ -409,7 +409,7 @@ impl Life {
         } else {
             None
         };
-        let status = report::with_progress(&self.job, progress, output);
+        let status = report::with_progress(&self.job, progress, output, Timestamp::now());
         self.job = write_status(&self.context, &self.job, status).await?;
         self.context.batch.waits_no_more(&view.uid);
         if is_new {
@@ -457,7 +457,7 @@ impl Life {
         {
             progress.message = Some(format!("was cancelled: {why}"));
         }
-        let status = report::with_progress(&self.job, &progress, None);
+        let status = report::with_progress(&self.job, &progress, None, Timestamp::now());
         let phase = status.phase;
         let message = status.message.clone();
         self.job = write_status(&self.context, &self.job, status).await?;
@@ -536,23 +536,10 @@ impl Life {
     /// Ends a job that the scheduler never had.
     async fn end(&self, phase: Phase, why: &str) -> Result<Action, Failure> {
         let progress = Progress {
-            id: None,
-            submitted_at: None,
-            phase: view::to_bridge(phase),
-            state: None,
-            reason: None,
-            message: Some(why.into()),
-            tasks: Default::default(),
-            started_at: None,
             ended_at: Some(now_in_seconds()),
-            exit_code: None,
-            signal: None,
-            nodes: Default::default(),
-            core_seconds: None,
-            gpu_seconds: None,
-            measured: None,
+            ..Progress::bare(view::to_bridge(phase), Some(why.into()))
         };
-        let status = report::with_progress(&self.job, &progress, None);
+        let status = report::with_progress(&self.job, &progress, None, Timestamp::now());
         let job = write_status(&self.context, &self.job, status).await?;
         self.context.batch.forget(&job.uid().unwrap_or_default());
         let type_ = if phase == Phase::Cancelled {

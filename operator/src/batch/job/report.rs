@@ -2,14 +2,14 @@
 
 use super::view;
 use crate::report::Verdict;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use mesocentre_api::{
-    BatchJob, BatchJobStatus, ConditionStatus, JobUsage, SubmissionRecord, TaskCounts, find_condition,
+    BatchJob, BatchJobStatus, ConditionStatus, JobOutlook, JobUsage, SubmissionRecord, TaskCounts,
+    find_condition,
 };
-use mesocentre_scheduler_bridge::AccountName;
-use mesocentre_scheduler_bridge::UserName;
 use mesocentre_scheduler_bridge::lifecycle::{Attempt, Progress};
+use mesocentre_scheduler_bridge::{AccountName, Outlook, Phase, UserName};
 
 /// It can be handed over, or has been.
 pub const ACCEPTED: &str = "Accepted";
@@ -64,7 +64,12 @@ pub fn with_hold(job: &BatchJob, hold: bool) -> BatchJobStatus {
 }
 
 /// The status with where the job is; `output` is where its output goes, when that was found out now.
-pub fn with_progress(job: &BatchJob, progress: &Progress, output: Option<String>) -> BatchJobStatus {
+pub fn with_progress(
+    job: &BatchJob,
+    progress: &Progress,
+    output: Option<String>,
+    now: Timestamp,
+) -> BatchJobStatus {
     let mut status = job.status.clone().unwrap_or_default();
     let generation = job.metadata.generation;
     status.observed_generation = generation;
@@ -90,6 +95,7 @@ pub fn with_progress(job: &BatchJob, progress: &Progress, output: Option<String>
     if !nodes.is_empty() {
         status.nodes = nodes;
     }
+    status.outlook = outlook(status.outlook.take(), progress, now);
     status.output_path = output.or(status.output_path.take());
     if progress.tasks.total > 0 {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -144,6 +150,47 @@ pub fn with_progress(job: &BatchJob, progress: &Progress, output: Option<String>
     status
 }
 
+/// How long what was told of a job's start is left as it is: a queue that moves would else write to each job in it all
+/// the while.
+const OUTLOOK_STANDS: SignedDuration = SignedDuration::from_mins(1);
+
+/// What is told of a job's start: nothing of one that does not wait for its turn, and no more often than somebody reads.
+fn outlook(told: Option<JobOutlook>, progress: &Progress, now: Timestamp) -> Option<JobOutlook> {
+    let foreseen = progress.outlook;
+    if progress.phase != Phase::Queued || foreseen == Outlook::default() {
+        return None;
+    }
+    if !is_news(told.as_ref(), &foreseen, now) {
+        return told;
+    }
+    Some(JobOutlook {
+        jobs_ahead: foreseen
+            .ahead
+            .map(|ahead| i64::try_from(ahead).unwrap_or(i64::MAX)),
+        expected_start: foreseen.expected_start,
+        at: Timestamp::from_second(now.as_second()).unwrap_or(now),
+    })
+}
+
+fn as_foreseen(told: &JobOutlook) -> Outlook {
+    Outlook {
+        ahead: told.jobs_ahead.and_then(|ahead| u64::try_from(ahead).ok()),
+        expected_start: told.expected_start,
+    }
+}
+
+/// Whether what is foreseen of a waiting job's start is to be told, after what was told before.
+pub fn is_news(told: Option<&JobOutlook>, foreseen: &Outlook, now: Timestamp) -> bool {
+    match told {
+        // That a start is foreseen at all is what was waited for.
+        Some(told) if told.expected_start.is_none() && foreseen.expected_start.is_some() => true,
+        Some(told) => {
+            now.duration_since(told.at) >= OUTLOOK_STANDS && foreseen.is_news_after(&as_foreseen(told), now)
+        }
+        None => *foreseen != Outlook::default(),
+    }
+}
+
 /// The status of a job that is not handed over now, and why.
 pub fn with_refusal(job: &BatchJob, reason: &str, message: &str) -> BatchJobStatus {
     let mut status = job.status.clone().unwrap_or_default();
@@ -186,4 +233,50 @@ pub fn is_metered(status: &BatchJobStatus) -> bool {
 /// When a job's end was written down.
 pub fn finished_since(status: &BatchJobStatus) -> Option<Timestamp> {
     find_condition(&status.conditions, FINISHED).map(|condition| condition.last_transition_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_764_000_000 + seconds).unwrap()
+    }
+
+    fn waiting(ahead: u64, start: Option<i64>) -> Progress {
+        Progress {
+            outlook: Outlook {
+                ahead: Some(ahead),
+                expected_start: start.map(at),
+            },
+            ..Progress::bare(Phase::Queued, None)
+        }
+    }
+
+    #[test]
+    fn what_is_foreseen_is_told_when_it_changed_by_much_and_once_a_minute_at_most() {
+        let mut job: BatchJob = serde_json::from_value(json!({
+            "metadata": {"name": "pi"}, "spec": {"allocation": "a", "script": "#!/bin/sh"},
+        }))
+        .unwrap();
+        let mut told = |progress: &Progress, seconds| {
+            job.status = Some(with_progress(&job, progress, None, at(seconds)));
+            let outlook = job.status.as_ref().and_then(|status| status.outlook.as_ref());
+            outlook.map(|told| (told.jobs_ahead, told.expected_start, told.at))
+        };
+        let first = Some((Some(100), None, at(0)));
+        assert_eq!(told(&waiting(100, None), 0), first);
+        assert_eq!(told(&waiting(10, None), 59), first, "a minute is not over");
+        assert_eq!(told(&waiting(90, None), 600), first, "as good as before");
+        let halved = Some((Some(50), None, at(601)));
+        assert_eq!(told(&waiting(50, None), 601), halved);
+        let with_start = Some((Some(49), Some(at(900)), at(602)));
+        assert_eq!(
+            told(&waiting(49, Some(900)), 602),
+            with_start,
+            "what was waited for"
+        );
+        assert_eq!(told(&Progress::bare(Phase::Running, None), 603), None);
+    }
 }

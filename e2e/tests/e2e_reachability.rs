@@ -1,7 +1,7 @@
 //! Promise: who reaches whom on the network is what the perimeters say, connection by connection.
 //!
 //! Real pods in the examples' workspaces, on a node whose network enforces NetworkPolicy, connect to each other and to the
-//! world outside. What came of it is held against a table that is computed here, from the promise and from none of our
+//! world outside, by TCP and by UDP. What came of it is held against a table that is computed here, from the promise and from none of our
 //! code, and against what cyclonus (an evaluator of others' making) computes from the policies that stand in the API
 //! server.
 //!
@@ -29,8 +29,32 @@ const ELSEWHERE: &str = pods::OUTSIDE[1];
 const PLATFORM: &str = "reach-monitoring";
 const STRANGERS: &str = "reach-strangers";
 
+/// A port, as policies name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Port {
+    Tcp(u16),
+    Udp(u16),
+}
+
+impl std::fmt::Display for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(number) => write!(f, "{number}/TCP"),
+            Self::Udp(number) => write!(f, "{number}/UDP"),
+        }
+    }
+}
+
+impl Port {
+    fn number(self) -> u16 {
+        match self {
+            Self::Tcp(number) | Self::Udp(number) => number,
+        }
+    }
+}
+
 /// Pods: name, namespace, label `app`, who makes it (nobody: the administrator).
-const PODS: [(&str, &str, &str, &str); 7] = [
+const PODS: [(&str, &str, &str, &str); 8] = [
     ("climate", "univ-caen--climate", "cohort-api", "alice"),
     ("genomics", "univ-caen--genomics", "notebook", "alice"),
     ("cohort-api", "chu-rouen--cohort", "cohort-api", "carol"),
@@ -38,6 +62,7 @@ const PODS: [(&str, &str, &str, &str); 7] = [
     ("cfd", "nova-motors--cfd", "cohort-api", "dave"),
     ("stranger", STRANGERS, "cohort-api", ""),
     ("monitoring", PLATFORM, "monitoring", ""),
+    ("dns", "kube-system", "dns", ""),
 ];
 
 /// What is in force, as people know it.
@@ -50,7 +75,7 @@ struct Now {
 }
 
 /// The promise, by hand.
-fn promised(now: Now, from: &str, to: &str, port: u16) -> bool {
+fn promised(now: Now, from: &str, to: &str, port: Port) -> bool {
     let tenant = |name: &str| match name {
         "climate" | "genomics" => Some("univ-caen"),
         "cohort-api" | "cohort-db" => Some("chu-rouen"),
@@ -59,20 +84,21 @@ fn promised(now: Now, from: &str, to: &str, port: u16) -> bool {
     };
     let is_pod = PODS.iter().any(|(name, ..)| *name == to);
     match (tenant(from), tenant(to)) {
-        // Out of a tenant: its own pods, its signed peers, what the perimeter lists.
+        // Out of a tenant: its own pods, its signed peers, what the perimeter lists, names.
         (Some(one), Some(other)) if one == other => true,
-        (Some(_), _) if from == "genomics" && to == "cohort-api" => now.peering && port == EXPOSED,
-        (Some("univ-caen"), None) if to == "mirror" => port == 443,
+        (Some(_), _) if from == "genomics" && to == "cohort-api" => now.peering && port == Port::Tcp(EXPOSED),
+        (Some("univ-caen"), None) if to == "mirror" => port == Port::Tcp(443),
+        (Some(_), None) if to == "dns" => port.number() == 53,
         (Some(_), _) => false,
         // Into a tenant: the platform's namespaces that the perimeter lists.
-        (None, Some("univ-caen")) if from == "monitoring" => now.monitoring && port == OTHER,
+        (None, Some("univ-caen")) if from == "monitoring" => now.monitoring && port == Port::Tcp(OTHER),
         (None, Some(_)) => false,
         // No perimeter holds there.
         (None, None) => is_pod || from != "outside",
     }
 }
 
-type Pair = (String, String, u16);
+type Pair = (String, String, Port);
 type Table = BTreeMap<Pair, bool>;
 
 /// One end of a connection.
@@ -80,7 +106,7 @@ struct End {
     name: &'static str,
     namespace: &'static str,
     address: IpAddr,
-    ports: Vec<u16>,
+    ports: Vec<Port>,
     place: Option<Place>,
 }
 
@@ -249,21 +275,35 @@ impl Ground {
                 }
             })
             .await;
-            let place = Some(pods.place_of(namespace, name).await?);
+            let place = pods.place_of(namespace, name).await?;
+            let ports = if name == "dns" {
+                place.listens(SocketAddr::new(address, 53)).await?;
+                vec![Port::Tcp(53), Port::Udp(53), Port::Tcp(OTHER)]
+            } else {
+                vec![Port::Tcp(EXPOSED), Port::Tcp(OTHER), Port::Udp(EXPOSED)]
+            };
+            for port in ports.iter().filter(|port| matches!(port, Port::Udp(_))) {
+                place.sends_back(SocketAddr::new(address, port.number())).await?;
+            }
             ends.push(End {
                 name,
                 namespace,
                 address,
-                ports: vec![EXPOSED, OTHER],
-                place,
+                ports,
+                place: Some(place),
             });
         }
         let api: u16 = api_port(&stack)?;
         for (name, address, ports, place) in [
-            ("mirror", MIRROR, vec![443, 80], None),
-            ("elsewhere", ELSEWHERE, vec![443], None),
-            ("node", NODE_ADDRESS, vec![10250], None),
-            ("API server", NODE_ADDRESS, vec![api], None),
+            (
+                "mirror",
+                MIRROR,
+                vec![Port::Tcp(443), Port::Tcp(80), Port::Udp(443)],
+                None,
+            ),
+            ("elsewhere", ELSEWHERE, vec![Port::Tcp(443), Port::Udp(53)], None),
+            ("node", NODE_ADDRESS, vec![Port::Tcp(10250)], None),
+            ("API server", NODE_ADDRESS, vec![Port::Tcp(api)], None),
             ("outside", pods::GATEWAY_ADDRESS, vec![], Some(pods.outside())),
         ] {
             let address = address.parse()?;
@@ -280,9 +320,11 @@ impl Ground {
             .filter(|end| ["mirror", "elsewhere"].contains(&end.name))
         {
             for port in &end.ports {
-                pods.outside()
-                    .listens(SocketAddr::new(end.address, *port))
-                    .await?;
+                let at = SocketAddr::new(end.address, port.number());
+                match port {
+                    Port::Tcp(_) => pods.outside().listens(at).await?,
+                    Port::Udp(_) => pods.outside().sends_back(at).await?,
+                }
             }
         }
         Ok(Self { stack, pods, ends })
@@ -298,7 +340,7 @@ impl Ground {
     }
 
     /// Every pair that is measured.
-    fn pairs(&self) -> Vec<(&End, &End, u16)> {
+    fn pairs(&self) -> Vec<(&End, &End, Port)> {
         let mut pairs = Vec::new();
         for from in self.ends.iter().filter(|end| end.place.is_some()) {
             for to in self.ends.iter().filter(|to| to.name != from.name) {
@@ -321,7 +363,11 @@ impl Ground {
 
     async fn measured(&self) -> Result<Table> {
         try_join_all(self.pairs().into_iter().map(|(from, to, port)| async move {
-            let outcome = from.place()?.connects(SocketAddr::new(to.address, port)).await?;
+            let at = SocketAddr::new(to.address, port.number());
+            let outcome = match port {
+                Port::Tcp(_) => from.place()?.connects(at).await?,
+                Port::Udp(_) => from.place()?.sends(at).await?,
+            };
             // A refusal came from the other end: packets pass.
             anyhow::Ok((pair(from, to, port), outcome != Outcome::Closed))
         }))
@@ -391,7 +437,11 @@ impl Ground {
         let traffic: Vec<Value> = pairs
             .iter()
             .map(|(from, to, port)| {
-                json!({"Source": peer(from), "Destination": peer(to), "ResolvedPort": port, "Protocol": "TCP"})
+                let (number, protocol) = match port {
+                    Port::Tcp(number) => (number, "TCP"),
+                    Port::Udp(number) => (number, "UDP"),
+                };
+                json!({"Source": peer(from), "Destination": peer(to), "ResolvedPort": number, "Protocol": protocol})
             })
             .collect();
         let file = tempfile::NamedTempFile::new()?;
@@ -584,7 +634,7 @@ impl End {
     }
 }
 
-fn pair(from: &End, to: &End, port: u16) -> Pair {
+fn pair(from: &End, to: &End, port: Port) -> Pair {
     (from.name.into(), to.name.into(), port)
 }
 
@@ -616,10 +666,15 @@ fn compare(promised: &Table, found: &Table) -> Result<(), String> {
 
 /// A pod that answers on two ports what it is told, within the strictest Pod Security Standard.
 fn pod(name: &str, namespace: &str, app: &str, image: &str) -> Value {
+    let labels = match app {
+        // As a cluster's DNS is known.
+        "dns" => json!({"k8s-app": "kube-dns"}),
+        app => json!({"app": app}),
+    };
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app": app}},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
             "automountServiceAccountToken": false,

@@ -7,14 +7,16 @@ use anyhow::{Context, Result, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection may take; one that is dropped on the way never answers. A second covers the kernel's first
 /// repetition of a lost SYN.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long an answer to a datagram is waited for before it is sent again: nobody else repeats a lost one.
+const REPEATED_AFTER: Duration = Duration::from_millis(400);
 
 /// A network that connections are made from.
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ pub struct Place {
     network: PathBuf,
 }
 
-/// What became of a connection.
+/// What became of a connection, or of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was made.
@@ -82,6 +84,56 @@ impl Place {
             },
         })
         .await
+    }
+
+    /// Sends datagrams to who sends them back, and says what came of it.
+    ///
+    /// # Errors
+    /// When the network cannot be entered.
+    pub async fn sends(&self, to: SocketAddr) -> Result<Outcome> {
+        self.inside(move || {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.set_read_timeout(Some(REPEATED_AFTER))?;
+            let until = Instant::now() + PATIENCE;
+            while Instant::now() < until {
+                let mut back = [0u8; 5];
+                let answer = socket
+                    .connect(to)
+                    .and_then(|()| socket.send(b"hello"))
+                    .and_then(|_| socket.recv(&mut back));
+                match answer.map_err(|error| error.kind()) {
+                    Ok(_) => return Ok(Outcome::Open),
+                    Err(ErrorKind::ConnectionRefused) => return Ok(Outcome::Refused),
+                    Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                    Err(
+                        ErrorKind::HostUnreachable
+                        | ErrorKind::NetworkUnreachable
+                        | ErrorKind::PermissionDenied,
+                    ) => return Ok(Outcome::Closed),
+                    Err(kind) => bail!("sending datagrams to {to}: {kind}"),
+                }
+            }
+            Ok(Outcome::Closed)
+        })
+        .await
+    }
+
+    /// Sends every datagram back that comes to an address of this network, until the test ends.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn sends_back(&self, at: SocketAddr) -> Result<()> {
+        let socket = self
+            .inside(move || UdpSocket::bind(at).with_context(|| format!("taking datagrams at {at}")))
+            .await?;
+        std::thread::spawn(move || {
+            let mut datagram = [0u8; 64];
+            while let Ok((length, from)) = socket.recv_from(&mut datagram) {
+                // Who does not wait for it any more is no concern.
+                let _ = socket.send_to(datagram.get(..length).unwrap_or_default(), from);
+            }
+        });
+        Ok(())
     }
 
     /// Connects and keeps the connection.

@@ -72,6 +72,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }],
         tariffs: Vec::new(),
         cost_pools: Vec::new(),
+        acknowledged_gaps: Vec::new(),
     };
     let since = Instant::now();
     rate_month(&ledger, &basis).await?;

@@ -171,7 +171,7 @@ pub async fn close_month(
         statements,
         closed_at,
     };
-    Ok(ledger.write_closed(&closed).await?)
+    Ok(ledger.write_closed(&closed, &basis.acknowledged_gaps).await?)
 }
 
 /// How many usage records of a tenant no closed month has billed yet, wholly or in part.

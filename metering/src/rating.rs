@@ -33,8 +33,8 @@ use crate::tariff::{NamedTariff, TariffInForce, bands, fall_in_bands};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use mesocentre_api::{
-    CostPoolSpec, Currency, LedgerReference, LineKind, Meter, StatementLine, StatementPeriod, StatementState,
-    StatementStatus, TenantCategory, Totals, VatTotal,
+    AcknowledgedGap, CostPoolSpec, Currency, LedgerReference, LineKind, Meter, StatementLine,
+    StatementPeriod, StatementState, StatementStatus, TenantCategory, Totals, VatTotal,
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,10 @@ pub struct RatingBasis {
     pub tariffs: Vec<NamedTariff>,
     /// All cost pools.
     pub cost_pools: Vec<NamedPool>,
+    /// Clusters without the rest of whose use a person closed the month, and why. It changes no amount, and whoever audits
+    /// the month finds it beside what does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acknowledged_gaps: Vec<AcknowledgedGap>,
 }
 
 impl RatingBasis {
@@ -81,6 +85,8 @@ impl RatingBasis {
         self.tenants.sort_by(|a, b| a.name.cmp(&b.name));
         self.tariffs.sort_by(|a, b| a.name.cmp(&b.name));
         self.cost_pools.sort_by(|a, b| a.name.cmp(&b.name));
+        self.acknowledged_gaps
+            .sort_by(|a, b| (&a.cluster, &a.reason).cmp(&(&b.cluster, &b.reason)));
         self
     }
 }

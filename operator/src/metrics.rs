@@ -31,6 +31,8 @@ pub struct Metrics {
     pub ledger_quarantined: IntCounter,
     /// Seconds between now and the moment up to which a source has reported everything.
     pub ledger_lag_seconds: IntGaugeVec,
+    /// Runs that could not be taken, by source and cluster.
+    pub ledger_unsettled: IntGaugeVec,
     /// Seconds that calls of Vault took, by call.
     pub vault_seconds: HistogramVec,
     /// Calls of Vault that failed, by call.
@@ -125,6 +127,11 @@ impl Metrics {
             ledger_lag_seconds: gauges(
                 "mesocentre_ledger_lag_seconds",
                 "Age of the moment up to which a source has reported everything",
+                &["source", "cluster"],
+            )?,
+            ledger_unsettled: gauges(
+                "mesocentre_ledger_unsettled",
+                "Runs that a source told of and that cannot be taken into the ledger: they keep months open",
                 &["source", "cluster"],
             )?,
             vault_seconds: histograms(

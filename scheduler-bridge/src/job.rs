@@ -548,6 +548,12 @@ pub struct RunRows {
 pub struct MalformedRow {
     /// As it came.
     pub row: String,
+    /// Its number in the accounting, which is its run's own, where that much can be read.
+    pub db_index: Option<u64>,
+    /// The job's number, where that much can be read.
+    pub job: Option<JobId>,
+    /// The account that pays, where that much can be read.
+    pub account: Option<String>,
     /// What is wrong with it.
     pub why: String,
 }

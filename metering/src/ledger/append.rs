@@ -38,6 +38,16 @@ pub struct Quarantined {
     pub first_time: bool,
 }
 
+impl Quarantined {
+    /// Whether the ledger has this very use already, as it was told first.
+    pub fn is_conflict(&self) -> bool {
+        self.reason == CONFLICT
+    }
+}
+
+/// A known key with another body.
+const CONFLICT: &str = "Conflict";
+
 /// Rows of one INSERT. More would only grow the statement: SQLite takes 32,766 values in one.
 const ROWS_AT_ONCE: usize = 250;
 
@@ -176,7 +186,7 @@ impl Ledger {
                     Some(Known::Other { seq }) => rejected.push(Rejected {
                         index,
                         record,
-                        reason: "Conflict",
+                        reason: CONFLICT,
                         message: format!(
                             "the usage record {} is in the ledger as row {seq} with another content: a source that changes its mind sends the next revision",
                             record.key

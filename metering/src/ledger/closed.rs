@@ -5,6 +5,7 @@ use super::{Head, Ledger, LedgerError};
 use crate::calendar::BillingMonth;
 use crate::digest::Digest;
 use jiff::Timestamp;
+use mesocentre_api::AcknowledgedGap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
@@ -97,7 +98,12 @@ impl Ledger {
 
     /// Writes a closed month, unless it is there already: then what is there stays and is given back. The caller has
     /// read the ledger up to `closed.head`.
-    pub(crate) async fn write_closed(&self, closed: &ClosedMonth) -> Result<ClosedMonth, LedgerError> {
+    /// What of these gaps is unsettled is waived with it.
+    pub(crate) async fn write_closed(
+        &self,
+        closed: &ClosedMonth,
+        gaps: &[AcknowledgedGap],
+    ) -> Result<ClosedMonth, LedgerError> {
         let doing = "closing a month in";
         let mut tx = self
             .writer
@@ -135,6 +141,9 @@ impl Ledger {
             .execute(&mut *tx)
             .await
             .map_err(self.failed(doing))?;
+            super::unsettled::waive(&mut tx, closed.month, gaps)
+                .await
+                .map_err(self.failed(doing))?;
         }
         let anchor = last_anchor(&mut tx).await.map_err(self.failed(doing))?;
         let head = super::append::head_of(&mut tx)

@@ -4,6 +4,7 @@
 //!  append ─► usage_record  seq │ key, tenant, quantity, span … │ hash = H(hash before, row)     append-only
 //!        └─► quarantine    what could not be taken, and why                                       append-only
 //!  close  ─► closed_month  basis, statements, their SHA-256, the last seq that counted             append-only
+//!  source's reading ─► unsettled   what a source told of and could not be taken: keeps months open
 //!            <file>.head   seq and hash of the last record: shows a tail that was cut
 //! ```
 //!
@@ -19,6 +20,7 @@ mod closed;
 mod head_file;
 mod read;
 mod row;
+mod unsettled;
 mod url;
 mod verify;
 
@@ -26,6 +28,7 @@ pub use append::{Appended, Quarantined};
 pub use closed::{ClosedMonth, LastClosed};
 pub use head_file::{AnchoredClose, HeadFile};
 pub use read::AllocationUse;
+pub use unsettled::{Reading, Unsettled};
 pub use url::{LedgerUrl, LedgerUrlError};
 pub use verify::{InQuarantine, LedgerFault, Verification, verify};
 

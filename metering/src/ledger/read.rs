@@ -215,7 +215,7 @@ impl Ledger {
     }
 }
 
-fn nanoseconds(instant: Timestamp) -> i64 {
+pub(super) fn nanoseconds(instant: Timestamp) -> i64 {
     i64::try_from(instant.as_nanosecond()).unwrap_or(if instant < Timestamp::UNIX_EPOCH {
         i64::MIN
     } else {

@@ -63,6 +63,7 @@ pub fn basis(month: &str) -> RatingBasis {
         tenants: tenants(),
         tariffs: example_tariffs(),
         cost_pools: example_pools(),
+        acknowledged_gaps: Vec::new(),
     }
 }
 

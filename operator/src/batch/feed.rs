@@ -7,6 +7,9 @@
 //! The accounting hears of runs a moment late and not in their order, so windows are read again with an overlap: a
 //! short one each time, a longer one now and then for what came after an outage. What is in the ledger already is no
 //! news to it, so any window may be read any number of times.
+//!
+//! What cannot be read, or makes no sense, stops nothing else. It is noted as unsettled, which keeps months open, and is
+//! read again until the accounting tells it whole or a person closes a month without it.
 
 use super::Cluster;
 use super::pace::Pace;
@@ -16,9 +19,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::TenantCategory;
-use mesocentre_metering::{Activity, BatchRun, UsageRecord, from_batch_run};
-use mesocentre_scheduler_bridge::{BatchScheduler, Run, RunRows, Window};
-use std::collections::{HashMap, HashSet};
+use mesocentre_metering::ledger::{Reading, Unsettled};
+use mesocentre_metering::{Activity, Appended, BatchRun, UsageRecord, from_batch_run};
+use mesocentre_scheduler_bridge::{BatchScheduler, JobId, Run, RunRows, Window};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -31,6 +35,8 @@ const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 const DEEP_OVERLAP: SignedDuration = SignedDuration::from_hours(72);
 /// How often there is a thorough one.
 const DEEP_EVERY: Duration = Duration::from_secs(1_800);
+/// The same while something is unsettled: somebody may be mending it.
+const UNSETTLED_EVERY: Duration = Duration::from_secs(300);
 /// How often the accounting is read when no job of ours ended: somebody may use an account of ours by sbatch alone.
 const READ_EVERY: Duration = Duration::from_secs(60);
 /// Runs that end are awaited so long, to be read together. Times in the accounting are in whole seconds, so what ended
@@ -75,17 +81,24 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
             }
         }
         pace.took(began.elapsed());
-        show_lag(&context, &cluster).await;
+        show_state(&context, &cluster).await;
     }
 }
 
-async fn show_lag(context: &Context, cluster: &Cluster) {
+async fn show_state(context: &Context, cluster: &Cluster) {
     if let Ok(Some(through)) = context.ledger.watermark(SOURCE, &cluster.spec.cluster).await {
         context
             .metrics
             .ledger_lag_seconds
             .with_label_values(&[SOURCE, cluster.spec.cluster.as_str()])
             .set(Timestamp::now().duration_since(through).as_secs());
+    }
+    if let Ok(unsettled) = context.ledger.unsettled(SOURCE, &cluster.spec.cluster).await {
+        context
+            .metrics
+            .ledger_unsettled
+            .with_label_values(&[SOURCE, cluster.spec.cluster.as_str()])
+            .set(i64::try_from(unsettled.len()).unwrap_or(i64::MAX));
     }
 }
 
@@ -103,12 +116,24 @@ impl Feed {
     async fn read(&mut self, context: &Context, cluster: &Cluster) -> Result<(), Failure> {
         let now = Timestamp::now();
         let watermark = context.ledger.watermark(SOURCE, &cluster.spec.cluster).await?;
-        let thorough = self.deep.is_none_or(|at| at.elapsed() >= DEEP_EVERY);
+        let unsettled_since = context
+            .ledger
+            .unsettled_since(SOURCE, &cluster.spec.cluster)
+            .await?;
+        let every = if unsettled_since.is_some() {
+            UNSETTLED_EVERY
+        } else {
+            DEEP_EVERY
+        };
+        let thorough = self.deep.is_none_or(|at| at.elapsed() >= every);
         let overlap = if thorough { DEEP_OVERLAP } else { OVERLAP };
         let from = match watermark {
             Some(through) => through.saturating_sub(overlap).unwrap_or(through),
             None => first_day(context, &cluster.name).unwrap_or(now).min(now),
         };
+        let from = unsettled_since
+            .filter(|_| thorough)
+            .map_or(from, |since| since.min(from));
         // What slurmdbd has not heard of yet comes again; the watermark waits for it.
         let up_to_date = cluster
             .call(
@@ -125,11 +150,11 @@ impl Feed {
         if thorough {
             self.taken.clear();
         }
-        let records = self.records(context, &rows);
-        let new = if records.is_empty() {
+        let mut offered = self.offered(context, &rows);
+        let new = if offered.records.is_empty() {
             0
         } else {
-            let appended = context.ledger.append(&records, now).await?;
+            let appended = context.ledger.append(&offered.records, now).await?;
             context.metrics.ledger_records.inc_by(appended.new);
             for quarantined in appended.quarantined.iter().filter(|one| one.first_time) {
                 context.metrics.ledger_quarantined.inc();
@@ -139,8 +164,14 @@ impl Feed {
                     "a run went into the ledger's quarantine: see `meso ledger verify`"
                 );
             }
+            offered.not_taken(&appended);
             appended.new
         };
+        if unsettled_since.is_some() || !offered.unsettled.is_empty() {
+            offered
+                .note(context, &cluster.spec.cluster, from, thorough)
+                .await?;
+        }
         self.taken.extend(
             rows.runs
                 .iter()
@@ -166,20 +197,25 @@ impl Feed {
         Ok(())
     }
 
-    fn records(&mut self, context: &Context, rows: &RunRows) -> Vec<UsageRecord> {
-        for row in &rows.malformed {
-            context.metrics.ledger_quarantined.inc();
-            tracing::warn!(
-                row = row.row,
-                why = row.why,
-                "a row of the accounting cannot be read, so it is not metered"
-            );
-        }
+    fn offered(&mut self, context: &Context, rows: &RunRows) -> Offered {
         let mut categories: HashMap<String, TenantCategory> = HashMap::new();
         for tenant in context.stores.tenants.state() {
             categories.insert(tenant.name_any(), tenant.spec.category);
         }
-        let mut records = Vec::new();
+        let mut offered = Offered::default();
+        for row in &rows.malformed {
+            let tenant = row.account.as_deref().map(|account| account.split_once('.'));
+            // Without an account it may be anybody's.
+            let is_ours =
+                tenant.is_none_or(|tenant| tenant.is_some_and(|(tenant, _)| categories.contains_key(tenant)));
+            if is_ours {
+                offered
+                    .unsettled
+                    .insert(named(row.db_index, row.job), row.why.clone());
+            } else {
+                tracing::debug!(row = row.row, why = row.why, "a row of others cannot be read");
+            }
+        }
         for run in &rows.runs {
             if !has_ended(run) || self.taken.contains(&run.db_index) {
                 continue;
@@ -196,11 +232,83 @@ impl Feed {
                 }
                 continue;
             };
+            let name = named(Some(run.db_index), Some(run.job_id));
             if let Some(run) = to_batch_run(run, tenant, allocation, *category) {
-                records.extend(from_batch_run(&run));
+                for record in from_batch_run(&run) {
+                    offered.records.push(record);
+                    offered.runs.push(name.clone());
+                }
             }
         }
-        records
+        offered
+    }
+}
+
+/// What a reading has for the ledger.
+#[derive(Default)]
+struct Offered {
+    records: Vec<UsageRecord>,
+    /// Whose each record is, at the same place.
+    runs: Vec<String>,
+    /// Runs that cannot be taken, and why.
+    unsettled: BTreeMap<String, String>,
+}
+
+impl Offered {
+    /// What the ledger would not take. A run of which it knows something else is in it, as it was told first.
+    fn not_taken(&mut self, appended: &Appended) {
+        for one in appended.quarantined.iter().filter(|one| !one.is_conflict()) {
+            if let Some(run) = self.runs.get(one.index) {
+                self.unsettled.insert(run.clone(), one.message.clone());
+            }
+        }
+    }
+
+    /// Notes what is unsettled, and tells of what is new.
+    async fn note(
+        self,
+        context: &Context,
+        cluster: &str,
+        from: Timestamp,
+        is_whole: bool,
+    ) -> Result<(), Failure> {
+        let settled: BTreeSet<String> = self
+            .runs
+            .into_iter()
+            .filter(|run| !self.unsettled.contains_key(run))
+            .collect();
+        let unsettled: Vec<Unsettled> = self
+            .unsettled
+            .into_iter()
+            .map(|(what, why)| Unsettled { what, why })
+            .collect();
+        let reading = Reading {
+            source: SOURCE,
+            cluster,
+            unsettled: &unsettled,
+            settled: &settled,
+            from,
+            is_whole,
+        };
+        for one in context.ledger.note_unsettled(reading, Timestamp::now()).await? {
+            tracing::warn!(
+                cluster,
+                run = one.what,
+                why = one.why,
+                "a run is not metered: no month is closed until the accounting tells it whole or somebody acknowledges the gap"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A run, as people find it in the accounting.
+fn named(db_index: Option<u64>, job: Option<JobId>) -> String {
+    match (job, db_index) {
+        (Some(job), Some(index)) => format!("job {job} (row {index} of the accounting)"),
+        (Some(job), None) => format!("job {job}"),
+        (None, Some(index)) => format!("row {index} of the accounting"),
+        (None, None) => "a row that names no job".to_owned(),
     }
 }
 

@@ -56,10 +56,7 @@ impl Slurm {
         for row in rows(&said, &separator, fields.len()) {
             match read(&row) {
                 Ok(run) => answer.runs.push(run),
-                Err(why) => answer.malformed.push(MalformedRow {
-                    row: row.join("|"),
-                    why,
-                }),
+                Err(why) => answer.malformed.push(malformed(&row, why)),
             }
         }
         Ok(answer)
@@ -246,6 +243,23 @@ pub(super) fn in_utc(moment: Timestamp) -> String {
         .to_zoned(TimeZone::UTC)
         .strftime("%Y-%m-%dT%H:%M:%S")
         .to_string()
+}
+
+/// What is left of a row that cannot be read: with as many fields as were asked for, each is still in its place.
+fn malformed(row: &[&str], why: String) -> MalformedRow {
+    let field = |name: &str| {
+        let place = FIELDS.iter().position(|field| *field == name)?;
+        row.get(place).filter(|_| row.len() >= FIELDS.len()).copied()
+    };
+    MalformedRow {
+        row: row.join("|"),
+        db_index: field("DBIndex").and_then(|index| index.parse().ok()),
+        job: field("JobIDRaw").and_then(|id| id.parse().ok()),
+        account: field("Account")
+            .filter(|account| !account.is_empty())
+            .map(str::to_owned),
+        why,
+    }
 }
 
 fn read(row: &[&str]) -> Result<Run, String> {

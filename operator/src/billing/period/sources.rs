@@ -10,7 +10,7 @@ use crate::billing::first_few;
 use crate::failure::Failure;
 use jiff::Timestamp;
 use kube::ResourceExt;
-use std::collections::BTreeMap;
+use mesocentre_metering::ledger::Unsettled;
 use std::fmt;
 
 /// A cluster whose use is not all in the ledger.
@@ -19,14 +19,30 @@ pub struct Behind {
     /// The Scheduler that it is reached through.
     pub scheduler: String,
     cluster: String,
-    through: Option<Timestamp>,
+    lacks: Lacks,
+}
+
+/// What of a cluster's use is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Lacks {
+    /// What was used since this instant, or ever.
+    Since(Option<Timestamp>),
+    /// These runs, which cannot be taken as they are told.
+    Runs(Vec<Unsettled>),
 }
 
 impl fmt::Display for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.through {
-            Some(through) => write!(f, "that of {} is up to {through}", self.cluster),
-            None => write!(f, "that of {} has never been read", self.cluster),
+        match &self.lacks {
+            Lacks::Since(Some(through)) => write!(f, "that of {} is up to {through}", self.cluster),
+            Lacks::Since(None) => write!(f, "that of {} has never been read", self.cluster),
+            Lacks::Runs(runs) => {
+                let told: Vec<String> = runs
+                    .iter()
+                    .map(|run| format!("{}: {}", run.what, run.why))
+                    .collect();
+                write!(f, "that of {} lacks {}", self.cluster, first_few(&told, "; "))
+            }
         }
     }
 }
@@ -47,7 +63,7 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
         return Ok(Vec::new());
     };
     let allocations = context.stores.allocations.state();
-    let mut read: BTreeMap<String, (String, Option<Timestamp>)> = BTreeMap::new();
+    let mut read: Vec<Read> = Vec::new();
     for scheduler in context.stores.schedulers.state() {
         let name = scheduler.name_any();
         if let Some(slurm) = &scheduler.spec.slurm
@@ -55,26 +71,44 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
                 .iter()
                 .any(|allocation| allocation.spec.scheduler == name)
         {
-            let through = context.ledger.watermark(SOURCE, &slurm.cluster).await?;
-            read.insert(slurm.cluster.clone(), (name, through));
+            read.push(Read {
+                through: context.ledger.watermark(SOURCE, &slurm.cluster).await?,
+                unsettled: context.ledger.unsettled(SOURCE, &slurm.cluster).await?,
+                cluster: slurm.cluster.clone(),
+                scheduler: name,
+            });
         }
     }
-    Ok(lacking(read, needed, &valid.acknowledged))
+    Ok(lacking(read, needed, valid))
 }
 
-fn lacking(
-    read: BTreeMap<String, (String, Option<Timestamp>)>,
-    needed: Timestamp,
-    acknowledged: &[String],
-) -> Vec<Behind> {
+/// What has been read of a cluster's use.
+struct Read {
+    cluster: String,
+    scheduler: String,
+    through: Option<Timestamp>,
+    unsettled: Vec<Unsettled>,
+}
+
+fn lacking(mut read: Vec<Read>, needed: Timestamp, valid: &ValidPeriod) -> Vec<Behind> {
+    read.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+    // Two Schedulers may name one cluster; its use is read once.
+    read.dedup_by(|a, b| a.cluster == b.cluster);
     read.into_iter()
-        .filter(|(cluster, (_, through))| {
-            through.is_none_or(|through| through < needed) && !acknowledged.contains(cluster)
-        })
-        .map(|(cluster, (scheduler, through))| Behind {
-            scheduler,
-            cluster,
-            through,
+        .filter(|read| !valid.is_acknowledged(&read.cluster))
+        .filter_map(|read| {
+            let lacks = if read.through.is_none_or(|through| through < needed) {
+                Lacks::Since(read.through)
+            } else if !read.unsettled.is_empty() {
+                Lacks::Runs(read.unsettled)
+            } else {
+                return None;
+            };
+            Some(Behind {
+                scheduler: read.scheduler,
+                cluster: read.cluster,
+                lacks,
+            })
         })
         .collect()
 }
@@ -96,11 +130,18 @@ pub fn wait_for(context: &Context, valid: &ValidPeriod, behind: &[Behind]) -> In
 fn refusal(valid: &ValidPeriod, behind: &[Behind]) -> Invalid {
     let until = needed(valid).unwrap_or(valid.window.span.to);
     let first = behind.first().map_or("", |one| one.cluster.as_str());
+    let mend = match behind.first().map(|one| &one.lacks) {
+        Some(Lacks::Runs(_)) => {
+            "mend them in Slurm's accounting (`sacctmgr show runawayjobs` ends those that never did), which is read again every \
+             five minutes"
+        }
+        _ => "mend that Scheduler where it is not Ready",
+    };
     Invalid {
         reason: USE_NOT_READ,
         message: format!(
-            "{} is closed by itself once all use up to {until} is in the ledger, and {}: mend that Scheduler where it is not \
-             Ready; if the rest can never be read, write {{cluster: {first}, reason: …}} into acknowledgedGaps",
+            "{} is closed by itself once all use up to {until} is in the ledger, and {}: {mend}; if the rest can never be read, \
+             write {{cluster: {first}, reason: …}} into acknowledgedGaps",
             valid.basis.month,
             first_few(behind, ", "),
         ),
@@ -112,6 +153,7 @@ fn refusal(valid: &ValidPeriod, behind: &[Behind]) -> Invalid {
 mod tests {
     use super::super::validate::{Close, november};
     use super::*;
+    use mesocentre_api::AcknowledgedGap;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -126,8 +168,26 @@ mod tests {
     }
 
     fn clusters(valid: &ValidPeriod, through: Option<&str>) -> Vec<Behind> {
-        let read = BTreeMap::from([("meso".to_owned(), ("austral".to_owned(), through.map(at)))]);
-        lacking(read, needed(valid).unwrap(), &valid.acknowledged)
+        clusters_with(valid, through, &[])
+    }
+
+    fn clusters_with(valid: &ValidPeriod, through: Option<&str>, unsettled: &[Unsettled]) -> Vec<Behind> {
+        let read = Read {
+            cluster: "meso".into(),
+            scheduler: "austral".into(),
+            through: through.map(at),
+            unsettled: unsettled.to_vec(),
+        };
+        lacking(vec![read], needed(valid).unwrap(), valid)
+    }
+
+    fn acknowledging(cluster: &str) -> ValidPeriod {
+        let mut valid = to_be_closed("2026-12-05T10:00:00Z");
+        valid.basis.acknowledged_gaps = vec![AcknowledgedGap {
+            cluster: cluster.into(),
+            reason: "slurmdbd lost its database".into(),
+        }];
+        valid
     }
 
     #[test]
@@ -143,11 +203,28 @@ mod tests {
 
     #[test]
     fn a_gap_that_somebody_acknowledged_keeps_nothing_open() {
-        let mut valid = to_be_closed("2026-12-05T10:00:00Z");
-        valid.acknowledged = vec!["other".into()];
-        assert_eq!(clusters(&valid, None).len(), 1);
-        valid.acknowledged = vec!["meso".into()];
-        assert_eq!(clusters(&valid, None), []);
+        assert_eq!(clusters(&acknowledging("other"), None).len(), 1);
+        assert_eq!(clusters(&acknowledging("meso"), None), []);
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_read_keeps_the_month_open_until_it_is_mended_or_acknowledged() {
+        let run = Unsettled {
+            what: "job 42 (row 7 of the accounting)".into(),
+            why: "it ends before it starts".into(),
+        };
+        let all_read = Some("2026-11-30T23:00:00Z");
+        let valid = to_be_closed("2026-12-05T10:00:00Z");
+        let behind = clusters_with(&valid, all_read, std::slice::from_ref(&run));
+        assert_eq!(
+            refusal(&valid, &behind).message,
+            "2026-11 is closed by itself once all use up to 2026-11-30T23:00:00Z is in the ledger, and that of meso lacks job 42 \
+             (row 7 of the accounting): it ends before it starts: mend them in Slurm's accounting (`sacctmgr show runawayjobs` \
+             ends those that never did), which is read again every five minutes; if the rest can never be read, write {cluster: \
+             meso, reason: …} into acknowledgedGaps"
+        );
+        assert_eq!(clusters_with(&valid, all_read, &[]), []);
+        assert_eq!(clusters_with(&acknowledging("meso"), all_read, &[run]), []);
     }
 
     #[test]

@@ -17,8 +17,6 @@ pub struct ValidPeriod {
     pub close: Close,
     /// Since when it is to be closed, as it was first seen; none while nobody asks for that.
     pub close_asked_at: Option<Timestamp>,
-    /// Clusters whose missing use somebody acknowledged.
-    pub acknowledged: Vec<String>,
 }
 
 /// Whether a month is to be closed.
@@ -77,6 +75,12 @@ impl From<CalendarError> for Invalid {
 }
 
 impl ValidPeriod {
+    /// Whether somebody wants the month closed without the rest of a cluster's use.
+    pub fn is_acknowledged(&self, cluster: &str) -> bool {
+        let gaps = &self.basis.acknowledged_gaps;
+        gaps.iter().any(|gap| gap.cluster == cluster)
+    }
+
     /// Proves month and zone.
     pub fn new(period: &BillingPeriod, there: &Gathered, now: Timestamp) -> Result<Self, Invalid> {
         let spec = &period.spec;
@@ -88,6 +92,7 @@ impl ValidPeriod {
             tenants: there.tenants.clone(),
             tariffs: there.tariffs.clone(),
             cost_pools: there.cost_pools.clone(),
+            acknowledged_gaps: spec.acknowledged_gaps.clone(),
         };
         let close = Close::of(period);
         let asked_before = period.status.as_ref().and_then(|status| status.close_asked_at);
@@ -96,11 +101,6 @@ impl ValidPeriod {
             window,
             close,
             close_asked_at: (close == Close::Asked).then(|| asked_before.unwrap_or(now)),
-            acknowledged: spec
-                .acknowledged_gaps
-                .iter()
-                .map(|gap| gap.cluster.clone())
-                .collect(),
         })
     }
 }
@@ -117,6 +117,7 @@ pub fn november() -> ValidPeriod {
             tenants: Vec::new(),
             tariffs: Vec::new(),
             cost_pools: Vec::new(),
+            acknowledged_gaps: Vec::new(),
         },
         window: DatacentreZone::named("Europe/Paris")
             .unwrap()
@@ -124,7 +125,6 @@ pub fn november() -> ValidPeriod {
             .unwrap(),
         close: Close::NotAsked,
         close_asked_at: None,
-        acknowledged: Vec::new(),
     }
 }
 

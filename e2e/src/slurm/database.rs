@@ -17,6 +17,22 @@ pub(super) fn socket() -> PathBuf {
     data().join("socket")
 }
 
+/// Runs SQL in slurmdbd's own database, behind its back.
+pub(super) async fn sql(statements: &str) -> Result<()> {
+    run(Command::new("mariadb")
+        .args([
+            "--no-defaults",
+            "-u",
+            "root",
+            "--database=slurm_acct_db",
+            "--socket",
+        ])
+        .arg(socket())
+        .args(["-e", statements]))
+    .await
+    .map(drop)
+}
+
 /// Made anew when it is missing or was cut while it was made; started when it does not run.
 pub(super) async fn up() -> Result<()> {
     if process::running("mariadbd")?.is_some() {

@@ -33,6 +33,11 @@ pub fn command(name: &str) -> Command {
     command
 }
 
+/// Runs SQL in slurmdbd's own database, behind its back: for what only a clock set back or a defect makes.
+pub async fn in_the_accounting(statements: &str) -> Result<()> {
+    database::sql(statements).await
+}
+
 /// One of its daemons, in the foreground of its own session.
 fn daemon(name: &str) -> std::process::Command {
     let mut command = process::daemon(name);

@@ -117,6 +117,14 @@ impl Stack {
         slurm::conf()
     }
 
+    /// Runs SQL in slurmdbd's own database, behind its back: for what only a clock set back or a defect makes.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn in_the_accounting(&self, statements: &str) -> Result<()> {
+        slurm::in_the_accounting(statements).await
+    }
+
     /// The ledger's URL.
     pub fn ledger_url(&self) -> String {
         operator::ledger_url()

@@ -233,6 +233,10 @@ impl Feed {
                 continue;
             };
             let name = named(Some(run.db_index), Some(run.job_id));
+            if let Some(why) = makes_no_sense(run) {
+                offered.unsettled.insert(name, why);
+                continue;
+            }
             if let Some(run) = to_batch_run(run, tenant, allocation, *category) {
                 for record in from_batch_run(&run) {
                     offered.records.push(record);
@@ -330,6 +334,18 @@ fn has_ended(run: &Run) -> bool {
     run.started_at.is_some() && run.ended_at.is_some()
 }
 
+/// Why a run's times cannot be as the accounting tells them. sacct hides an end before the start: it shows the end as the
+/// start as well, and no time between them.
+fn makes_no_sense(run: &Run) -> Option<String> {
+    let started_at = run.started_at?;
+    (started_at < run.submitted_at).then(|| {
+        format!(
+            "it was submitted at {} and started or ended before, at {started_at}: a clock was wrong, or a time was lost",
+            run.submitted_at
+        )
+    })
+}
+
 fn to_batch_run(run: &Run, tenant: &str, allocation: &str, category: TenantCategory) -> Option<BatchRun> {
     Some(BatchRun {
         source: SOURCE.into(),
@@ -406,6 +422,22 @@ mod tests {
         assert_eq!(records[0].quantity, 14);
         assert_eq!(records[0].activity, Activity::NonEconomic);
         assert_eq!(records[0].allocation.as_deref(), Some("climate-2026"));
+    }
+
+    #[test]
+    fn a_run_that_ended_before_it_was_submitted_is_not_billed_as_nothing() {
+        assert_eq!(makes_no_sense(&run()), None);
+        let mut at_once = run();
+        at_once.started_at = Some(at_once.submitted_at);
+        assert_eq!(makes_no_sense(&at_once), None);
+        let mut before = run();
+        before.started_at = Timestamp::from_second(99).ok();
+        before.ended_at = before.started_at;
+        let why = makes_no_sense(&before).unwrap();
+        assert!(
+            why.contains("submitted at 1970-01-01T00:01:40Z and started or ended before"),
+            "{why}"
+        );
     }
 
     #[test]

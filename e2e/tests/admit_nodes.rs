@@ -15,6 +15,8 @@ const LABEL: &str = "mesocentre.io/perimeter";
 const OTHERS: &str = "keeps pods off the nodes of the platform and of other perimeters";
 const NO_TOLERATION: &str = "leave out tolerations without a key";
 const PRIORITY: &str = "lets pods run before those of others by";
+const NEIGHBOURS: &str = "lets pods choose their neighbours among those of";
+const OWN_NEIGHBOURS: &str = "leave namespaceSelector and namespaces out";
 const CHOICE: &str = "leaves the choice of a node to the scheduler";
 
 /// `admit-kata` and `admit-high` are what the perimeter with nodes runs by; `admit-other` brings a pod onto another perimeter's nodes.
@@ -68,7 +70,37 @@ fn ways_out() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let another = json!({"key": LABEL, "operator": "Equal", "value": "health-hds", "effect": "NoSchedule"});
     let ordinary = json!({"key": LABEL, "value": "health-hds"});
     let control_plane = json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"});
+    // One pod that is there keeps others away, whoever's they are: the scheduler reads it both ways.
+    let term = |more: Value| {
+        support::merged(
+            json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}),
+            more,
+        )
+    };
+    let kept_away = |more: Value| json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term(more)]}}});
+    let anothers = json!({"namespaceSelector": {"matchLabels": {"mesocentre.io/tenant": "chu-rouen"}}});
+    let beside = json!({"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 1, "podAffinityTerm": term(json!({"namespaceSelector": {}}))},
+    ]}}});
     vec![
+        (
+            "what keeps another tenant's pods away",
+            kept_away(anothers),
+            NEIGHBOURS,
+            OWN_NEIGHBOURS,
+        ),
+        (
+            "what keeps pods of a namespace away",
+            kept_away(json!({"namespaces": ["chu-rouen--cohort"]})),
+            NEIGHBOURS,
+            OWN_NEIGHBOURS,
+        ),
+        (
+            "a place beside anybody's pods",
+            beside,
+            NEIGHBOURS,
+            OWN_NEIGHBOURS,
+        ),
         (
             "a toleration of every taint",
             tolerating(any),
@@ -169,6 +201,28 @@ async fn no_pod_of_a_perimeter_without_nodes_gets_onto_anothers() -> Result<()> 
         .told(PRIORITY, "leave spec.priorityClassName out"),
     ]);
     ground.refuses(attempts).await;
+
+    // Whose neighbours are the tenant's own, as replicas that keep apart are.
+    for reach in [
+        json!({}),
+        json!({"namespaces": ["{ns}"]}),
+        json!({"namespaceSelector": {"matchLabels": {"mesocentre.io/tenant": "{tenant}"}}}),
+    ] {
+        let apart = support::merged(
+            json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "tried"}}}),
+            reach,
+        );
+        let spread = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}}});
+        let made = ground
+            .ask(
+                &ground.member,
+                Method::POST,
+                PODS,
+                pod_with(IMAGE, spread.clone()),
+            )
+            .await;
+        assert!(made.is_ok(), "{spread}: {made:?}");
+    }
     Ok(())
 }
 

@@ -96,6 +96,12 @@ async fn devices_that_no_quota_counts_are_not_to_be_had() -> Result<()> {
     .await;
     let asks = |resource: &str, amount: &str| json!({"resources": {"limits": {resource: amount}, "requests": {resource: amount}}});
     let of = |resource: &str, amount: &str| json!({"containers": [merged(container("main", IMAGE), asks(resource, amount))]});
+    let together = json!({"cpu": "1", "memory": "1Gi", "hugepages-2Mi": "2Mi"});
+    let small = json!({"cpu": "10m", "memory": "16Mi"});
+    let huge_pages = json!({
+        "resources": {"limits": together, "requests": together},
+        "containers": [merged(container("main", IMAGE), json!({"resources": {"limits": small, "requests": small}}))],
+    });
     let uncounted = "asks for a resource that no quota of";
     let ask = "ask the administrators for quota.extendedResources";
     let over = "exceeded quota: tenant";
@@ -118,6 +124,16 @@ async fn devices_that_no_quota_counts_are_not_to_be_had() -> Result<()> {
             pod_with(IMAGE, of("example.org/fpga", "4")),
         )
         .told_by_kubernetes(over),
+        Attempt::create(
+            "a device that is set aside",
+            CLAIMS,
+            exactly("admit-gpu", json!({"tolerations": [{"operator": "Exists"}]})),
+        )
+        .told("a device that the datacentre has set aside", "leave tolerations out"),
+        Attempt::create("huge pages of a pod as a whole", PODS, pod_with(IMAGE, huge_pages)).told(
+            "spec.resources of the pod asks for hugepages-2Mi",
+            "write cpu and memory under spec.resources",
+        ),
         Attempt::create("a GPU where there are none", PODS, pod_with(IMAGE, of("nvidia.com/gpu", "1"))).told_by_kubernetes(over),
         Attempt::create(
             "an extended resource in an init container",

@@ -106,6 +106,11 @@ async fn a_suspended_tenant_starts_nothing_new_and_keeps_what_it_has() -> Result
             ),
         )),
         halted(Attempt::create("a claim", CLAIMS, claim())),
+        halted(Attempt::create(
+            "a claim of devices",
+            "/apis/resource.k8s.io/v1/namespaces/{ns}/resourceclaims",
+            json!({"metadata": {"generateName": "tried-"}, "spec": {}}),
+        )),
         halted(
             Attempt::create(
                 "a batch job",
@@ -170,6 +175,14 @@ async fn a_suspended_tenant_starts_nothing_new_and_keeps_what_it_has() -> Result
         (
             "one with an init container",
             json!({"spec": {"initContainers": [container("first", IMAGE)]}}),
+        ),
+        (
+            "one with a device",
+            json!({"spec": {"resourceClaims": [{"name": "gpu", "resourceClaimName": "standing"}]}}),
+        ),
+        (
+            "one that has more as a whole",
+            json!({"spec": {"resources": {"limits": {"cpu": "8", "memory": "8Gi"}}}}),
         ),
         (
             "one of two CPUs",

@@ -75,3 +75,41 @@ fn the_chart_records_every_file_of_its_admission_policies() {
         "_admission.tpl lists a file that is not there"
     );
 }
+
+/// What the auditor may ask for, each of its requests must be a dry run: else something of it would be done.
+#[test]
+fn whatever_the_auditor_has_a_right_to_write_is_held_to_dry_runs() {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/mesocentre/templates");
+    let read = |file: &str| std::fs::read_to_string(templates.join(file)).unwrap();
+    let listed = |text: &str, after: &str| -> Vec<String> {
+        let (_, list) = text.split_once(after).unwrap();
+        let (list, _) = list.split_once(']').unwrap();
+        list.split(',')
+            .map(|one| one.trim().trim_matches('"').to_owned())
+            .collect()
+    };
+    let named = |group: &[String], resources: Vec<String>| -> Vec<String> {
+        resources
+            .into_iter()
+            .map(|resource| format!("{}/{resource}", group.join("")))
+            .collect()
+    };
+    let account = read("auditor-account.yaml");
+    let (_, role) = account.split_once("kind: ClusterRole\n").unwrap();
+    let (role, _) = role.split_once("\n---").unwrap();
+    let granted: std::collections::BTreeSet<String> = role
+        .split("- apiGroups: [")
+        .skip(1)
+        .flat_map(|rule| {
+            let rule = format!("[{rule}");
+            named(&listed(&rule, "["), listed(&rule, "resources: ["))
+        })
+        .collect();
+    let held: std::collections::BTreeSet<String> = read("admission/auditor.yaml")
+        .lines()
+        .filter(|line| line.contains("- {apiGroups: ["))
+        .flat_map(|line| named(&listed(line, "apiGroups: ["), listed(line, "resources: [")))
+        .collect();
+    assert!(granted.len() > 8, "{granted:?}");
+    assert_eq!(granted, held);
+}

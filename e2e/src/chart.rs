@@ -60,6 +60,11 @@ pub async fn up() -> Result<()> {
             "--skip-crds",
         ])
         .args(["--set", "operator.deploy=false"])
+        // Of nobody who is there: `admit_publishing.rs` acts as it.
+        .args([
+            "--set",
+            "admission.publishers={system:serviceaccount:meso-publishers:controller}",
+        ])
         .args(["--set", &vault]))
     .await?;
     in_force(&client).await?;

@@ -4,7 +4,7 @@ mod support;
 
 use anyhow::Result;
 use http::Method;
-use mesocentre_e2e::{kinds_of_others, wait_for};
+use mesocentre_e2e::{apply_yaml, kinds_of_others, wait_for};
 use serde_json::{Value, json};
 use std::time::Duration;
 use support::{Attempt, Ground, Who, merged};
@@ -410,6 +410,75 @@ async fn a_load_balancer_opens_no_port_of_a_node_and_is_counted() -> Result<()> 
         .await
         .unwrap_err();
     assert!(told.contains("exceeded quota: tenant"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn what_publishes_for_the_datacentre_writes_addresses_and_notes_and_no_spec() -> Result<()> {
+    let ground = Ground::new("publishers", json!({"network": {"loadBalancers": true}})).await?;
+    with_hostnames(&ground).await?;
+    let user = "system:serviceaccount:meso-publishers:controller";
+    let rights = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: admit-publishers}}\nrules:\n\
+         - {{apiGroups: [\"\"], resources: [services, services/status, resourcequotas/status], verbs: [get, patch]}}\n\
+         ---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: admit-publishers}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admit-publishers}}\n\
+         subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: \"{user}\"}}]\n"
+    );
+    apply_yaml(&ground.stack.admin(), &rights).await?;
+    let publisher = ground.stack.user(user, &[]).await?;
+    let balancer = json!({"metadata": {"name": "published"}, "spec": {
+        "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}], "selector": {"app": "tried"},
+    }});
+    let ask = async |client, method, path: &str, body| ground.ask(client, method, path, body).await;
+    ask(&ground.member, Method::POST, SERVICES, balancer)
+        .await
+        .unwrap_or_else(|told| panic!("{told}"));
+    let (at, status) = (
+        format!("{SERVICES}/published"),
+        format!("{SERVICES}/published/status"),
+    );
+    let address = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.10"}]}}});
+    let note = json!({"metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": "public"}}});
+    wait_for("it may write the address", PATIENCE, async || {
+        ask(&publisher, Method::PATCH, &status, address.clone()).await
+    })
+    .await;
+    let noted = ask(&publisher, Method::PATCH, &at, note).await;
+    assert!(noted.is_ok(), "{noted:?}");
+    // With its note on it, the service is still its owner's to change, and the note is not.
+    let ports = json!({"spec": {"ports": [{"port": 8080}]}});
+    let changed = ask(&ground.member, Method::PATCH, &at, ports.clone()).await;
+    assert!(changed.is_ok(), "{changed:?}");
+    let forged = json!({"metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": "others"}}});
+    let told = ask(&ground.member, Method::PATCH, &at, forged).await.unwrap_err();
+    assert!(told.contains(ANNOTATION), "{told}");
+    // A note that was put on before it led outside is judged when it does.
+    let inside = json!({"metadata": {"name": "inside", "annotations": {"metallb.io/address-pool": "others"}},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "tried"}}});
+    let made = ask(&ground.member, Method::POST, SERVICES, inside).await;
+    assert!(made.is_ok(), "{made:?}");
+    let outside = json!({"spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false}});
+    let told = ask(
+        &ground.member,
+        Method::PATCH,
+        &format!("{SERVICES}/inside"),
+        outside,
+    )
+    .await
+    .unwrap_err();
+    assert!(told.contains(ANNOTATION), "{told}");
+    // And nothing else: neither what leads outside, nor what holds the perimeter.
+    let node_ports = json!({"spec": {"allocateLoadBalancerNodePorts": true}});
+    let told = ask(&publisher, Method::PATCH, &at, node_ports).await.unwrap_err();
+    assert!(told.contains("opens no ports of its nodes"), "{told}");
+    let quota = "/api/v1/namespaces/{ns}/resourcequotas/tenant/status";
+    let told = ask(&publisher, Method::PATCH, quota, json!({"status": {"used": {}}}))
+        .await
+        .unwrap_err();
+    assert!(told.contains("hold the perimeter"), "{told}");
     Ok(())
 }
 

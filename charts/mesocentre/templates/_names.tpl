@@ -20,6 +20,11 @@ request.userInfo.username == '{{ include "mesocentre.operatorUser" . }}'
 request.userInfo.groups.exists(g, g in [{{ range $i, $group := .Values.admission.administratorGroups }}{{ if $i }}, {{ end }}'{{ $group }}'{{ end }}])
 {{- end }}
 
+{{/* CEL: the request is of what gives load balancers and ingresses their addresses. */}}
+{{- define "mesocentre.isPublisher" -}}
+request.userInfo.username in [{{ range $i, $user := .Values.admission.publishers }}{{ if $i }}, {{ end }}'{{ $user }}'{{ end }}]
+{{- end }}
+
 {{/* CEL: the request comes from Kubernetes' own parts, whose accounts no tenant can have. (system:apiserver counts quotas.) */}}
 {{- define "mesocentre.isControlPlane" -}}
 (request.userInfo.username in ['system:kube-controller-manager', 'system:kube-scheduler', 'system:apiserver'] || request.userInfo.username.startsWith('system:serviceaccount:kube-system:'))

@@ -62,6 +62,10 @@ async fn devices_that_no_quota_counts_are_not_to_be_had() -> Result<()> {
     let by_the_way = claim(
         json!({"firstAvailable": [{"name": "a", "deviceClassName": "admit-gpu"}, {"name": "b", "deviceClassName": "other"}]}),
     );
+    // A claim that asks for nothing takes nothing.
+    let nothing = json!({"metadata": {"generateName": "tried-"}, "spec": {}});
+    let made = ground.ask(&ground.member, Method::POST, CLAIMS, nothing).await;
+    assert!(made.is_ok(), "{made:?}");
     // At first the quota counts none.
     ground
         .refuses(vec![

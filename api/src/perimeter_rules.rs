@@ -50,6 +50,14 @@ pub struct PerimeterRulesSpec {
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub runtime_class_name: String,
+    /// Runtime classes that pods may choose where none is a must.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub runtime_classes: Vec<String>,
+    /// Keys of taints that pods may tolerate.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 317)))]
+    pub tolerations: Vec<String>,
     /// Priority classes above 0 that pods may run by.
     #[serde(default)]
     #[schemars(length(max = 20), inner(length(max = 63)))]
@@ -77,6 +85,10 @@ pub struct PerimeterRulesSpec {
     #[serde(default)]
     #[schemars(length(max = 20), inner(length(max = 317)))]
     pub gateways: Vec<String>,
+    /// Networks that load balancers may let in.
+    #[serde(default)]
+    #[schemars(length(max = 50), inner(length(max = 50)))]
+    pub ingress_cidrs: Vec<String>,
     /// Annotations that ingresses, routes and load balancers may carry.
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(max = 317)))]

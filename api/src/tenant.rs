@@ -282,6 +282,11 @@ pub struct TenantQuota {
     /// Storage that claims may request.
     #[schemars(schema_with = "crate::schema::quantity")]
     pub storage: Quantity,
+    /// Disk of nodes that pods may request and be limited to (what containers write, logs, emptyDir). Left out, it is
+    /// 1Gi a pod of `pods`, which is what a container that says nothing is limited to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_quantity")]
+    pub ephemeral_storage: Option<Quantity>,
     /// Number of pods.
     #[schemars(range(min = 0, max = 100000))]
     pub pods: i64,
@@ -307,7 +312,7 @@ pub struct TenantQuota {
     #[schemars(range(min = 0, max = 10000))]
     pub load_balancers: i64,
     /// Number of objects of each kind, as resource or resource.group. What is not named has a number that nobody meets
-    /// who works, for example 2000 configmaps.
+    /// who works, for example 1000 configmaps.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
     #[x_kube(validation = Rule::new("self.all(k, k.size() <= 150 && k.matches('^[a-z][a-z0-9]*([.][a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$') && self[k] >= 0 && self[k] <= 10000000)").message("write a resource with its group and a number from 0 to 10000000, for example configmaps: 100 or jobs.batch: 500"))]

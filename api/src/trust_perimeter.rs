@@ -51,6 +51,16 @@ pub struct TrustPerimeterSpec {
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub runtime_class_name: String,
+    /// Runtime classes that pods inside may choose where none is a must; none named means none but the nodes' own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 63)))]
+    pub runtime_classes: Vec<String>,
+    /// Keys of taints that pods inside may tolerate, beside those that Kubernetes' own health of nodes needs and those of
+    /// counted resources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 317)))]
+    #[x_kube(validation = Rule::new("self.all(k, k != 'mesocentre.io/perimeter' && !k.startsWith('node-role.kubernetes.io/'))").message("taints of mesocentre.io/perimeter and node-role.kubernetes.io/ keep nodes for other perimeters and for the platform: name other keys"))]
+    pub tolerations: Vec<String>,
     /// Priority classes above 0 that pods inside may run by, before others. Name the cluster's default class here when it
     /// has one above 0. Classes of 0 and below are everybody's.
     #[serde(default)]
@@ -208,7 +218,8 @@ pub struct IngressRules {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub gateways: Vec<GatewayName>,
-    /// Addresses outside from which pods inside may be reached, as those of clients of load balancers, in CIDR form.
+    /// Addresses outside from which pods inside may be reached, in CIDR form. A load balancer lets in networks within
+    /// these only, which its spec.loadBalancerSourceRanges names.
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(max = 50)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("write networks in CIDR form, for example 192.0.2.0/24"))]

@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 const GATEWAYS: &str = "sigs.k8s.io/gateway-api";
 const SNAPSHOTS: &str = "github.com/kubernetes-csi/external-snapshotter/client/v8";
+/// Routes as the experimental channel has them: what it adds to them must be judged as well.
 const FILES: [(&str, &str); 6] = [
     (
         GATEWAYS,
@@ -18,7 +19,7 @@ const FILES: [(&str, &str); 6] = [
     ),
     (
         GATEWAYS,
-        "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
+        "config/crd/experimental/gateway.networking.k8s.io_httproutes.yaml",
     ),
     (
         GATEWAYS,

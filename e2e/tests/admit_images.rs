@@ -4,9 +4,12 @@ mod support;
 
 use anyhow::Result;
 use http::Method;
+use mesocentre_e2e::wait_for;
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::{Attempt, Ground, as_another, container, pod, pod_spec, pod_with, workloads};
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const PODS: &str = "/api/v1/namespaces/{ns}/pods";
 const GOOD: &str = "registry.meso.test/tools:1";
 const EVIL: &str = "registry.meso.test.evil/tools:1";
@@ -250,5 +253,53 @@ async fn where_a_perimeter_asks_for_digests_a_tag_is_refused() -> Result<()> {
             .map(|(what, path, body, _)| wanted(Attempt::create(format!("{what} by tag"), path, body))),
     );
     ground.refuses(attempts).await;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_pod_whose_registry_has_left_the_perimeter_is_still_looked_into() -> Result<()> {
+    let ground = Ground::new("imgleft", json!({})).await?;
+    ground.both_have(PODS, &standing(GOOD)).await?;
+    let debug = format!("{PODS}/standing/ephemeralcontainers");
+    let with = |containers: &[Value]| json!({"spec": {"ephemeralContainers": containers}});
+    let looks = async |containers: &[Value]| {
+        ground
+            .ask(&ground.member, Method::PATCH, &debug, with(containers))
+            .await
+    };
+    let first = container("first", GOOD);
+    let looked = looks(std::slice::from_ref(&first)).await;
+    assert!(looked.is_ok(), "{looked:?}");
+    let admin = ground.stack.admin();
+    let perimeter = format!(
+        "/apis/mesocentre.io/v1alpha1/trustperimeters/{}",
+        ground.tenant.perimeter
+    );
+    let moved = json!({"spec": {"images": {"registries": ["registry2.meso.test/"]}}});
+    ground
+        .ask(&admin, Method::PATCH, &perimeter, moved)
+        .await
+        .map_err(anyhow::Error::msg)?;
+    wait_for("the rules name the new registry", PATIENCE, async || {
+        let path = "/apis/mesocentre.io/v1alpha1/namespaces/{ns}/perimeterrules/perimeter";
+        let rules = ground.ask(&admin, Method::GET, path, Value::Null).await?;
+        if rules["spec"]["imageRegistries"] == json!(["registry2.meso.test/"]) {
+            Ok(())
+        } else {
+            Err(rules["spec"].to_string())
+        }
+    })
+    .await;
+    let second = container("second", "registry2.meso.test/tools:1");
+    let looked = looks(&[first.clone(), second.clone()]).await;
+    assert!(looked.is_ok(), "{looked:?}");
+    let told = looks(&[first, second, container("third", GOOD)])
+        .await
+        .unwrap_err();
+    assert!(
+        told.contains("takes images from registry2.meso.test/ only"),
+        "{told}"
+    );
     Ok(())
 }

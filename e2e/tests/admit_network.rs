@@ -4,7 +4,7 @@ mod support;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use support::{Attempt, Ground, Who, merged};
+use support::{Attempt, Ground, Who, merged, pod, pod_spec, workloads};
 
 const SERVICES: &str = "/api/v1/namespaces/{ns}/services";
 const POLICIES: &str = "/apis/networking.k8s.io/v1/namespaces/{ns}/networkpolicies";
@@ -14,6 +14,7 @@ const INSIDE: &str = "opens services inside only";
 const CLUSTER_IP: &str = "write type: ClusterIP, and a PeeringAgreement where another tenant is to reach it";
 const HELD: &str = "hold the perimeter";
 const ASK: &str = "ask the administrators of the datacentre";
+const NETWORK: &str = "leaves the network to the datacentre";
 const NOBODY_IN: &str = "lets nobody in from outside";
 
 fn service(changes: Value) -> Value {
@@ -186,5 +187,91 @@ async fn nobody_says_where_a_service_leads_or_what_the_network_lets_through() ->
             foreign("a Calico policy", "/apis/crd.projectcalico.org/v1/namespaces/{ns}/networkpolicies"),
         ])
         .await;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn the_network_is_not_configured_by_annotations() -> Result<()> {
+    let ground = Ground::new("netnotes", json!({})).await?;
+    let image = "registry.meso.test/tools:1";
+    let pods = "/api/v1/namespaces/{ns}/pods";
+    ground
+        .both_have(
+            pods,
+            &merged(pod(image), json!({"metadata": {"name": "standing"}})),
+        )
+        .await?;
+    ground
+        .both_have(SERVICES, &named("standing", service(json!({}))))
+        .await?;
+    let noted = |key: &str| json!({"metadata": {"annotations": {key: "x"}}});
+    let left = |attempt: Attempt| attempt.told(NETWORK, "leave it out");
+    let mut attempts = Vec::new();
+    for key in [
+        "k8s.v1.cni.cncf.io/networks",
+        "v1.multus-cni.io/default-network",
+        "cni.projectcalico.org/ipAddrs",
+        "ovn.kubernetes.io/logical_switch",
+        "k8s.ovn.org/pod-networks",
+        "policy.cilium.io/no-track-port",
+        "io.cilium.proxy-visibility",
+        "external-dns.alpha.kubernetes.io/hostname",
+    ] {
+        attempts.push(left(Attempt::create(
+            format!("{key} on a pod"),
+            pods,
+            merged(pod(image), noted(key)),
+        )));
+    }
+    // Between its creation and its network a pod's annotations can still be written.
+    attempts.push(left(Attempt::patch(
+        "a further network afterwards",
+        format!("{pods}/standing"),
+        noted("k8s.v1.cni.cncf.io/networks"),
+    )));
+    let cron_jobs = "/apis/batch/v1/namespaces/{ns}/cronjobs";
+    for (kind, path, body, right) in workloads(&pod_spec(image)) {
+        let further = noted("k8s.v1.cni.cncf.io/networks");
+        let template = if path == cron_jobs {
+            json!({"spec": {"jobTemplate": {"spec": {"template": further}}}})
+        } else {
+            json!({"spec": {"template": further}})
+        };
+        let attempt = left(Attempt::create(
+            format!("a further network in {kind}"),
+            path,
+            merged(body, template),
+        ));
+        attempts.push(if right { attempt } else { attempt.no_right() });
+    }
+    for key in [
+        "external-dns.alpha.kubernetes.io/hostname",
+        "service.cilium.io/global",
+    ] {
+        attempts.push(left(Attempt::create(
+            format!("{key} on a service"),
+            SERVICES,
+            merged(service(json!({"clusterIP": "None"})), noted(key)),
+        )));
+        attempts.push(left(Attempt::patch(
+            format!("{key} on a service afterwards"),
+            format!("{SERVICES}/standing"),
+            noted(key),
+        )));
+    }
+    ground.refuses(attempts).await;
+    // What says nothing to the network is written as ever.
+    for path in [format!("{pods}/standing"), format!("{SERVICES}/standing")] {
+        let written = ground
+            .ask(
+                &ground.member,
+                http::Method::PATCH,
+                &path,
+                noted("example.org/note"),
+            )
+            .await;
+        assert!(written.is_ok(), "{path}: {written:?}");
+    }
     Ok(())
 }

@@ -13,7 +13,9 @@ const PODS: &str = "/api/v1/namespaces/{ns}/pods";
 const IMAGE: &str = "registry.meso.test/tools:1";
 const LABEL: &str = "mesocentre.io/perimeter";
 const OTHERS: &str = "keeps pods off the nodes of the platform and of other perimeters";
-const NO_TOLERATION: &str = "leave out tolerations without a key";
+const NO_TOLERATION: &str = "leave it out of spec.tolerations";
+const CLASS: &str = "is another runtime class";
+const NO_CLASS: &str = "ask the administrators for runtimeClasses";
 const PRIORITY: &str = "lets pods run before those of others by";
 const NEIGHBOURS: &str = "lets pods choose their neighbours among those of";
 const OWN_NEIGHBOURS: &str = "leave namespaceSelector and namespaces out";
@@ -70,6 +72,11 @@ fn ways_out() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let another = json!({"key": LABEL, "operator": "Equal", "value": "health-hds", "effect": "NoSchedule"});
     let ordinary = json!({"key": LABEL, "value": "health-hds"});
     let control_plane = json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"});
+    let set_aside = json!({"key": "dedicated", "value": "infra", "effect": "NoSchedule"});
+    let no_network =
+        json!({"key": "node.cilium.io/agent-not-ready", "operator": "Exists", "effect": "NoSchedule"});
+    let not_ready =
+        json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule"});
     // One pod that is there keeps others away, whoever's they are: the scheduler reads it both ways.
     let term = |more: Value| {
         support::merged(
@@ -132,6 +139,24 @@ fn ways_out() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             NO_TOLERATION,
         ),
         (
+            "a toleration of nodes that are set aside",
+            tolerating(set_aside),
+            OTHERS,
+            NO_TOLERATION,
+        ),
+        (
+            "a toleration of nodes without a network policy yet",
+            tolerating(no_network),
+            OTHERS,
+            NO_TOLERATION,
+        ),
+        (
+            "a toleration of nodes that are not ready for new pods",
+            tolerating(not_ready),
+            OTHERS,
+            NO_TOLERATION,
+        ),
+        (
             "a node by name",
             json!({"nodeName": "n1"}),
             CHOICE,
@@ -143,11 +168,19 @@ fn ways_out() -> Vec<(&'static str, Value, &'static str, &'static str)> {
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
 async fn no_pod_of_a_perimeter_without_nodes_gets_onto_anothers() -> Result<()> {
-    let ground = Ground::new("nodeshared", json!({})).await?;
+    let rules =
+        json!({"runtimeClasses": ["admit-other", "admit-kata"], "tolerations": ["admit.meso.test/spot"]});
+    let ground = Ground::new("nodeshared", rules).await?;
     apply_yaml(&ground.stack.admin(), CLASSES).await?;
     ground.both_have(PODS, &standing()).await?;
     let mut attempts = Vec::new();
-    for (what, spec, rule, way_out) in ways_out() {
+    let unlisted = (
+        "a runtime class that the perimeter does not list",
+        json!({"runtimeClassName": "admit-plain"}),
+        CLASS,
+        NO_CLASS,
+    );
+    for (what, spec, rule, way_out) in ways_out().into_iter().chain([unlisted]) {
         attempts.push(Attempt::create(what, PODS, pod_with(IMAGE, spec.clone())).told(rule, way_out));
         let made = workloads(&support::merged(pod_spec(IMAGE), spec));
         for (kind, path, body, right) in made {
@@ -201,6 +234,26 @@ async fn no_pod_of_a_perimeter_without_nodes_gets_onto_anothers() -> Result<()> 
         .told(PRIORITY, "leave spec.priorityClassName out"),
     ]);
     ground.refuses(attempts).await;
+
+    // What the perimeter lists, and what Kubernetes writes of a node's health.
+    for listed in [
+        json!({"runtimeClassName": "admit-kata"}),
+        tolerating(json!({"key": "admit.meso.test/spot", "operator": "Exists"})),
+        tolerating(
+            json!({"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}),
+        ),
+        tolerating(json!({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"})),
+    ] {
+        let made = ground
+            .ask(
+                &ground.member,
+                Method::POST,
+                &format!("{PODS}?dryRun=All"),
+                pod_with(IMAGE, listed.clone()),
+            )
+            .await;
+        assert!(made.is_ok(), "{listed}: {made:?}");
+    }
 
     // Whose neighbours are the tenant's own, as replicas that keep apart are.
     for reach in [

@@ -103,6 +103,13 @@ async fn an_ingress_is_for_hostnames_that_the_tenant_holds() -> Result<()> {
                 json!({"metadata": {"annotations": {"admit.meso.test/timeout": "5s"}}}),
             ),
         ),
+        (
+            "notes of what deploys it",
+            ingress(
+                &www,
+                json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "x", "helm.toolkit.fluxcd.io/driftDetection": "disabled"}}}),
+            ),
+        ),
     ];
     for (what, body) in fine {
         let made = ground
@@ -332,6 +339,7 @@ async fn a_route_is_for_hostnames_that_the_tenant_holds_by_the_perimeters_gatewa
                 listed(parents(json!([{"group": "", "kind": "Service", "namespace": "admit-gateways", "name": "public"}]))),
             )),
             gateway(Attempt::create("no gateway", ROUTES, listed(parents(Value::Null)))),
+            gateway(Attempt::create("the gateways that the cluster has by default", ROUTES, listed(json!({"spec": {"useDefaultGateways": "All"}})))),
             inside(Attempt::create("another's service", ROUTES, listed(rule(json!({"backendRefs": [{"name": "db", "namespace": "others--lab", "port": 80}]}))))),
             inside(Attempt::create("what is no service", ROUTES, listed(rule(json!({"backendRefs": [{"group": "meso.test", "kind": "Bucket", "name": "x"}]}))))),
             inside(Attempt::create("a mirror to another's service", ROUTES, listed(rule(json!({"filters": mirror}))))),
@@ -349,12 +357,16 @@ async fn a_route_is_for_hostnames_that_the_tenant_holds_by_the_perimeters_gatewa
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
 async fn a_load_balancer_opens_no_port_of_a_node_and_is_counted() -> Result<()> {
-    let ground = Ground::new("balancers", json!({"network": {"loadBalancers": true}})).await?;
+    let ground = Ground::new(
+        "balancers",
+        json!({"network": {"loadBalancers": true, "ingress": {"cidrs": ["192.0.2.0/24", "2001:db8::/32"]}}}),
+    )
+    .await?;
     with_hostnames(&ground).await?;
     let balancer = |changes: Value| {
         merged(
             json!({"metadata": {"generateName": "tried-"}, "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
-                "ports": [{"port": 80}], "selector": {"app": "tried"}}}),
+                "loadBalancerSourceRanges": ["192.0.2.0/25"], "ports": [{"port": 80}], "selector": {"app": "tried"}}}),
             changes,
         )
     };
@@ -362,6 +374,13 @@ async fn a_load_balancer_opens_no_port_of_a_node_and_is_counted() -> Result<()> 
     ground.both_have(SERVICES, &standing).await?;
     let at = format!("{SERVICES}/standing");
     let ports = |attempt: Attempt| attempt.told("opens no ports of its nodes", "write");
+    let clients = |attempt: Attempt| {
+        attempt.told(
+            "lets in clients from 192.0.2.0/24 and 2001:db8::/32 only",
+            "under spec.loadBalancerSourceRanges",
+        )
+    };
+    let from = |ranges: Value| json!({"spec": {"loadBalancerSourceRanges": ranges}});
     let left = |attempt: Attempt| {
         attempt.told(
             "leaves addresses and classes of load balancers to the datacentre",
@@ -376,6 +395,11 @@ async fn a_load_balancer_opens_no_port_of_a_node_and_is_counted() -> Result<()> 
             ports(Attempt::patch("ports of the nodes afterwards", &at, json!({"spec": {"allocateLoadBalancerNodePorts": true}}))),
             ports(Attempt::create("a health check on the nodes", SERVICES, balancer(json!({"spec": {"externalTrafficPolicy": "Local"}})))),
             ports(Attempt::patch("a health check afterwards", &at, json!({"spec": {"externalTrafficPolicy": "Local"}}))),
+            clients(Attempt::create("clients from everywhere", SERVICES, balancer(from(json!(["0.0.0.0/0"]))))),
+            clients(Attempt::create("clients from everywhere by default", SERVICES, balancer(from(Value::Null)))),
+            clients(Attempt::create("clients from a wider network", SERVICES, balancer(from(json!(["192.0.2.0/24", "192.0.0.0/16"]))))),
+            clients(Attempt::create("clients from everywhere by IPv6", SERVICES, balancer(from(json!(["192.0.2.0/24", "::/0"]))))),
+            clients(Attempt::patch("clients from everywhere afterwards", &at, from(Value::Null))),
             left(Attempt::create("a class", SERVICES, balancer(json!({"spec": {"loadBalancerClass": "meso.test/lb"}})))),
             left(Attempt::create("another's address", SERVICES, balancer(json!({"spec": {"loadBalancerIP": "192.0.2.1"}})))),
             left(Attempt::patch("another's address afterwards", &at, json!({"spec": {"loadBalancerIP": "192.0.2.1"}}))),
@@ -389,7 +413,7 @@ async fn a_load_balancer_opens_no_port_of_a_node_and_is_counted() -> Result<()> 
                 .told(ANNOTATION, NO_ANNOTATION),
             Attempt::create("others' addresses", SERVICES, balancer(json!({"spec": {"externalIPs": ["192.0.2.1"]}})))
                 .told("takes no addresses from outside", "leave spec.externalIPs out"),
-            Attempt::create("a node's port", SERVICES, balancer(json!({"spec": {"type": "NodePort", "allocateLoadBalancerNodePorts": null}})))
+            Attempt::create("a node's port", SERVICES, balancer(json!({"spec": {"type": "NodePort", "allocateLoadBalancerNodePorts": null, "loadBalancerSourceRanges": null}})))
                 .told("opens services inside only", "write type: ClusterIP"),
             Attempt::create(
                 "a name of another tenant",
@@ -399,8 +423,8 @@ async fn a_load_balancer_opens_no_port_of_a_node_and_is_counted() -> Result<()> 
             .told("opens services inside only", "write type: ClusterIP"),
         ])
         .await;
-    // One stands; the quota has room for one more, from whomever it takes orders.
-    let only_from = balancer(json!({"spec": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}}));
+    // One stands; the quota has room for one more, for clients of both kinds of networks.
+    let only_from = balancer(from(json!(["192.0.2.0/24", "2001:db8:1::/48"])));
     let made = ground
         .ask(&ground.member, Method::POST, SERVICES, only_from.clone())
         .await;
@@ -416,7 +440,11 @@ async fn a_load_balancer_opens_no_port_of_a_node_and_is_counted() -> Result<()> 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
 async fn what_publishes_for_the_datacentre_writes_addresses_and_notes_and_no_spec() -> Result<()> {
-    let ground = Ground::new("publishers", json!({"network": {"loadBalancers": true}})).await?;
+    let ground = Ground::new(
+        "publishers",
+        json!({"network": {"loadBalancers": true, "ingress": {"cidrs": ["192.0.2.0/24", "2001:db8::/32"]}}}),
+    )
+    .await?;
     with_hostnames(&ground).await?;
     let user = "system:serviceaccount:meso-publishers:controller";
     let rights = format!(
@@ -430,7 +458,8 @@ async fn what_publishes_for_the_datacentre_writes_addresses_and_notes_and_no_spe
     apply_yaml(&ground.stack.admin(), &rights).await?;
     let publisher = ground.stack.user(user, &[]).await?;
     let balancer = json!({"metadata": {"name": "published"}, "spec": {
-        "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}], "selector": {"app": "tried"},
+        "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "loadBalancerSourceRanges": ["192.0.2.0/24"],
+        "ports": [{"port": 80}], "selector": {"app": "tried"},
     }});
     let ask = async |client, method, path: &str, body| ground.ask(client, method, path, body).await;
     ask(&ground.member, Method::POST, SERVICES, balancer)
@@ -460,7 +489,7 @@ async fn what_publishes_for_the_datacentre_writes_addresses_and_notes_and_no_spe
         "spec": {"ports": [{"port": 80}], "selector": {"app": "tried"}}});
     let made = ask(&ground.member, Method::POST, SERVICES, inside).await;
     assert!(made.is_ok(), "{made:?}");
-    let outside = json!({"spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false}});
+    let outside = json!({"spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "loadBalancerSourceRanges": ["192.0.2.0/24"]}});
     let told = ask(
         &ground.member,
         Method::PATCH,

@@ -287,3 +287,121 @@ async fn objects_are_counted_over_all_namespaces_of_a_tenant_at_once() -> Result
     .await;
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn the_disks_of_nodes_are_counted_and_a_container_that_says_nothing_gets_a_gibibyte() -> Result<()> {
+    let ground = Ground::new("disks", json!({})).await?;
+    with_quota(
+        &ground,
+        json!({"ephemeralStorage": "4Gi"}),
+        &[
+            ("limits.ephemeral-storage", "4Gi"),
+            ("requests.ephemeral-storage", "4Gi"),
+        ],
+    )
+    .await?;
+    let of = |limit: &str| json!({"containers": [merged(container("main", IMAGE), json!({"resources": {"limits": {"ephemeral-storage": limit}}}))]});
+    let over = "exceeded quota: tenant";
+    let mut attempts = vec![
+        Attempt::create(
+            "more of the nodes' disks than there is",
+            PODS,
+            pod_with(IMAGE, of("5Gi")),
+        )
+        .told_by_kubernetes(over),
+        Attempt::create(
+            "more in five containers",
+            PODS,
+            pod_with(
+                IMAGE,
+                json!({"containers": (0..5).map(|i| container(&format!("c{i}"), IMAGE)).collect::<Vec<_>>()}),
+            ),
+        )
+        .told_by_kubernetes(over),
+    ];
+    attempts.push(
+        Attempt::create(
+            "more in an init container",
+            PODS,
+            pod_with(
+                IMAGE,
+                json!({"initContainers": [merged(container("first", IMAGE), json!({"resources": {"limits": {"ephemeral-storage": "5Gi"}}}))]}),
+            ),
+        )
+        .told_by_kubernetes(over),
+    );
+    ground.refuses(attempts).await;
+    let made = ground
+        .ask(
+            &ground.member,
+            Method::POST,
+            &format!("{PODS}?dryRun=All"),
+            pod_with(IMAGE, json!({})),
+        )
+        .await;
+    let made = made.unwrap_or_else(|told| panic!("{told}"));
+    let resources = &made["spec"]["containers"][0]["resources"];
+    assert_eq!(resources["limits"]["ephemeral-storage"], "1Gi", "{resources}");
+    assert_eq!(resources["requests"]["ephemeral-storage"], "100Mi", "{resources}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn an_owner_does_not_fill_the_control_plane_from_the_home_namespace() -> Result<()> {
+    let ground = Ground::new("homes", json!({})).await?;
+    let admin = ground.stack.admin();
+    let tenant = &ground.tenant.name;
+    let change =
+        json!({"spec": {"quota": {"workspaces": 1, "objects": {"peeringagreements.mesocentre.io": 2}}}});
+    ground
+        .ask(
+            &admin,
+            Method::PATCH,
+            &format!("/apis/mesocentre.io/v1alpha1/tenants/{tenant}"),
+            change,
+        )
+        .await
+        .map_err(anyhow::Error::msg)?;
+    let quota = format!("/api/v1/namespaces/{tenant}/resourcequotas/tenant");
+    wait_for("the home namespace counts", PATIENCE, async || {
+        let held = ground.ask(&admin, Method::GET, &quota, Value::Null).await?;
+        let hard = &held["status"]["hard"];
+        let used = &held["status"]["used"]["count/workspaces.mesocentre.io"];
+        if hard["count/workspaces.mesocentre.io"] == "12"
+            && hard["count/peeringagreements.mesocentre.io"] == "2"
+            && *used == "1"
+        {
+            Ok(())
+        } else {
+            Err(held["status"].to_string())
+        }
+    })
+    .await;
+    for (plural, kind, spec, room) in [
+        ("workspaces", "Workspace", json!({"purpose": "One of many"}), 11),
+        (
+            "peeringagreements",
+            "PeeringAgreement",
+            json!({
+                "with": "nobody", "purpose": "One of many", "validUntil": "2099-12-31",
+            }),
+            2,
+        ),
+    ] {
+        let path = format!("/apis/mesocentre.io/v1alpha1/namespaces/{tenant}/{plural}");
+        for n in 0..=room {
+            let body = json!({"apiVersion": "mesocentre.io/v1alpha1", "kind": kind, "metadata": {"name": format!("n{n}")}, "spec": spec});
+            let made = ground.ask(&ground.owner, Method::POST, &path, body).await;
+            match made {
+                Ok(_) => assert!(n < room, "{kind} number {n} of {room} was made"),
+                Err(told) => {
+                    assert_eq!(n, room, "{kind}: {told}");
+                    assert!(told.contains("exceeded quota: tenant"), "{told}");
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -205,6 +205,7 @@ impl Ground {
         for file in ["10-perimeters.yaml", "20-tenants.yaml"] {
             apply_yaml(&stack.admin(), &example(file)?).await?;
         }
+        tolerates_the_real_node(&stack, &json!([pods::TAINT])).await?;
         // Of an earlier test, when there was one.
         for tenant in ["univ-caen", "chu-rouen"] {
             let command = [
@@ -601,6 +602,7 @@ impl Ground {
     /// Leaves the stack as other tests expect it.
     async fn tidies_up(self) -> Result<()> {
         let Self { stack, pods, ends: _ } = self;
+        tolerates_the_real_node(&stack, &Value::Null).await?;
         for (name, namespace, ..) in PODS {
             kubectl(
                 &stack,
@@ -662,6 +664,19 @@ fn compare(promised: &Table, found: &Table) -> Result<(), String> {
         let _ = writeln!(text, "  {from} to {to}:{port}");
     }
     Err(format!("\n{text}"))
+}
+
+/// The node that runs real pods is kept free of those of other tests.
+async fn tolerates_the_real_node(stack: &Stack, keys: &Value) -> Result<()> {
+    let patch = json!({"spec": {"tolerations": keys}}).to_string();
+    for perimeter in ["open-research", "health-hds"] {
+        kubectl(
+            stack,
+            &["patch", "trustperimeter", perimeter, "--type=merge", "-p", &patch],
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// A pod that answers on two ports what it is told, within the strictest Pod Security Standard.

@@ -24,6 +24,8 @@ pub enum Resource {
     LimitsCpu,
     /// Memory that pods are limited to.
     LimitsMemory,
+    /// Disk of nodes that pods are limited to.
+    LimitsEphemeralStorage,
     /// Services that are load balancers.
     LoadBalancers,
     /// Pods that have not ended.
@@ -32,6 +34,8 @@ pub enum Resource {
     RequestsCpu,
     /// Memory that pods request.
     RequestsMemory,
+    /// Disk of nodes that pods request.
+    RequestsEphemeralStorage,
     /// GPUs that pods request.
     RequestsGpu,
     /// Storage that claims request.
@@ -49,9 +53,10 @@ const DEVICES: &str = ".deviceclass.resource.k8s.io/devices";
 
 /// How many objects of each kind a tenant may have whose quota does not say: enough that nobody meets it who works, and
 /// few enough that one tenant does not fill the control plane's memory for all.
-const OBJECTS: [(&str, u64); 17] = [
+const OBJECTS: [(&str, u64); 18] = [
     ("batchjobs.mesocentre.io", 50_000),
-    ("configmaps", 2_000),
+    ("configmaps", 1_000),
+    ("controllerrevisions.apps", 2_000),
     ("cronjobs.batch", 500),
     ("deployments.apps", 500),
     ("httproutes.gateway.networking.k8s.io", 200),
@@ -62,7 +67,7 @@ const OBJECTS: [(&str, u64); 17] = [
     ("replicasets.apps", 5_000),
     ("resourceclaims.resource.k8s.io", 1_000),
     ("resourceclaimtemplates.resource.k8s.io", 500),
-    ("secrets", 2_000),
+    ("secrets", 1_000),
     ("serviceaccounts", 500),
     ("services", 500),
     ("statefulsets.apps", 500),
@@ -71,12 +76,14 @@ const OBJECTS: [(&str, u64); 17] = [
 
 impl Resource {
     /// Those that every quota names; what is not granted is zero.
-    pub const ALWAYS: [Resource; 8] = [
+    pub const ALWAYS: [Resource; 10] = [
         Resource::LimitsCpu,
+        Resource::LimitsEphemeralStorage,
         Resource::LimitsMemory,
         Resource::LoadBalancers,
         Resource::Pods,
         Resource::RequestsCpu,
+        Resource::RequestsEphemeralStorage,
         Resource::RequestsMemory,
         Resource::RequestsGpu,
         Resource::RequestsStorage,
@@ -86,10 +93,12 @@ impl Resource {
     pub fn name(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::LimitsCpu => "limits.cpu",
+            Self::LimitsEphemeralStorage => "limits.ephemeral-storage",
             Self::LimitsMemory => "limits.memory",
             Self::LoadBalancers => "services.loadbalancers",
             Self::Pods => "pods",
             Self::RequestsCpu => "requests.cpu",
+            Self::RequestsEphemeralStorage => "requests.ephemeral-storage",
             Self::RequestsMemory => "requests.memory",
             Self::RequestsGpu => "requests.nvidia.com/gpu",
             Self::RequestsStorage => "requests.storage",
@@ -119,7 +128,11 @@ impl Resource {
     pub fn unit(&self) -> Unit {
         match self {
             Self::LimitsCpu | Self::RequestsCpu => Unit::MilliCpu,
-            Self::LimitsMemory | Self::RequestsMemory | Self::RequestsStorage => Unit::Byte,
+            Self::LimitsEphemeralStorage
+            | Self::LimitsMemory
+            | Self::RequestsEphemeralStorage
+            | Self::RequestsMemory
+            | Self::RequestsStorage => Unit::Byte,
             Self::LoadBalancers
             | Self::Pods
             | Self::RequestsGpu
@@ -185,6 +198,16 @@ impl Amounts {
             Unit::Byte,
             &[Resource::RequestsStorage],
         );
+        let a_gibibyte_a_pod = Quantity(format!("{}Gi", quota.pods));
+        read(
+            "ephemeralStorage",
+            &quota.ephemeral_storage.as_ref().unwrap_or(&a_gibibyte_a_pod).0,
+            Unit::Byte,
+            &[
+                Resource::RequestsEphemeralStorage,
+                Resource::LimitsEphemeralStorage,
+            ],
+        );
         read("pods", &quota.pods.to_string(), Unit::Count, &[Resource::Pods]);
         read(
             "gpus",
@@ -213,6 +236,24 @@ impl Amounts {
             .extend(counts(&quota.extended_resources, Resource::Extended));
         amounts.0.extend(counts(&quota.objects, Resource::Objects));
         if wrong.is_empty() { Ok(amounts) } else { Err(wrong) }
+    }
+
+    /// What a tenant's home namespace may hold: no pods and nothing of theirs, and of what is written there as much as one
+    /// who works could want. A workspace above the tenant's number gets no namespace, and is told so; these keep one tenant
+    /// from filling the control plane's memory.
+    pub fn of_home(quota: &TenantQuota) -> Self {
+        let count = |resource: &str, default: u64| {
+            let named = quota
+                .objects
+                .get(resource)
+                .map(|n| u64::try_from(*n).unwrap_or(0));
+            (Resource::Objects(resource.into()), named.unwrap_or(default))
+        };
+        let workspaces = u64::try_from(quota.workspaces).unwrap_or(0);
+        Self(BTreeMap::from([
+            count("peeringagreements.mesocentre.io", 100),
+            count("workspaces.mesocentre.io", 2 * workspaces + 10),
+        ]))
     }
 
     /// Reads `hard` or `used` of a ResourceQuota; resources that are not sliced are passed over, and a fraction of a
@@ -459,7 +500,7 @@ mod tests {
             ("services.loadbalancers", "2"),
             ("count/configmaps", "10"),
             ("count/widgets.example.org", "3"),
-            ("count/secrets", "2k"),
+            ("count/secrets", "1k"),
         ] {
             assert_eq!(hard.get(name).map(String::as_str), Some(amount), "{name}");
         }

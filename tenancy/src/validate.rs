@@ -272,6 +272,8 @@ pub struct ValidTenant {
     pub members: Vec<ValidMember>,
     /// What it may use over all its namespaces together.
     pub quota: Amounts,
+    /// What its home namespace may hold.
+    pub home_quota: Amounts,
     /// How many workspaces it may have.
     pub workspaces: i64,
     /// Hostnames that it holds: those among what it asks for that its status says.
@@ -396,6 +398,7 @@ impl ValidTenant {
             name,
             members,
             quota,
+            home_quota: Amounts::of_home(&spec.quota),
             workspaces: spec.quota.workspaces,
             hostnames: spec
                 .hostnames

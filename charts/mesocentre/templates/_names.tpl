@@ -25,6 +25,22 @@ request.userInfo.groups.exists(g, g in [{{ range $i, $group := .Values.admission
 request.userInfo.username in [{{ range $i, $user := .Values.admission.publishers }}{{ if $i }}, {{ end }}'{{ $user }}'{{ end }}]
 {{- end }}
 
+{{/* CEL: the annotation k is one that the cluster's network, or what names services outside, acts on. */}}
+{{- define "mesocentre.isNetworkNote" -}}
+[{{ range $i, $prefix := .Values.admission.networkAnnotations }}{{ if $i }}, {{ end }}'{{ $prefix }}'{{ end }}].exists(p, k.startsWith(p))
+{{- end }}
+
+{{/* CEL: the keys of such annotations that an update writes anew, but for the network's own parts. */}}
+{{- define "mesocentre.networkNotesChanged" -}}
+{{ include "mesocentre.isControlPlane" . }} || {{ include "mesocentre.isPublisher" . }} || 'system:nodes' in request.userInfo.groups ? []
+: object.metadata.?annotations.orValue({}).filter(k, {{ include "mesocentre.isNetworkNote" . }} && (oldObject == null || oldObject.metadata.?annotations[?k].orValue('') != object.metadata.annotations[k]))
+{{- end }}
+
+{{/* CEL: what is told of one: the perimeter, the key. */}}
+{{- define "mesocentre.noNetworkNotes" -}}
+'the perimeter ' + {{ index . 0 }} + ' leaves the network to the datacentre, and the annotation ' + {{ index . 1 }} + ' might change it: leave it out'
+{{- end }}
+
 {{/* CEL: the request comes from Kubernetes' own parts, whose accounts no tenant can have. (system:apiserver counts quotas.) */}}
 {{- define "mesocentre.isControlPlane" -}}
 (request.userInfo.username in ['system:kube-controller-manager', 'system:kube-scheduler', 'system:apiserver'] || request.userInfo.username.startsWith('system:serviceaccount:kube-system:'))

@@ -15,8 +15,8 @@ pub const QUOTA_NAME: &str = "tenant";
 const GPUS: &str = "nvidia.com/gpu";
 
 /// What a container gets that says nothing: requests, then limits. Every pod must say both, since the quota counts both.
-const DEFAULT_REQUEST: (&str, &str) = ("100m", "128Mi");
-const DEFAULT_LIMIT: (&str, &str) = ("500m", "512Mi");
+const DEFAULT_REQUEST: (&str, &str, &str) = ("100m", "128Mi", "100Mi");
+const DEFAULT_LIMIT: (&str, &str, &str) = ("500m", "512Mi", "1Gi");
 
 /// The quota: this namespace's slice, and no ports of the nodes, which would open them to the outside.
 pub(super) fn quota(place: &Place<'_>, hard: &Amounts) -> Planned {
@@ -66,7 +66,7 @@ const MADE_BY_KUBERNETES: [&str; 2] = ["count/configmaps", "count/serviceaccount
 
 /// Defaults for containers that name no requests or limits.
 pub(super) fn limits(place: &Place<'_>) -> Planned {
-    let amounts = |(cpu, memory): (&str, &str)| json!({"cpu": cpu, "memory": memory});
+    let amounts = |(cpu, memory, disk): (&str, &str, &str)| json!({"cpu": cpu, "memory": memory, "ephemeral-storage": disk});
     place.planned(
         "v1",
         "LimitRange",
@@ -160,6 +160,8 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
             .map(|nodes| nodes.selector.clone())
             .unwrap_or_default(),
         runtime_class_name: perimeter.rules.runtime_class_name.clone(),
+        runtime_classes: perimeter.rules.runtime_classes.clone(),
+        tolerations: perimeter.rules.tolerations.clone(),
         priority_classes: perimeter.rules.priority_classes.clone(),
         storage_classes: perimeter.rules.storage_classes.clone(),
         volume_attributes_classes: perimeter.rules.volume_attributes_classes.clone(),
@@ -171,6 +173,7 @@ pub(super) fn rules(place: &Place<'_>) -> Planned {
             .flat_map(|i| &i.gateways)
             .map(|gateway| format!("{}/{}", gateway.namespace, gateway.name))
             .collect(),
+        ingress_cidrs: ingress.map(|i| i.cidrs.clone()).unwrap_or_default(),
         publishing_annotations: perimeter.rules.network.publishing_annotations.clone(),
         load_balancers: perimeter.rules.network.load_balancers,
         extended_resources: std::iter::once(GPUS.to_owned())

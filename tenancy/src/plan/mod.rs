@@ -55,14 +55,14 @@ impl NamespacePlan {
     }
 }
 
-/// What a tenant's home namespace must hold. No pods run in it.
+/// What a tenant's home namespace must hold. No pods run in it, and its quota is not sliced.
 pub fn plan_home(tenant: &ValidTenant) -> NamespacePlan {
     Place {
         tenant,
         workspace: None,
         namespace: tenant.home(),
     }
-    .plan(&Amounts::default())
+    .plan(&tenant.home_quota)
 }
 
 /// What a workspace's namespace must hold; `hard` is its slice of the tenant's quota (see [`crate::quota`]).

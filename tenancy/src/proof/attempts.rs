@@ -75,6 +75,7 @@ fn policy(name: &str) -> Option<String> {
 /// A pod that every perimeter lets in.
 fn pod(rules: &PerimeterRulesSpec) -> Value {
     let registry = rules.image_registries.first().map_or("", String::as_str);
+    let small = json!({"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"});
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mesocentre-attempt"},
         "spec": {
@@ -82,7 +83,7 @@ fn pod(rules: &PerimeterRulesSpec) -> Value {
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65_532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "attempt", "image": format!("{registry}attempt@{DIGEST}"),
-                "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}},
+                "resources": {"requests": small, "limits": small},
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],
         },

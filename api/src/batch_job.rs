@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
     category = "meso",
     namespaced,
     status = "BatchJobStatus",
-    doc = "A job for the batch scheduler, written by a member in a workspace. It runs exactly once, as its author, within the hours of its allocation. #SBATCH lines in the script hold, as with sbatch; the fields below win over them. To change a job, make another one: only cancel, hold and ttlAfterFinished can be changed.",
+    doc = "A job for the batch scheduler, written by a member in a workspace. It runs exactly once, as its author, within the hours of its allocation. #SBATCH lines in the script hold, as with sbatch; the fields below win over them. To change a job, make another one: only cancel, hold, timeLimit and ttlAfterFinished can be changed.",
     derive = "PartialEq",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Job", type_ = "string", json_path = ".status.scheduler.jobId"),
@@ -81,6 +81,12 @@ pub struct BatchJobSpec {
     /// #SBATCH --hold decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<bool>,
+    /// How long a job that exists may run from its start on, in place of what it was submitted with, as scontrol update
+    /// TimeLimit does; of an array, each task. Brought about once. Its author, or another Member, may write less than
+    /// fields say now; more is written by an Owner. Not for a new job: write resources.timeLimit there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_duration")]
+    pub time_limit: Option<Duration>,
     /// How long the object stays after the job's end; what it used stays in the ledger. Absent: until it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_duration")]
@@ -270,6 +276,10 @@ pub struct BatchJobStatus {
     /// What spec.hold said when it was last brought about on the scheduler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<bool>,
+    /// What spec.timeLimit said when it was last brought about on the scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_duration")]
+    pub time_limit: Option<Duration>,
     /// When the scheduler took it. With the job id, this is the job's identity: ids come round again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_instant")]

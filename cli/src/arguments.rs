@@ -3,7 +3,7 @@
 use crate::connection::Place;
 use crate::failure::EXIT_CODES;
 use crate::{
-    allocations, cancel, completion, efficiency, hold, ledger_verify, logs, perimeter, queue, show,
+    allocations, cancel, completion, efficiency, extend, hold, ledger_verify, logs, perimeter, queue, show,
     statement, submit,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -38,6 +38,8 @@ pub enum Command {
     Hold(hold::Options),
     /// Let held jobs start, as scontrol release does
     Release(hold::Options),
+    /// Give jobs another time limit, as scontrol update TimeLimit does
+    Extend(extend::Options),
     /// Show what ended jobs made of their cores and memory, as seff does
     Efficiency(efficiency::Options),
     /// List the hours granted, used and left

@@ -1,6 +1,7 @@
 //! Spans of time as squeue writes them.
 
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// `[days-]hours:minutes:seconds`, and `minutes:seconds` below an hour, as squeue's TIME.
 pub fn clock(seconds: i64) -> String {
@@ -12,6 +13,11 @@ pub fn clock(seconds: i64) -> String {
         (0, _) => format!("{hours}:{minutes:02}:{seconds:02}"),
         _ => format!("{days}-{hours:02}:{minutes:02}:{seconds:02}"),
     }
+}
+
+/// A limit, as [`clock`] writes it.
+pub fn limit(limit: Duration) -> String {
+    clock(i64::try_from(limit.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// How long something ran, or has run by `now`; nothing where it has not begun.

@@ -13,6 +13,7 @@ mod completion;
 mod connection;
 mod efficiency;
 mod elapsed;
+mod extend;
 mod failure;
 mod french_number;
 mod hold;
@@ -57,6 +58,7 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Cancel(options) => cancel::run(options, cli.place).await,
         Command::Hold(options) => hold::run(options, true, cli.place).await,
         Command::Release(options) => hold::run(options, false, cli.place).await,
+        Command::Extend(options) => extend::run(options, cli.place).await,
         Command::Efficiency(options) => efficiency::run(options, cli.place).await,
         Command::Allocations(options) => allocations::run(options, cli.place).await,
         Command::Statement(options) => statement::run(options, cli.place).await,

@@ -2,7 +2,7 @@
 
 use crate::batch_jobs::{get, phase};
 use crate::connection::{Connection, Place};
-use crate::elapsed::{clock, ran};
+use crate::elapsed::{self, clock, ran};
 use crate::failure::Failure;
 use crate::outlook;
 use crate::output::{self, FormatArgument, machine_readable};
@@ -101,6 +101,12 @@ fn describe(job: &BatchJob, now: Timestamp, zone: &TimeZone) -> String {
         }),
     );
     line("Asked for", spec.resources.as_ref().map(describe_resources));
+    line(
+        "Time limit",
+        status
+            .time_limit
+            .map(|limit| format!("{} from its start on, set later", elapsed::limit(limit.into()))),
+    );
     line(
         "Array",
         spec.array.as_ref().map(|array| match array.max_concurrent {

@@ -258,6 +258,7 @@ fn request(
             cancel: false,
             // --hold travels as a line of the script.
             hold: None,
+            time_limit: None,
             ttl_after_finished: None,
             submitted_by: None,
         },

@@ -297,10 +297,90 @@ async fn what_is_held_does_not_start_until_it_is_released_and_what_an_administra
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn an_owner_gives_a_running_job_more_time_and_its_author_less() -> Result<()> {
+    let lab = Lab::new("extend").await?;
+    let meso = async |who: &str, time: &str| {
+        let kubeconfig = lab.stack.kubeconfig_for(who, &[]).await?;
+        let command = [
+            "meso",
+            "extend",
+            "long",
+            "--time",
+            time,
+            "--namespace",
+            &lab.namespace,
+        ];
+        lab.stack.run_as(&kubeconfig, &command).await
+    };
+    let (owner, member) = (&lab.tenant.owner, &lab.tenant.member);
+    lab.submit(
+        "long",
+        json!({"allocation": "hours", "script": "#!/bin/bash\nwhile [ ! -e go ]; do sleep 0.1; done\n",
+               "resources": {"memory": "10Mi", "timeLimit": "10m"}}),
+    )
+    .await?;
+    let running = lab
+        .until("long", "runs", |status| status.phase == Phase::Running)
+        .await;
+    let id = job_id(&running).to_owned();
+    let has = async |limit: &str| {
+        wait_for(&format!("Slurm gives it {limit}"), PATIENCE, async || {
+            let squeue = ["squeue", "--noheader", "--format=%l", "--jobs", &id];
+            let said = lab.stack.run(&squeue).await.map_err(|error| error.to_string())?;
+            if said.stdout.trim() == limit {
+                Ok(())
+            } else {
+                Err(format!("{said:?}"))
+            }
+        })
+        .await;
+    };
+    let told = meso(member, "1:00:00").await?;
+    assert!(!told.is_success(), "{told:?}");
+    assert!(
+        told.stderr.contains("an Owner of the tenant writes it") && told.stderr.contains("at most 600s"),
+        "{told:?}"
+    );
+    has("10:00").await;
+    let said = meso(owner, "1:00:00").await?;
+    assert!(said.is_success(), "{said:?}");
+    assert_eq!(said.stdout, "long is given 1:00:00 from its start on\n");
+    has("1:00:00").await;
+    let said = meso(member, "20").await?;
+    assert!(said.is_success(), "{said:?}");
+    has("20:00").await;
+    // Once: what an administrator does on the cluster afterwards stays.
+    lab.stack
+        .run(&["scontrol", "update", &format!("JobId={id}"), "TimeLimit=30"])
+        .await?;
+    has("30:00").await;
+    let status = lab
+        .until("long", "has its limit written down", |status| {
+            status
+                .time_limit
+                .is_some_and(|limit| std::time::Duration::from(limit).as_secs() == 1200)
+        })
+        .await;
+    let home = std::path::Path::new(status.output_path.as_deref().context("no output path")?)
+        .parent()
+        .context("no home")?
+        .to_owned();
+    std::fs::write(home.join("go"), "")?;
+    let over = lab.until_over("long").await;
+    assert_eq!(over.phase, Phase::Succeeded, "{over:?}");
+    let row = lab.sacct_of(&id, "TimelimitRaw,State").await?;
+    assert_eq!(row, ["30", "COMPLETED"]);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn what_a_job_made_of_its_cores_and_memory_is_told_when_it_ends() -> Result<()> {
     let lab = Lab::new("seff").await?;
-    // One of two cores is kept busy, for longer than Slurm's samples of memory are apart.
-    let script = "#!/bin/bash\nend=$((SECONDS + 13)); while [ $SECONDS -lt $end ]; do :; done\n";
+    // One of two cores is kept busy, for longer than Slurm's samples of memory are apart, and until 7 seconds were computed,
+    // however busy this machine is.
+    let script = "#!/bin/bash\nend=$((SECONDS + 13)); stat=(); ticks=0\n\
+        while [ $SECONDS -lt $end ] || [ $ticks -lt 700 ]; do read -r -a stat </proc/$$/stat; ticks=${stat[13]}; done\n";
     let resources = json!({"tasks": 1, "cpusPerTask": 2, "memory": "200Mi"});
     lab.submit(
         "half",

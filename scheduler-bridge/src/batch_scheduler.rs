@@ -84,6 +84,17 @@ pub trait BatchScheduler: Send + Sync {
     /// # Errors
     /// See [`SchedulerError`].
     fn release(&self, job: &JobIdentity) -> impl Future<Output = Result<(), SchedulerError>> + Send;
+
+    /// Lets a job, or each task of it, run so many seconds from its start on, more or less than it was submitted with. A
+    /// job that is over is left alone. Who may ask for more is the caller's to judge: the scheduler is asked as one who may.
+    ///
+    /// # Errors
+    /// See [`SchedulerError`].
+    fn set_time_limit(
+        &self,
+        job: &JobIdentity,
+        seconds: u64,
+    ) -> impl Future<Output = Result<(), SchedulerError>> + Send;
 }
 
 /// A scheduler that answers.

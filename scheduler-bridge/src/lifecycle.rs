@@ -43,6 +43,10 @@ pub struct JobView {
     pub hold: Option<bool>,
     /// What of that was brought about last.
     pub held: Option<bool>,
+    /// The time limit that it is to have in place of what it was submitted with, in seconds.
+    pub time_limit_seconds: Option<u64>,
+    /// What of that was brought about last.
+    pub time_limited_to: Option<u64>,
 }
 
 impl JobView {
@@ -163,6 +167,8 @@ pub enum Step {
     Cancel,
     /// Ask the scheduler to hold what of the job waits, or to let it go, then write down that this was done.
     Hold(bool),
+    /// Ask the scheduler to let the job run so many seconds from its start on, then write down that this was done.
+    TimeLimit(u64),
     /// Record where the job is, where that differs from what is recorded.
     Record(Box<Progress>),
     /// Record the job's end. Nothing follows.
@@ -419,6 +425,13 @@ fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) 
         if let Some(hold) = to_hold(job, queued) {
             return Step::Hold(hold);
         }
+        // Once: who changes it on the cluster afterwards is not contradicted.
+        if let Some(seconds) = job
+            .time_limit_seconds
+            .filter(|_| job.time_limit_seconds != job.time_limited_to)
+        {
+            return Step::TimeLimit(seconds);
+        }
         // Tasks of an array that are long over are in the accounting only.
         if queued.tasks.total >= job.tasks.total {
             return Step::Record(Box::new(Progress::from_queue(queued)));
@@ -529,6 +542,8 @@ mod tests {
             cancel: false,
             hold: None,
             held: None,
+            time_limit_seconds: None,
+            time_limited_to: None,
         }
     }
 
@@ -807,6 +822,30 @@ mod tests {
             ..Observed::nothing(at(0), SETTLE)
         };
         assert!(matches!(step(Some(true), None, &running), Step::Record(_)));
+    }
+
+    #[test]
+    fn another_time_limit_is_brought_about_once_while_the_job_waits_or_runs() {
+        let step = |wanted, done, phase| {
+            let job = JobView {
+                id: Some(JobId(42)),
+                time_limit_seconds: wanted,
+                time_limited_to: done,
+                ..written(1, 0)
+            };
+            let observed = Observed {
+                queue: Answer::Known(Some(queued(phase, tasks(&[(phase, 1)])))),
+                ..Observed::nothing(at(0), SETTLE)
+            };
+            next(&job, &observed, at(0))
+        };
+        for phase in [Phase::Queued, Phase::Running] {
+            assert_eq!(step(Some(600), None, phase), Step::TimeLimit(600));
+            assert_eq!(step(Some(900), Some(600), phase), Step::TimeLimit(900));
+            assert!(matches!(step(Some(900), Some(900), phase), Step::Record(_)));
+            assert!(matches!(step(None, Some(900), phase), Step::Record(_)));
+        }
+        assert_eq!(step(Some(600), None, Phase::TimedOut), Step::AskAccounting);
     }
 
     #[test]

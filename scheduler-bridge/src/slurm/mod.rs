@@ -176,7 +176,12 @@ impl Slurm {
 
     /// Changes what of a job waits. What has started meanwhile is left alone.
     async fn change_waiting(&self, verb: &str, doing: &str, id: JobId) -> Result<(), SchedulerError> {
-        match self.scontrol(doing, &[verb.to_owned(), id.to_string()]).await {
+        self.change(doing, &[verb.to_owned(), id.to_string()]).await
+    }
+
+    /// Changes a job. What of it can no longer be changed so is left alone.
+    async fn change(&self, doing: &str, arguments: &[String]) -> Result<(), SchedulerError> {
+        match self.scontrol(doing, arguments).await {
             Err(SchedulerError::Refused { why, .. }) if is_left_alone(&why) => Ok(()),
             other => other.map(drop),
         }
@@ -279,6 +284,19 @@ impl BatchScheduler for Slurm {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn set_time_limit(&self, job: &JobIdentity, seconds: u64) -> Result<(), SchedulerError> {
+        let Some(open) = self.open_job(job).await? else {
+            return Ok(());
+        };
+        // Slurm counts in minutes: a started one is a whole one.
+        let arguments = [
+            "update".to_owned(),
+            format!("JobId={}", open.id),
+            format!("TimeLimit={}", seconds.div_ceil(60).max(1)),
+        ];
+        self.change("change the job's time limit", &arguments).await
     }
 }
 

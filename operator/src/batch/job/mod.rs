@@ -169,6 +169,7 @@ impl Life {
             Step::AskAccounting => Ok(self.ask_accounting(cluster, view, observed)),
             Step::Cancel => self.cancel(cluster, view).await,
             Step::Hold(hold) => self.hold(cluster, view, hold).await,
+            Step::TimeLimit(seconds) => self.limit_time(cluster, view, seconds).await,
             Step::Record(progress) => self.record(cluster, fit.as_ref(), view, &progress).await,
             Step::Finish(progress) => self.finish(cluster, view, &progress).await,
             Step::Wait { until, why } => {
@@ -390,6 +391,27 @@ impl Life {
                 let doing = if hold { "held" } else { "released" };
                 tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "is not {doing} yet");
                 self.tell_of_the_wait(&view.uid, &format!("is not {doing} yet: {error}"))
+                    .await?;
+                Ok(Then::Rest(Action::requeue(SOON)))
+            }
+        }
+    }
+
+    /// Written down only once it is done: done twice, it does no harm.
+    async fn limit_time(&mut self, cluster: &Cluster, view: &JobView, seconds: u64) -> Result<Then, Failure> {
+        let Some(identity) = view.identity() else {
+            return Ok(Then::Rest(Action::requeue(SOON)));
+        };
+        let call = cluster.slurm.set_time_limit(&identity, seconds);
+        match cluster.call(&self.context, "set_time_limit", call).await {
+            Ok(()) => {
+                self.job = write_status(&self.context, &self.job, report::with_time_limit(&self.job)).await?;
+                cluster.ask_soon.notify_one();
+                Ok(Then::On)
+            }
+            Err(error) => {
+                tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "has not its new time limit yet");
+                self.tell_of_the_wait(&view.uid, &format!("has not its new time limit yet: {error}"))
                     .await?;
                 Ok(Then::Rest(Action::requeue(SOON)))
             }

@@ -63,6 +63,14 @@ pub fn with_hold(job: &BatchJob, hold: bool) -> BatchJobStatus {
     }
 }
 
+/// The status with what was brought about of `spec.timeLimit`.
+pub fn with_time_limit(job: &BatchJob) -> BatchJobStatus {
+    BatchJobStatus {
+        time_limit: job.spec.time_limit,
+        ..job.status.clone().unwrap_or_default()
+    }
+}
+
 /// The status with where the job is; `output` is where its output goes, when that was found out now.
 pub fn with_progress(
     job: &BatchJob,

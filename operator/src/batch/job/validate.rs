@@ -2,6 +2,7 @@
 
 use super::super::allocation::validate as allocation;
 use super::super::{Cluster, WaitsFor};
+use super::view;
 use crate::Context;
 use crate::triggers::tenant_of;
 use crate::watch::key;
@@ -331,10 +332,7 @@ fn resources_of(submission: &mut Submission, resources: &JobResources) -> Result
                 .map_err(|error| format!("resources.memory cannot be counted: {error}"))
         })
         .transpose()?;
-    submission.time_limit_seconds = resources.time_limit.map(|limit| {
-        let limit = std::time::Duration::from(limit);
-        limit.as_secs() + u64::from(limit.subsec_nanos() > 0)
-    });
+    submission.time_limit_seconds = resources.time_limit.map(view::in_seconds);
     Ok(())
 }
 

@@ -45,7 +45,15 @@ pub fn of(job: &BatchJob, user: Option<&UserName>) -> Option<JobView> {
         cancel: job.spec.cancel || job.metadata.deletion_timestamp.is_some(),
         hold: job.spec.hold,
         held: status.hold,
+        time_limit_seconds: job.spec.time_limit.map(in_seconds),
+        time_limited_to: status.time_limit.map(in_seconds),
     })
+}
+
+/// A started second is a whole one.
+pub fn in_seconds(duration: kube::core::Duration) -> u64 {
+    let duration = std::time::Duration::from(duration);
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 /// How a job that was handed over is known again.

@@ -27,6 +27,7 @@ mod queue;
 mod sbatch;
 mod show;
 mod statement;
+mod statement_rows;
 mod submit;
 mod suspension;
 mod table;

@@ -7,9 +7,10 @@ use crate::batch_jobs::list_all;
 use crate::connection::{Connection, Place, home_of};
 use crate::failure::Failure;
 use crate::french_number::{french, french_money, french_percent};
-use crate::output::{self, FormatArgument, machine_readable};
+use crate::output::{self, Format, List, machine_readable};
+use crate::statement_rows;
 use crate::table::{Align, Table};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use kube::{Api, ResourceExt};
 use mesocentre_api::{
@@ -23,12 +24,42 @@ pub struct Options {
     #[arg(value_name = "MONTH")]
     month: Option<String>,
     /// The tenant [default: the namespace's]
-    #[arg(long, value_name = "TENANT")]
+    #[arg(long, value_name = "TENANT", conflicts_with = "all_tenants")]
     tenant: Option<String>,
-    #[command(flatten)]
-    format: FormatArgument,
+    /// The statements of all tenants for the month, for who keeps the datacentre's accounts
+    #[arg(long)]
+    all_tenants: bool,
+    /// The form of the answer
+    #[arg(
+        short = 'o',
+        long = "format",
+        alias = "output",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    format: StatementFormat,
+    /// The datacentre, as FOCUS rows name it
+    #[arg(long, value_name = "NAME", default_value = "Mesocentre")]
+    issuer: String,
     #[command(flatten)]
     place: Place,
+}
+
+/// In which form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum StatementFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// For programs, and people.
+    Yaml,
+    /// The lines, as a French spreadsheet opens them.
+    Csv,
+    /// FOCUS 1.2, as tools read it that compare clouds: CSV.
+    Focus,
 }
 
 /// Shows the statement.
@@ -36,20 +67,44 @@ pub struct Options {
 /// # Errors
 /// [`Failure`], as the API server answers.
 pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
-    let connection = Connection::open(options.place.or(before)).await?;
+    let connection = Connection::open(options.place.clone().or(before)).await?;
+    let statements = if options.all_tenants {
+        of_all_tenants(&connection, options.month.as_deref()).await?
+    } else {
+        vec![of_one(&connection, &options).await?]
+    };
+    let table = |format| match statements.as_slice() {
+        [statement] if !options.all_tenants => machine_readable(format, statement),
+        all => machine_readable(format, &List::of(all)),
+    };
+    let text = match options.format {
+        StatementFormat::Json => table(Format::Json)?.unwrap_or_default(),
+        StatementFormat::Yaml => table(Format::Yaml)?.unwrap_or_default(),
+        StatementFormat::Csv => statement_rows::lines(&computed(&statements)?)?,
+        StatementFormat::Focus => statement_rows::focus(&computed(&statements)?, &options.issuer)?,
+        StatementFormat::Table => computed(&statements)?
+            .into_iter()
+            .map(|(tenant, status)| describe(tenant, status))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    };
+    output::print(&text)
+}
+
+async fn of_one(connection: &Connection, options: &Options) -> Result<Statement, Failure> {
     let home = match &options.tenant {
         Some(tenant) => home_of(tenant),
         None => connection.home()?,
     };
     let api: Api<Statement> = Api::namespaced(connection.client.clone(), home);
-    let statement = match &options.month {
+    match &options.month {
         Some(month) => {
             let mut statement = api
                 .get(month)
                 .await
                 .map_err(|error| api_answer::failure(&format!("reading the statement of {home}"), &error))?;
             statement.metadata.managed_fields = None;
-            statement
+            Ok(statement)
         }
         // Months are the names, and sort as they follow each other.
         None => list_all(&api, &format!("listing the statements of {home}"))
@@ -60,18 +115,39 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
                 Failure::NotFound(format!(
                     "{home} has no statement yet: the first stands once a billing period has begun"
                 ))
-            })?,
-    };
-    if let Some(text) = machine_readable(options.format.format, &statement)? {
-        return output::print(&text);
+            }),
     }
-    let Some(status) = &statement.status else {
-        return Err(Failure::Failed(format!(
-            "the statement {} of {home} has not been computed yet: try again in a minute",
-            statement.name_any()
-        )));
+}
+
+/// Those of a month, or of the latest, in the order of the tenants' names.
+async fn of_all_tenants(connection: &Connection, month: Option<&str>) -> Result<Vec<Statement>, Failure> {
+    let api: Api<Statement> = Api::all(connection.client.clone());
+    let mut all = list_all(&api, "listing the statements of all tenants").await?;
+    let month = match month {
+        Some(month) => month.to_owned(),
+        None => all.iter().map(ResourceExt::name_any).max().unwrap_or_default(),
     };
-    output::print(&describe(home, status))
+    all.retain(|statement| statement.name_any() == month);
+    all.sort_by_key(ResourceExt::namespace);
+    if all.is_empty() {
+        return Err(Failure::NotFound(format!(
+            "no tenant has a statement for {month}: name a month that kubectl get billingperiods shows"
+        )));
+    }
+    Ok(all)
+}
+
+/// All of them, or none: a table with some left out would be taken for whole.
+fn computed(statements: &[Statement]) -> Result<Vec<statement_rows::Computed<'_>>, Failure> {
+    let computed = statement_rows::computed(statements);
+    match statements.iter().find(|statement| statement.status.is_none()) {
+        None => Ok(computed),
+        Some(statement) => Err(Failure::Failed(format!(
+            "the statement {} of {} has not been computed yet: try again in a minute",
+            statement.name_any(),
+            statement.namespace().unwrap_or_default()
+        ))),
+    }
 }
 
 fn describe(tenant: &str, status: &StatementStatus) -> String {

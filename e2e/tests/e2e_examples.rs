@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use mesocentre_e2e::{Part, Stack, fixture, wait_for};
+use rust_decimal::Decimal;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -187,6 +188,53 @@ async fn until_closed(stack: &Stack) -> Value {
     .await
 }
 
+/// FOCUS rows and spreadsheets of all tenants tell the period's own net, to the cent.
+async fn tables_sum_to_the_period(stack: &Stack) -> Result<()> {
+    let period = json(stack, &["billingperiod", MONTH]).await?;
+    let net: Decimal = period["status"]["net"].as_str().context("no net")?.parse()?;
+    let table = async |format: &str| {
+        let said = stack
+            .run(&["meso", "statement", MONTH, "--all-tenants", "-o", format])
+            .await?;
+        anyhow::ensure!(said.is_success(), "{said:?}");
+        Ok(said.stdout)
+    };
+    let focus = table("focus").await?;
+    let mut reader = csv::Reader::from_reader(focus.as_bytes());
+    let headings = reader.headers()?.clone();
+    let at = |column: &str| {
+        headings
+            .iter()
+            .position(|heading| heading == column)
+            .context("no such column")
+    };
+    let (billed, category) = (at("BilledCost")?, at("ChargeCategory")?);
+    let mut sum = Decimal::ZERO;
+    for row in reader.records() {
+        let row = row?;
+        if &row[category] != "Tax" {
+            sum += row[billed].parse::<Decimal>()?;
+        }
+    }
+    assert_eq!(sum, net, "{focus}");
+    let sheet = table("csv").await?;
+    let sheet = sheet.strip_prefix('\u{feff}').context("no byte order mark")?;
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(b';')
+        .from_reader(sheet.as_bytes());
+    let amount = reader
+        .headers()?
+        .iter()
+        .position(|heading| heading == "Montant HT")
+        .context("no amounts")?;
+    let mut sum = Decimal::ZERO;
+    for row in reader.records() {
+        sum += row?[amount].replace(',', ".").parse::<Decimal>()?;
+    }
+    assert_eq!(sum, net, "{sheet}");
+    Ok(())
+}
+
 async fn close_twice(stack: &Stack) -> Result<()> {
     let close = async || -> Result<(Value, Value)> {
         let patched = fixture::ask_to_close(stack, MONTH, true).await?;
@@ -206,6 +254,7 @@ async fn close_twice(stack: &Stack) -> Result<()> {
         Ok((period["status"]["digest"].clone(), statement["status"].clone()))
     };
     let first = close().await?;
+    tables_sum_to_the_period(stack).await?;
     let reopened = fixture::ask_to_close(stack, MONTH, false).await?;
     assert!(
         reopened.stderr.contains("a closed period stays closed"),

@@ -14,6 +14,7 @@
 pub mod calendar;
 mod digest;
 mod exact;
+pub mod focus;
 pub mod ledger;
 mod meter;
 pub mod money;

@@ -4,17 +4,19 @@
 //!  sources ─► record ─► ledger ─┐
 //!                  tariff ──────┼─► rating ─► statement ─► closed month (the same bytes, always)
 //!                  calendar ────┤
-//!                  sharing ─────┘
+//!                  sharing ─────┘                   └─► invoice, credit note
 //! ```
 //!
 //! Everything between the ledger's rows and the statement's bytes is integers and decimals, no floats, and a pure
-//! function: [`rating`], [`sharing`], [`tariff`], [`calendar`], [`money`]. I/O is in [`ledger`], and [`period`] joins
+//! function: [`rating`], [`sharing`], [`tariff`], [`calendar`],
+//! [`money`], [`invoice`]. I/O is in [`ledger`], and [`period`] joins
 //! the two. Knows no Kubernetes and no scheduler: the operator hands over plain values.
 
 pub mod calendar;
 mod digest;
 mod exact;
 pub mod focus;
+pub mod invoice;
 pub mod ledger;
 mod meter;
 pub mod money;

@@ -4,6 +4,7 @@
 //!  append ─► usage_record  seq │ key, tenant, quantity, span … │ hash = H(hash before, row)     append-only
 //!        └─► quarantine    what could not be taken, and why                                       append-only
 //!  close  ─► closed_month  basis, statements, their SHA-256, the last seq that counted             append-only
+//!  issue  ─► invoice, invoice_payment   documents with their numbers, and what was paid on them    append-only
 //!  source's reading ─► unsettled   what a source told of and could not be taken: keeps months open
 //!            <file>.head   seq and hash of the last record: shows a tail that was cut
 //! ```
@@ -18,6 +19,7 @@ mod append;
 mod chain;
 mod closed;
 mod head_file;
+mod invoices;
 mod read;
 mod row;
 mod unsettled;
@@ -27,6 +29,7 @@ mod verify;
 pub use append::{Appended, Quarantined};
 pub use closed::{ClosedMonth, LastClosed};
 pub use head_file::{AnchoredClose, HeadFile};
+pub use invoices::{IssueError, Payment, Standing};
 pub use read::AllocationUse;
 pub use unsettled::{Reading, Unsettled};
 pub use url::{LedgerUrl, LedgerUrlError};
@@ -128,6 +131,18 @@ pub enum LedgerError {
         path: PathBuf,
         /// The month.
         month: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// An invoice that cannot be read.
+    #[error(
+        "the invoice {number} in the ledger {path} cannot be read ({what}): somebody changed it; run `meso ledger verify` and restore the file from a backup"
+    )]
+    UnreadableInvoice {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        number: String,
         /// What is wrong.
         what: String,
     },

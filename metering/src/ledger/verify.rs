@@ -1,7 +1,8 @@
 //! Proving that nobody changed the ledger: every row is hashed again, in order.
 //!
 //! Found, and the row named: a changed byte, a missing row, rows that changed places, a row whose hash was forged, a
-//! tail that was cut, a closed month that was changed, a trigger that was taken away. Not found by this alone: a ledger
+//! tail that was cut, a closed month that was changed, an invoice that was changed or is missing before another of its series, a trigger
+//! that was taken away. Not found by this alone: a ledger
 //! whose every hash was computed again from some row on, together with the file beside it and the closed months; that
 //! takes a copy of a head somewhere else (each statement carries one), until checkpoints are signed.
 //!
@@ -91,6 +92,14 @@ pub enum LedgerFault {
         /// What is wrong.
         what: String,
     },
+    /// An invoice is another, or is gone.
+    #[error("the invoice {number}: {what}")]
+    Invoice {
+        /// Its number.
+        number: String,
+        /// What is wrong.
+        what: String,
+    },
     /// What was set aside cannot be read.
     #[error("the quarantine cannot be read: {what}")]
     Quarantine {
@@ -144,6 +153,18 @@ impl Verification {
         self.faults.is_empty()
     }
 }
+
+/// The version of the tables that brought invoices: a ledger that an older operator wrote last has none.
+const WITH_INVOICES: i64 = 3;
+
+const INVOICE_TRIGGERS: [&str; 6] = [
+    "invoice_refuses_update",
+    "invoice_refuses_delete",
+    "invoice_refuses_replace",
+    "invoice_payment_refuses_update",
+    "invoice_payment_refuses_delete",
+    "invoice_payment_refuses_replace",
+];
 
 const TRIGGERS: [&str; 8] = [
     "usage_record_refuses_update",
@@ -230,12 +251,25 @@ async fn verify_rows(
         .fetch_all(&mut *reading)
         .await
         .map_err(failed("reading the tables of"))?;
+    let version: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(&mut *reading)
+        .await
+        .map_err(failed("reading the tables of"))?;
+    let with_invoices = version >= WITH_INVOICES;
     for name in TRIGGERS
         .into_iter()
+        .chain(INVOICE_TRIGGERS.into_iter().filter(|_| with_invoices))
         .filter(|name| !triggers.iter().any(|there| there == name))
     {
         faults.push(LedgerFault::NoTrigger {
             name: name.to_owned(),
+        });
+    }
+
+    if with_invoices && let Err(error) = invoices(&mut reading, &mut faults).await {
+        faults.push(LedgerFault::Invoice {
+            number: "of the series".to_owned(),
+            what: format!("they cannot be read: {error}"),
         });
     }
 
@@ -381,6 +415,47 @@ async fn verify_rows(
         quarantined,
         newest_quarantined,
     })
+}
+
+/// What is wrong with the issued documents: each series is a chain of its own.
+async fn invoices(
+    connection: &mut SqliteConnection,
+    faults: &mut Vec<LedgerFault>,
+) -> Result<(), sqlx::Error> {
+    let mut rows =
+        sqlx::query("SELECT series, seq, number, draft, document, hash FROM invoice ORDER BY series, seq")
+            .fetch(connection);
+    let mut before: (String, i64, Vec<u8>) = Default::default();
+    while let Some(row) = rows.try_next().await? {
+        let (series, seq, number): (String, i64, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (draft, document, hash): (&[u8], &[u8], &[u8]) =
+            (row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
+        if before.0 != series {
+            before = (series.clone(), 0, Digest::ZERO.0.to_vec());
+        }
+        let mut fault = |what: String| {
+            faults.push(LedgerFault::Invoice {
+                number: number.clone(),
+                what,
+            });
+        };
+        if seq != before.1 + 1 {
+            fault(format!(
+                "the {} before it in its series are missing",
+                seq - before.1 - 1
+            ));
+        } else if Digest::of(&[&before.2, document]).0[..] != *hash {
+            fault(
+                "it was changed, or took another one's place: it does not have the hash that stands on it"
+                    .to_owned(),
+            );
+        } else if let Err(what) = super::invoices::read_document(&number, draft, document) {
+            fault(what);
+        }
+        before = (series, seq, hash.to_vec());
+    }
+    Ok(())
 }
 
 /// How many reports are in quarantine, and the newest of them.

@@ -197,3 +197,90 @@ impl TestLedger {
             .collect()
     }
 }
+
+/// Who bills in the tests. Its numbers fit, and are nobody's.
+pub fn seller() -> invoice::Seller {
+    use invoice::*;
+    Seller {
+        name: "Mésocentre de Normandie".to_owned(),
+        legal_form: "GIP".to_owned(),
+        siret: "130000003 00017".to_owned(),
+        vat_number: "FR 75 130000003".to_owned(),
+        address: Address {
+            street: "Esplanade de la Paix".to_owned(),
+            postal_code: "14000".to_owned(),
+            city: "Caen".to_owned(),
+            country_code: "FR".to_owned(),
+        },
+        electronic_address: ElectronicAddress::Directory("130000003".to_owned()),
+        account: Some(BankAccount {
+            iban: "FR76 3000 1007 9412 3456 7890 185".to_owned(),
+            bic: Some("BDFEFRPPCCT".to_owned()),
+        }),
+    }
+}
+
+pub fn university() -> invoice::Buyer {
+    use invoice::*;
+    Buyer {
+        name: "Université de Caen Normandie".to_owned(),
+        kind: BuyerKind::Public,
+        siret: "19141408500016".to_owned(),
+        vat_number: None,
+        address: Address {
+            street: "Esplanade de la Paix, CS 14032".to_owned(),
+            postal_code: "14032".to_owned(),
+            city: "Caen Cedex 5".to_owned(),
+            country_code: "FR".to_owned(),
+        },
+        electronic_address: ElectronicAddress::Directory("191414085_CALCUL".to_owned()),
+        service_code: Some("CALCUL".to_owned()),
+        service_code_required: true,
+        engagement_number: Some("4500012345".to_owned()),
+        engagement_required: false,
+        contract: Some("CONV-2026-014".to_owned()),
+    }
+}
+
+pub fn company() -> invoice::Buyer {
+    use invoice::*;
+    Buyer {
+        name: "Nova Motors & Fils <SAS>".to_owned(),
+        kind: BuyerKind::Business,
+        siret: "12345678200010".to_owned(),
+        vat_number: Some("FR11123456782".to_owned()),
+        address: Address {
+            street: "12, rue de l'Industrie".to_owned(),
+            postal_code: "76000".to_owned(),
+            city: "Rouen".to_owned(),
+            country_code: "FR".to_owned(),
+        },
+        electronic_address: ElectronicAddress::Email("factures@nova-motors.example".to_owned()),
+        service_code: None,
+        service_code_required: false,
+        engagement_number: None,
+        engagement_required: false,
+        contract: None,
+    }
+}
+
+pub fn terms(payment_days: u32) -> invoice::Terms {
+    invoice::Terms {
+        payment_days,
+        exemption: None,
+        replaces: None,
+    }
+}
+
+/// The statement of a tenant in a closed month.
+pub async fn closed_statement(ledger: &Ledger, basis: &RatingBasis, tenant: &str) -> TenantStatement {
+    let closed = close_month(ledger, basis, at("2026-12-05T08:00:00Z"))
+        .await
+        .unwrap();
+    let document: MonthDocument = serde_json::from_slice(&closed.statements).unwrap();
+    document
+        .statements
+        .into_iter()
+        .find(|statement| statement.tenant == tenant)
+        .unwrap()
+}

@@ -1,0 +1,226 @@
+//! A document that may be issued: whoever holds one need check nothing again.
+
+use super::issued::InvoiceNumber;
+use super::line::InvoiceLine;
+use super::party::{Buyer, Seller};
+use crate::calendar::BillingMonth;
+use crate::digest::{Digest, canonical_json};
+use crate::money::Cents;
+use jiff::civil::Date;
+use mesocentre_api::Currency;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+/// What an invoice needs to know besides its statement and its parties.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// Days from issue until payment is due.
+    pub payment_days: u32,
+    /// Why lines at rate 0 bear no VAT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<Exemption>,
+    /// The invoice of the same month that this one takes the place of. It must have been credited whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<InvoiceNumber>,
+}
+
+/// An article of the code général des impôts by which a service bears no VAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exemption {
+    /// Services of a group to its members, at cost.
+    Cgi261B,
+    /// Teaching.
+    Cgi261Teaching,
+}
+
+impl Exemption {
+    /// Its code in the list VATEX (BT-121).
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Cgi261B => "VATEX-FR-CGI261B",
+            Self::Cgi261Teaching => "VATEX-FR-CGI261-4",
+        }
+    }
+
+    /// The mention that must stand on the invoice (BT-120; CGI, ann. 2, art. 242 nonies A, I, 12°).
+    pub fn mention(self) -> &'static str {
+        match self {
+            Self::Cgi261B => "Exonération de TVA, article 261 B du code général des impôts",
+            Self::Cgi261Teaching => "Exonération de TVA, article 261, 4, 4° du code général des impôts",
+        }
+    }
+}
+
+/// VAT on a line: a rate, or none and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VatCategory {
+    /// Category E: exempt.
+    Exempt,
+    /// Category S, at a rate in percent.
+    Rate(Decimal),
+}
+
+impl VatCategory {
+    /// The rate in percent; 0 where it is exempt.
+    pub fn rate(self) -> Decimal {
+        match self {
+            Self::Exempt => Decimal::ZERO,
+            Self::Rate(rate) => rate,
+        }
+    }
+}
+
+/// VAT of one category (BG-23).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VatSum {
+    /// The category.
+    pub category: VatCategory,
+    /// Sum of its lines.
+    pub base: Cents,
+    /// VAT on it.
+    pub amount: Cents,
+}
+
+/// The sums of a document (BG-22).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sums {
+    /// Sum of the lines.
+    pub net: Cents,
+    /// Sum of the VAT.
+    pub vat: Cents,
+    /// Both.
+    pub gross: Cents,
+}
+
+impl Sums {
+    pub(super) fn of(vat: &[VatSum]) -> Self {
+        let net = vat.iter().map(|sum| sum.base).sum();
+        let tax = vat.iter().map(|sum| sum.amount).sum();
+        Self {
+            net,
+            vat: tax,
+            gross: net + tax,
+        }
+    }
+}
+
+/// What a document is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Purpose {
+    /// An invoice (type 380).
+    Invoice {
+        /// The invoice that it takes the place of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<InvoiceNumber>,
+    },
+    /// A credit note (type 381).
+    CreditNote {
+        /// The invoice that it corrects (BT-25).
+        corrects: InvoiceNumber,
+        /// When that one was issued (BT-26).
+        corrected_on: Date,
+        /// Why.
+        reason: String,
+        /// The credit notes on the same invoice that were counted when it was drafted. Another one issued meanwhile makes
+        /// it void.
+        after: Vec<InvoiceNumber>,
+    },
+}
+
+/// An invoice or a credit note in which everything is proven but that it was issued: it has neither number nor date.
+///
+/// Made by [`draft`](super::draft()) and [`credit`](super::credit()) only; read back from the ledger only, which keeps
+/// its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValidInvoice {
+    pub(super) purpose: Purpose,
+    pub(super) tenant: String,
+    pub(super) month: BillingMonth,
+    pub(super) statement: Digest,
+    pub(super) currency: Currency,
+    pub(super) seller: Seller,
+    pub(super) buyer: Buyer,
+    pub(super) payment_days: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) exemption: Option<Exemption>,
+    pub(super) lines: Vec<InvoiceLine>,
+    pub(super) vat: Vec<VatSum>,
+    pub(super) sums: Sums,
+}
+
+impl ValidInvoice {
+    /// Invoice or credit note.
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
+    /// The tenant that it bills.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The month that it bills.
+    pub fn month(&self) -> BillingMonth {
+        self.month
+    }
+
+    /// SHA-256 of the statement that it says again, the canonical JSON of the
+    /// [`TenantStatement`](crate::TenantStatement) without its conditions.
+    pub fn statement(&self) -> Digest {
+        self.statement
+    }
+
+    /// Who issues it.
+    pub fn seller(&self) -> &Seller {
+        &self.seller
+    }
+
+    /// Who owes it.
+    pub fn buyer(&self) -> &Buyer {
+        &self.buyer
+    }
+
+    /// Days from issue until payment is due.
+    pub fn payment_days(&self) -> u32 {
+        self.payment_days
+    }
+
+    /// Why lines at rate 0 bear no VAT; there are such lines only where this is.
+    pub fn exemption(&self) -> Option<Exemption> {
+        self.exemption
+    }
+
+    /// Its lines.
+    pub fn lines(&self) -> &[InvoiceLine] {
+        &self.lines
+    }
+
+    /// VAT by category, exempt first, then by rate.
+    pub fn vat(&self) -> &[VatSum] {
+        &self.vat
+    }
+
+    /// Its sums.
+    pub fn sums(&self) -> Sums {
+        self.sums
+    }
+
+    /// Its currency.
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// SHA-256 of its canonical JSON: the same draft has the same, whoever makes it.
+    ///
+    /// # Errors
+    /// When it has no JSON form, which none has.
+    pub fn digest(&self) -> Result<Digest, serde_json::Error> {
+        canonical_json(self).map(|bytes| Digest::of(&[&bytes]))
+    }
+}

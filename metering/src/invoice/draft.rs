@@ -1,0 +1,263 @@
+//! From a final statement to an invoice: the same lines, the same VAT, the same totals.
+
+use super::document::{Purpose, Sums, Terms, ValidInvoice, VatCategory, VatSum};
+use super::fault::Fault;
+use super::line::{InvoiceLine, invoice_line};
+use super::party::{Buyer, Seller};
+use crate::calendar::{BillingMonth, DatacentreZone};
+use crate::digest::{Digest, canonical_json};
+use crate::meter::base_units_per_unit;
+use crate::money::Cents;
+use crate::statement::TenantStatement;
+use mesocentre_api::{StatementLine, StatementState};
+use rust_decimal::Decimal;
+use std::collections::BTreeMap;
+
+/// The rates that French invoices may bear, in hundredths of a percent (BR-FR-16).
+const FRENCH_RATES: [i64; 14] = [
+    90, 105, 175, 210, 550, 700, 850, 920, 960, 1_000, 1_300, 1_960, 2_000, 2_060,
+];
+
+/// An invoice over a statement, whose every amount it keeps.
+///
+/// # Errors
+/// All reasons why it cannot be made: of the statement, of the parties, of the terms.
+pub fn draft(
+    statement: &TenantStatement,
+    seller: &Seller,
+    buyer: &Buyer,
+    terms: &Terms,
+) -> Result<ValidInvoice, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let (seller, buyer) = (seller.in_one_form(), buyer.in_one_form());
+    seller.faults(&mut faults);
+    buyer.faults(&mut faults);
+    let (longest, law) = buyer.kind.longest_term();
+    if terms.payment_days > longest {
+        faults.push(Fault::Term {
+            days: terms.payment_days,
+            longest,
+            law,
+        });
+    }
+    let reader = Reader { statement };
+    let billed = match reader.read(terms) {
+        Ok(billed) => Some(billed),
+        Err(found) => {
+            faults.extend(found);
+            None
+        }
+    };
+    match billed {
+        Some(billed) if faults.is_empty() => Ok(ValidInvoice {
+            purpose: Purpose::Invoice {
+                replaces: terms.replaces.clone(),
+            },
+            tenant: statement.tenant.clone(),
+            month: billed.month,
+            statement: billed.digest,
+            currency: statement.status.currency,
+            seller,
+            buyer,
+            payment_days: terms.payment_days,
+            exemption: terms
+                .exemption
+                .filter(|_| billed.vat.iter().any(|sum| sum.category == VatCategory::Exempt)),
+            lines: billed.lines,
+            sums: Sums::of(&billed.vat),
+            vat: billed.vat,
+        }),
+        _ => Err(faults),
+    }
+}
+
+/// SHA-256 of a statement's canonical JSON, without its conditions, which are no part of what is owed.
+pub(crate) fn statement_digest(statement: &TenantStatement) -> Result<Digest, serde_json::Error> {
+    let mut bare = statement.clone();
+    bare.status.conditions.clear();
+    canonical_json(&bare).map(|bytes| Digest::of(&[&bytes]))
+}
+
+/// VAT by category of lines, rounded half-up once a category.
+pub(super) fn vat_of<'a>(lines: impl Iterator<Item = &'a InvoiceLine>) -> Option<Vec<VatSum>> {
+    let mut bases: BTreeMap<VatCategory, Cents> = BTreeMap::new();
+    for line in lines {
+        let base = bases.entry(line.vat).or_default();
+        *base = *base + line.amount;
+    }
+    bases
+        .into_iter()
+        .map(|(category, base)| {
+            Some(VatSum {
+                category,
+                base,
+                amount: base.vat(category.rate())?,
+            })
+        })
+        .collect()
+}
+
+struct Billed {
+    month: BillingMonth,
+    digest: Digest,
+    lines: Vec<InvoiceLine>,
+    vat: Vec<VatSum>,
+}
+
+struct Reader<'a> {
+    statement: &'a TenantStatement,
+}
+
+impl Reader<'_> {
+    fn tenant(&self) -> String {
+        self.statement.tenant.clone()
+    }
+
+    fn month(&self) -> String {
+        self.statement.status.period.month.clone()
+    }
+
+    fn unreadable(&self, what: &'static str, text: &str) -> Fault {
+        Fault::Unreadable {
+            tenant: self.tenant(),
+            month: self.month(),
+            what,
+            text: text.to_owned(),
+        }
+    }
+
+    fn cents(&self, what: &'static str, text: &str) -> Result<Cents, Fault> {
+        text.parse()
+            .ok()
+            .and_then(Cents::from_decimal)
+            .ok_or_else(|| self.unreadable(what, text))
+    }
+
+    fn read(&self, terms: &Terms) -> Result<Billed, Vec<Fault>> {
+        let status = &self.statement.status;
+        let mut faults = Vec::new();
+        if status.state != StatementState::Final {
+            faults.push(Fault::Provisional {
+                tenant: self.tenant(),
+                month: self.month(),
+            });
+        }
+        if status.lines.is_empty() {
+            faults.push(Fault::NoLines {
+                tenant: self.tenant(),
+                month: self.month(),
+            });
+        }
+        let mut lines = Vec::with_capacity(status.lines.len());
+        for (number, line) in (1..).zip(&status.lines) {
+            match self.line(number, line) {
+                Ok(line) => lines.push(line),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if terms.exemption.is_none() && lines.iter().any(|line| line.vat == VatCategory::Exempt) {
+            faults.push(Fault::NoExemption {
+                tenant: self.tenant(),
+                month: self.month(),
+            });
+        }
+        let month = self
+            .month()
+            .parse()
+            .map_err(|_| self.unreadable("month", &status.period.month));
+        let digest =
+            statement_digest(self.statement).map_err(|error| self.unreadable("form", &error.to_string()));
+        let vat = vat_of(lines.iter()).ok_or_else(|| self.unreadable("net total", &status.totals.net));
+        match (month, digest, vat) {
+            (Ok(month), Ok(digest), Ok(vat)) if faults.is_empty() => {
+                self.totals(&vat)?;
+                Ok(Billed {
+                    month,
+                    digest,
+                    lines,
+                    vat,
+                })
+            }
+            (month, digest, vat) => {
+                faults.extend(month.err());
+                faults.extend(digest.err());
+                faults.extend(vat.err());
+                Err(faults)
+            }
+        }
+    }
+
+    fn line(&self, number: u32, line: &StatementLine) -> Result<InvoiceLine, Fault> {
+        let amount = self.cents("amount", &line.amount)?;
+        let vat = match line.vat_rate.as_deref() {
+            None => VatCategory::Exempt,
+            Some(text) => {
+                let rate: Decimal = text.parse().map_err(|_| self.unreadable("VAT rate", text))?;
+                let hundredths = Cents::from_decimal(rate).map(|cents| cents.0);
+                match hundredths {
+                    Some(0) => VatCategory::Exempt,
+                    Some(rate_of) if FRENCH_RATES.iter().any(|known| i128::from(*known) == rate_of) => {
+                        VatCategory::Rate(rate.normalize())
+                    }
+                    _ => {
+                        return Err(Fault::VatRate {
+                            rate: text.to_owned(),
+                        });
+                    }
+                }
+            }
+        };
+        let units = match line.meter {
+            None => None,
+            Some(meter) => {
+                let month = line
+                    .corrects
+                    .as_deref()
+                    .unwrap_or(&self.statement.status.period.month);
+                let zone = &self.statement.status.period.time_zone;
+                let window = DatacentreZone::named(zone)
+                    .ok()
+                    .zip(month.parse().ok())
+                    .and_then(|(zone, month)| zone.month(month).ok())
+                    .ok_or_else(|| self.unreadable("month", month))?;
+                Some(base_units_per_unit(meter, &window))
+            }
+        };
+        invoice_line(number, line, amount, vat, units)
+            .ok_or_else(|| self.unreadable("quantity or price", line.base_quantity.as_deref().unwrap_or("")))
+    }
+
+    /// The statement's own sums must be those of its lines: else it is none of ours.
+    fn totals(&self, vat: &[VatSum]) -> Result<(), Vec<Fault>> {
+        let totals = &self.statement.status.totals;
+        let said = |what, text: &str| self.cents(what, text).map_err(|fault| vec![fault]);
+        let found = Sums::of(vat);
+        let mut faults = Vec::new();
+        let mut compare = |what, found: Cents, said: Cents| {
+            if found != said {
+                faults.push(Fault::Totals {
+                    tenant: self.tenant(),
+                    month: self.month(),
+                    what,
+                    found,
+                    said,
+                });
+            }
+        };
+        compare("net", found.net, said("net total", &totals.net)?);
+        let mut tax = Cents::default();
+        for sum in &totals.vat {
+            tax = tax + said("VAT", &sum.amount)?;
+        }
+        compare("VAT", found.vat, tax);
+        compare("gross", found.gross, said("gross total", &totals.gross)?);
+        if found.gross < Cents(0) {
+            faults.push(Fault::Negative {
+                tenant: self.tenant(),
+                month: self.month(),
+                gross: found.gross,
+            });
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}

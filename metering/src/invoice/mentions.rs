@@ -1,0 +1,45 @@
+//! What the law wants to stand on an invoice, word for word (BG-1; BR-FR-05: PMT, PMD and AAB, once each).
+
+use super::party::BuyerKind;
+
+/// A mention.
+pub(super) struct Mention {
+    /// Its subject in UNTDID 4451 (BT-21).
+    pub code: &'static str,
+    /// French (BT-22).
+    pub french: &'static str,
+}
+
+/// Early payment.
+const NO_DISCOUNT: Mention = Mention {
+    code: "AAB",
+    french: "Aucun escompte n'est accordé pour paiement anticipé.",
+};
+
+/// The mentions for a buyer: cost of recovery, delay, early payment.
+pub(super) fn mentions(buyer: BuyerKind) -> [Mention; 3] {
+    match buyer {
+        BuyerKind::Business => [
+            Mention {
+                code: "PMT",
+                french: "Indemnité forfaitaire pour frais de recouvrement en cas de retard de paiement : 40 € (code de commerce, articles L441-10 et D441-5).",
+            },
+            Mention {
+                code: "PMD",
+                french: "Pénalités de retard, exigibles dès le lendemain de l'échéance sans rappel : taux de refinancement de la Banque centrale européenne majoré de 10 points (code de commerce, article L441-10).",
+            },
+            NO_DISCOUNT,
+        ],
+        BuyerKind::Public | BuyerKind::PublicHealth => [
+            Mention {
+                code: "PMT",
+                french: "Indemnité forfaitaire pour frais de recouvrement en cas de retard de paiement : 40 € (code de la commande publique, articles L2192-13 et D2192-35).",
+            },
+            Mention {
+                code: "PMD",
+                french: "Intérêts moratoires en cas de retard de paiement : taux de refinancement de la Banque centrale européenne majoré de 8 points (code de la commande publique, articles L2192-13 et R2192-31).",
+            },
+            NO_DISCOUNT,
+        ],
+    }
+}

@@ -1,0 +1,491 @@
+//! Issuing: a number is taken in the transaction that stores the document, or not at all.
+//!
+//! ```text
+//!  draft ─► issue ─► invoice (series, seq) ─┬─ credit notes on it   rows of the same table      append-only
+//!                                           └─ invoice_payment      what was paid              append-only
+//! ```
+//!
+//! Who issues a draft again, after a crash or beside somebody else, is given what was issued: a month of a tenant is
+//! invoiced once, whatever the series. What an invoice stands at (paid, credited, due) is no field of it: it is
+//! computed from the rows that came after it.
+
+use super::{Ledger, LedgerError};
+use crate::calendar::BillingMonth;
+use crate::digest::{Digest, canonical_json};
+use crate::invoice::{
+    InvoiceNumber, IssuedInvoice, Purpose, Series, ValidInvoice, numbers, statement_digest,
+};
+use crate::money::Cents;
+use crate::statement::MonthDocument;
+use jiff::civil::Date;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+/// Why a document is not issued, or a payment not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The month is open.
+    #[error("{month} is not closed in this ledger, and only a closed month is invoiced: close it first")]
+    NotClosed {
+        /// The month.
+        month: BillingMonth,
+    },
+    /// The statement is another.
+    #[error(
+        "the draft for {tenant} rests on another statement than the ledger keeps for {month}: draft it again from the closed month"
+    )]
+    NotTheStatement {
+        /// The tenant.
+        tenant: String,
+        /// The month.
+        month: BillingMonth,
+    },
+    /// It was invoiced otherwise.
+    #[error(
+        "{month} of {tenant} was invoiced as {number}, with other parties or terms: credit {number} whole, and draft another one that replaces it"
+    )]
+    Invoiced {
+        /// The tenant.
+        tenant: String,
+        /// The month.
+        month: BillingMonth,
+        /// The invoice.
+        number: InvoiceNumber,
+    },
+    /// What is replaced still stands.
+    #[error("{number} cannot be replaced: {why}")]
+    NotReplaceable {
+        /// The invoice.
+        number: InvoiceNumber,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// Another credit note came first.
+    #[error(
+        "another credit note on {number} was issued since this one was drafted: draft it again from what is left"
+    )]
+    CreditedMeanwhile {
+        /// The invoice.
+        number: InvoiceNumber,
+    },
+    /// There is no such document.
+    #[error("the ledger holds no invoice {number}: name one that was issued, for example F2026-000001")]
+    Unknown {
+        /// The number.
+        number: InvoiceNumber,
+    },
+    /// It would stand before an earlier one.
+    #[error(
+        "the series {series} has a document of {last}, and one of {asked} cannot follow it: numbers follow the days of issue; write {last} or a later day"
+    )]
+    OutOfOrder {
+        /// The series.
+        series: Series,
+        /// The last day.
+        last: String,
+        /// The day that was asked for.
+        asked: Date,
+    },
+    /// The same reference with another amount.
+    #[error(
+        "the payment {reference:?} on {number} is recorded with another amount or day: give each payment a reference of its own"
+    )]
+    OtherPayment {
+        /// The invoice.
+        number: InvoiceNumber,
+        /// The reference.
+        reference: String,
+    },
+}
+
+/// Something that was paid on an invoice, or paid back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// The bank's or the accounts' reference, one for each payment.
+    pub reference: String,
+    /// How much; below zero for what was paid back.
+    pub amount: Cents,
+    /// When.
+    pub paid_on: Date,
+}
+
+/// Where an invoice stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it asked for, with VAT.
+    pub gross: Cents,
+    /// What credit notes took back, with VAT.
+    pub credited: Cents,
+    /// What was paid.
+    pub paid: Cents,
+}
+
+impl Standing {
+    /// What is still to be paid; below zero where something is to be paid back.
+    pub fn due(&self) -> Cents {
+        Cents(self.gross.0 - self.credited.0 - self.paid.0)
+    }
+}
+
+const ISSUING: &str = "issuing an invoice in";
+const READING: &str = "reading the invoices of";
+
+impl Ledger {
+    /// Issues a draft: stores it with the next number of its series. The same draft again is given what was issued.
+    ///
+    /// # Errors
+    /// [`IssueError`]; then nothing was written, and no number taken.
+    pub async fn issue(
+        &self,
+        series: &Series,
+        draft: &ValidInvoice,
+        issued_on: Date,
+    ) -> Result<IssuedInvoice, IssueError> {
+        let digest = draft.digest().map_err(no_form)?;
+        let claim = claim(draft)?;
+        let mut tx = self
+            .writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(self.failed(ISSUING))?;
+        self.check_anchor(&mut tx).await?;
+        if let Some(there) = self.invoice_by(&mut tx, "claim", &claim).await? {
+            let same = there.document().digest().map_err(no_form)? == digest;
+            return match draft.purpose() {
+                _ if same => Ok(there),
+                Purpose::Invoice { .. } => Err(IssueError::Invoiced {
+                    tenant: draft.tenant().to_owned(),
+                    month: draft.month(),
+                    number: there.number().clone(),
+                }),
+                Purpose::CreditNote { corrects, .. } => Err(IssueError::CreditedMeanwhile {
+                    number: corrects.clone(),
+                }),
+            };
+        }
+        match draft.purpose() {
+            Purpose::Invoice { replaces } => {
+                self.check_statement(&mut tx, draft).await?;
+                if let Some(number) = replaces {
+                    self.check_replaceable(&mut tx, number, draft).await?;
+                }
+            }
+            Purpose::CreditNote { corrects, after, .. } => {
+                let known = self.invoice_by(&mut tx, "number", &corrects.0).await?;
+                if known.is_none() {
+                    return Err(IssueError::Unknown {
+                        number: corrects.clone(),
+                    });
+                }
+                if numbers(&self.credits_on(&mut tx, corrects).await?) != *after {
+                    return Err(IssueError::CreditedMeanwhile {
+                        number: corrects.clone(),
+                    });
+                }
+            }
+        }
+        let last: Option<(i64, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT seq, issued_on, hash FROM invoice WHERE series = ? ORDER BY seq DESC LIMIT 1",
+        )
+        .bind(series.as_str())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(self.failed(ISSUING))?;
+        let (seq, day, hash) = last.unwrap_or((0, String::new(), Digest::ZERO.0.to_vec()));
+        if issued_on.to_string() < day {
+            return Err(IssueError::OutOfOrder {
+                series: series.clone(),
+                last: day,
+                asked: issued_on,
+            });
+        }
+        let issued = IssuedInvoice::new(series.number(seq + 1), issued_on, draft.clone());
+        let document = canonical_json(&issued).map_err(no_form)?;
+        let corrects = match draft.purpose() {
+            Purpose::Invoice { .. } => None,
+            Purpose::CreditNote { corrects, .. } => Some(corrects.0.as_str()),
+        };
+        sqlx::query(
+            "INSERT INTO invoice \
+             (series, seq, number, claim, tenant, month, corrects, issued_on, draft, document, hash) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(series.as_str())
+        .bind(seq + 1)
+        .bind(issued.number().0.as_str())
+        .bind(claim)
+        .bind(draft.tenant())
+        .bind(draft.month().to_string())
+        .bind(corrects)
+        .bind(issued_on.to_string())
+        .bind(&digest.0[..])
+        .bind(document.as_slice())
+        .bind(&Digest::of(&[&hash, &document]).0[..])
+        .execute(&mut *tx)
+        .await
+        .map_err(self.failed(ISSUING))?;
+        tx.commit().await.map_err(self.failed(ISSUING))?;
+        Ok(issued)
+    }
+
+    /// An issued document; none when there is no such number.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when it cannot be read or was changed.
+    pub async fn invoice(&self, number: &InvoiceNumber) -> Result<Option<IssuedInvoice>, LedgerError> {
+        let mut connection = self.readers.acquire().await.map_err(self.failed(READING))?;
+        self.invoice_by(&mut connection, "number", &number.0).await
+    }
+
+    /// What was issued to a tenant for a month, credit notes too, in the order of series and numbers.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when they cannot be read or were changed.
+    pub async fn invoices_of(
+        &self,
+        tenant: &str,
+        month: BillingMonth,
+    ) -> Result<Vec<IssuedInvoice>, LedgerError> {
+        let rows = sqlx::query(
+            "SELECT number, draft, document FROM invoice WHERE tenant = ? AND month = ? ORDER BY series, seq",
+        )
+        .bind(tenant)
+        .bind(month.to_string())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed(READING))?;
+        rows.iter().map(|row| self.read_invoice(row)).collect()
+    }
+
+    /// The credit notes on an invoice, in the order of series and numbers.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when they cannot be read or were changed.
+    pub async fn credit_notes_on(&self, number: &InvoiceNumber) -> Result<Vec<IssuedInvoice>, LedgerError> {
+        let mut connection = self.readers.acquire().await.map_err(self.failed(READING))?;
+        self.credits_on(&mut connection, number).await
+    }
+
+    /// Records a payment on an invoice, once for each reference.
+    ///
+    /// # Errors
+    /// [`IssueError`], when there is no such invoice, or another payment with that reference.
+    pub async fn record_payment(&self, number: &InvoiceNumber, payment: &Payment) -> Result<(), IssueError> {
+        let doing = "recording a payment in";
+        let mut tx = self
+            .writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(self.failed(doing))?;
+        if self.invoice_by(&mut tx, "number", &number.0).await?.is_none() {
+            return Err(IssueError::Unknown {
+                number: number.clone(),
+            });
+        }
+        let (cents, day) = (payment.amount.0.to_string(), payment.paid_on.to_string());
+        let there: Option<(String, String)> =
+            sqlx::query_as("SELECT cents, paid_on FROM invoice_payment WHERE number = ? AND reference = ?")
+                .bind(number.0.as_str())
+                .bind(payment.reference.as_str())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(self.failed(doing))?;
+        if let Some(there) = there {
+            if there == (cents, day) {
+                return Ok(());
+            }
+            return Err(IssueError::OtherPayment {
+                number: number.clone(),
+                reference: payment.reference.clone(),
+            });
+        }
+        sqlx::query("INSERT INTO invoice_payment (number, reference, cents, paid_on) VALUES (?, ?, ?, ?)")
+            .bind(number.0.as_str())
+            .bind(payment.reference.as_str())
+            .bind(cents)
+            .bind(day)
+            .execute(&mut *tx)
+            .await
+            .map_err(self.failed(doing))?;
+        tx.commit().await.map_err(self.failed(doing))?;
+        Ok(())
+    }
+
+    /// Where an invoice stands; none when there is no such number.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when it cannot be read or was changed.
+    pub async fn standing(&self, number: &InvoiceNumber) -> Result<Option<Standing>, LedgerError> {
+        let mut reading = self.readers.begin().await.map_err(self.failed(READING))?;
+        let Some(invoice) = self.invoice_by(&mut reading, "number", &number.0).await? else {
+            return Ok(None);
+        };
+        let credits = self.credits_on(&mut reading, number).await?;
+        let payments: Vec<String> = sqlx::query_scalar("SELECT cents FROM invoice_payment WHERE number = ?")
+            .bind(number.0.as_str())
+            .fetch_all(&mut *reading)
+            .await
+            .map_err(self.failed(READING))?;
+        let mut paid = Cents::default();
+        for cents in payments {
+            let cents = cents
+                .parse()
+                .map_err(|_| self.unreadable(&number.0, format!("a payment on it is {cents:?} cents")))?;
+            paid = paid + Cents(cents);
+        }
+        Ok(Some(Standing {
+            gross: invoice.document().sums().gross,
+            credited: gross_of(&credits),
+            paid,
+        }))
+    }
+
+    /// The statement that the draft rests on must be the one that the closed month keeps.
+    async fn check_statement(
+        &self,
+        tx: &mut SqliteConnection,
+        draft: &ValidInvoice,
+    ) -> Result<(), IssueError> {
+        let month = draft.month();
+        let bytes: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT statements FROM closed_month WHERE month = ?")
+                .bind(month.to_string())
+                .fetch_optional(tx)
+                .await
+                .map_err(self.failed(ISSUING))?;
+        let bytes = bytes.ok_or(IssueError::NotClosed { month })?;
+        let closed: MonthDocument =
+            serde_json::from_slice(&bytes).map_err(|e| LedgerError::UnreadableMonth {
+                path: self.path.clone(),
+                month: month.to_string(),
+                what: e.to_string(),
+            })?;
+        let kept = closed
+            .statements
+            .iter()
+            .find(|kept| kept.tenant == draft.tenant());
+        let kept = kept.map(statement_digest).transpose().map_err(no_form)?;
+        if kept == Some(draft.statement()) {
+            return Ok(());
+        }
+        Err(IssueError::NotTheStatement {
+            tenant: draft.tenant().to_owned(),
+            month,
+        })
+    }
+
+    async fn check_replaceable(
+        &self,
+        tx: &mut SqliteConnection,
+        number: &InvoiceNumber,
+        draft: &ValidInvoice,
+    ) -> Result<(), IssueError> {
+        let replaced = self.invoice_by(tx, "number", &number.0).await?;
+        let replaced = replaced.ok_or_else(|| IssueError::Unknown {
+            number: number.clone(),
+        })?;
+        let not = |why| {
+            Err(IssueError::NotReplaceable {
+                number: number.clone(),
+                why,
+            })
+        };
+        let document = replaced.document();
+        if document.tenant() != draft.tenant() || document.month() != draft.month() {
+            return not("it bills another tenant or month; name the invoice of the same statement");
+        }
+        let credits = self.credits_on(tx, number).await?;
+        if gross_of(&credits) != document.sums().gross {
+            return not("it is not credited whole; issue a credit note over what is left of it first");
+        }
+        Ok(())
+    }
+
+    async fn invoice_by(
+        &self,
+        connection: &mut SqliteConnection,
+        column: &'static str,
+        value: &str,
+    ) -> Result<Option<IssuedInvoice>, LedgerError> {
+        let query = match column {
+            "claim" => "SELECT number, draft, document FROM invoice WHERE claim = ?",
+            _ => "SELECT number, draft, document FROM invoice WHERE number = ?",
+        };
+        let row = sqlx::query(query)
+            .bind(value)
+            .fetch_optional(connection)
+            .await
+            .map_err(self.failed(READING))?;
+        row.map(|row| self.read_invoice(&row)).transpose()
+    }
+
+    async fn credits_on(
+        &self,
+        connection: &mut SqliteConnection,
+        number: &InvoiceNumber,
+    ) -> Result<Vec<IssuedInvoice>, LedgerError> {
+        let rows = sqlx::query(
+            "SELECT number, draft, document FROM invoice WHERE corrects = ? ORDER BY series, seq",
+        )
+        .bind(number.0.as_str())
+        .fetch_all(connection)
+        .await
+        .map_err(self.failed(READING))?;
+        rows.iter().map(|row| self.read_invoice(row)).collect()
+    }
+
+    fn read_invoice(&self, row: &SqliteRow) -> Result<IssuedInvoice, LedgerError> {
+        let number: String = row.try_get(0).map_err(self.failed(READING))?;
+        let draft: &[u8] = row.try_get(1).map_err(self.failed(READING))?;
+        let document: &[u8] = row.try_get(2).map_err(self.failed(READING))?;
+        read_document(&number, draft, document).map_err(|what| self.unreadable(&number, what))
+    }
+
+    fn unreadable(&self, number: &str, what: String) -> LedgerError {
+        LedgerError::UnreadableInvoice {
+            path: self.path.clone(),
+            number: number.to_owned(),
+            what,
+        }
+    }
+}
+
+/// A stored document, else what is wrong with it.
+pub(super) fn read_document(number: &str, draft: &[u8], document: &[u8]) -> Result<IssuedInvoice, String> {
+    let issued: IssuedInvoice = serde_json::from_slice(document).map_err(|e| e.to_string())?;
+    let digest = issued.document().digest().map_err(|e| e.to_string())?;
+    if issued.number().0 != number || digest.0[..] != *draft {
+        return Err("its content does not have the number or the digest that stand beside it".to_owned());
+    }
+    Ok(issued)
+}
+
+fn gross_of(documents: &[IssuedInvoice]) -> Cents {
+    documents
+        .iter()
+        .map(|issued| issued.document().sums().gross)
+        .sum()
+}
+
+/// What a document bills or takes back, in one text: no two documents share it.
+fn claim(draft: &ValidInvoice) -> Result<String, LedgerError> {
+    let claim = match draft.purpose() {
+        Purpose::Invoice { replaces } => {
+            serde_json::to_string(&("invoice", draft.tenant(), draft.month().to_string(), replaces))
+        }
+        Purpose::CreditNote { corrects, after, .. } => {
+            serde_json::to_string(&("credit note", corrects, after.len()))
+        }
+    };
+    claim.map_err(no_form)
+}
+
+fn no_form(source: serde_json::Error) -> LedgerError {
+    LedgerError::Canonical {
+        what: "an invoice",
+        source,
+    }
+}

@@ -1,0 +1,194 @@
+//! An invoice says what its statement says, to the cent, and its XML is what reviewers read in `tests/golden/`.
+//!
+//! After a change that is meant: `UPDATE_GOLDEN=1 cargo test -p mesocentre-metering`, and read the difference.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what went wrong by failing"
+)]
+
+mod support;
+
+use jiff::civil::{Date, date};
+use mesocentre_api::Meter;
+use mesocentre_metering::invoice::*;
+use mesocentre_metering::*;
+use std::path::Path;
+use support::*;
+
+const ISSUED: Date = date(2026, 12, 7);
+
+fn golden(name: &str, written: &[u8]) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, written).unwrap();
+    }
+    let kept = std::fs::read(&file).unwrap_or_default();
+    assert!(
+        kept == written,
+        "{name} is another. If that is meant, run UPDATE_GOLDEN=1 cargo test -p mesocentre-metering, and read the \
+         difference"
+    );
+}
+
+fn november(key: &str, tenant: &str, meter: Meter, quantity: i128) -> UsageRecord {
+    let used = record(
+        key,
+        tenant,
+        quantity,
+        "2026-11-10T10:00:00Z",
+        "2026-11-20T11:00:00Z",
+    );
+    with_meter(used, meter)
+}
+
+/// A month of three tenants: compute, storage, tiers, shares in a pool.
+async fn month() -> TestLedger {
+    let test = TestLedger::new().await;
+    test.append(&[
+        november("1", "univ-caen", Meter::ComputeCoreHours, 1_234_567_890),
+        november("2", "univ-caen", Meter::ComputeGpuHours, 7_201),
+        november(
+            "3",
+            "univ-caen",
+            Meter::StorageGibMonths,
+            (1 << 30) * 86_400 * 30 * 2_500 + 12_345,
+        ),
+        november("4", "nova-motors", Meter::ComputeCoreHours, 50_000_000),
+    ])
+    .await;
+    test
+}
+
+async fn draft_of(test: &TestLedger, basis: &RatingBasis, buyer: &Buyer, terms: &Terms) -> ValidInvoice {
+    let tenant = match buyer.kind {
+        BuyerKind::Business => "nova-motors",
+        _ => "univ-caen",
+    };
+    let statement = closed_statement(&test.ledger, basis, tenant).await;
+    let drafted = draft(&statement, &seller(), buyer, terms).unwrap();
+    let totals = &statement.status.totals;
+    assert_eq!(drafted.sums().net.to_string(), totals.net);
+    assert_eq!(drafted.sums().gross.to_string(), totals.gross);
+    assert_eq!(drafted.lines().len(), statement.status.lines.len());
+    for (line, of_statement) in drafted.lines().iter().zip(&statement.status.lines) {
+        assert_eq!(line.amount.to_string(), of_statement.amount);
+    }
+    drafted
+}
+
+fn series() -> Series {
+    "F2026".parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_invoice_to_a_public_buyer_is_the_one_that_was_reviewed() {
+    let test = month().await;
+    let drafted = draft_of(&test, &basis("2026-11"), &university(), &terms(30)).await;
+    let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
+    golden("invoice-univ-caen.xml", &render_xml(&issued).unwrap());
+}
+
+#[tokio::test]
+async fn an_invoice_without_vat_says_by_which_article() {
+    let test = month().await;
+    let mut basis = basis("2026-11");
+    for tariff in &mut basis.tariffs {
+        tariff.spec.vat.rate = "0".parse().unwrap();
+    }
+    let statement = closed_statement(&test.ledger, &basis, "univ-caen").await;
+    assert_eq!(
+        draft(&statement, &seller(), &university(), &terms(30)).unwrap_err(),
+        [Fault::NoExemption {
+            tenant: "univ-caen".to_owned(),
+            month: "2026-11".to_owned()
+        }]
+    );
+    let exempt = Terms {
+        exemption: Some(Exemption::Cgi261B),
+        ..terms(30)
+    };
+    let drafted = draft_of(&test, &basis, &university(), &exempt).await;
+    let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
+    golden("invoice-exempt.xml", &render_xml(&issued).unwrap());
+}
+
+#[tokio::test]
+async fn a_credit_note_cites_what_it_corrects() {
+    let test = month().await;
+    let drafted = draft_of(&test, &basis("2026-11"), &company(), &terms(45)).await;
+    let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
+    golden("invoice-nova-motors.xml", &render_xml(&issued).unwrap());
+    let lines = Credit::Lines(vec![
+        CreditedLine {
+            line: 1,
+            amount: issued.document().lines()[0].amount,
+        },
+        CreditedLine {
+            line: 2,
+            amount: Cents(3_333),
+        },
+    ]);
+    let note = credit(&issued, &[], &lines, "Panne du 12 novembre").unwrap();
+    let note = test
+        .ledger
+        .issue(&"A2026".parse().unwrap(), &note, date(2026, 12, 15))
+        .await
+        .unwrap();
+    golden("credit-note-nova-motors.xml", &render_xml(&note).unwrap());
+}
+
+#[tokio::test]
+async fn a_missing_service_code_is_refused_where_the_buyer_requires_one() {
+    let test = month().await;
+    let statement = closed_statement(&test.ledger, &basis("2026-11"), "univ-caen").await;
+    let mut buyer = university();
+    buyer.service_code = Some("  ".to_owned());
+    let faults = draft(&statement, &seller(), &buyer, &terms(30)).unwrap_err();
+    assert_eq!(
+        faults[0].to_string(),
+        "Université de Caen Normandie refuses invoices without a service code (BT-10), and none is written: ask it for \
+         the code of the service that pays, and write it as serviceCode"
+    );
+    buyer.service_code_required = false;
+    draft(&statement, &seller(), &buyer, &terms(30)).unwrap();
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_is_told_at_once() {
+    let test = month().await;
+    let mut statement = closed_statement(&test.ledger, &basis("2026-11"), "univ-caen").await;
+    statement.status.lines[0].amount = "4115.24".to_owned();
+    statement.status.state = mesocentre_api::StatementState::Provisional;
+    let mut seller = seller();
+    seller.siret = "13000000300018".to_owned();
+    seller.account.as_mut().unwrap().iban = "FR7630001007941234567890186".to_owned();
+    let mut buyer = university();
+    buyer.address.country_code = "DE".to_owned();
+    buyer.electronic_address = ElectronicAddress::Email("nobody".to_owned());
+    let faults = draft(&statement, &seller, &buyer, &terms(45)).unwrap_err();
+    let named: Vec<String> = faults
+        .iter()
+        .map(|fault| format!("{fault:?}").split([' ', '{']).next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        named,
+        [
+            "Siret",
+            "Iban",
+            "Abroad",
+            "ElectronicAddress",
+            "Term",
+            "Provisional"
+        ]
+    );
+    statement.status.state = mesocentre_api::StatementState::Final;
+    let faults = draft(&statement, &support::seller(), &university(), &terms(30)).unwrap_err();
+    assert!(
+        matches!(faults[0], Fault::Totals { what: "net", .. }),
+        "{faults:?}"
+    );
+}

@@ -60,6 +60,8 @@ pub async fn up() -> Result<()> {
             "--skip-crds",
         ])
         .args(["--set", "operator.deploy=false"])
+        // Made by the tests that reach Slurm over ssh.
+        .args(["--set", "operator.slurm.sshSecrets={slurm-login}"])
         // Of nobody who is there: `admit_publishing.rs` acts as it.
         .args([
             "--set",

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 /// Each with a command that it brings.
-const STACK: [(&str, &str); 7] = [
+const STACK: [(&str, &str); 9] = [
     ("slurm-wlm", "slurmctld"),
     ("slurm-wlm", "slurmd"),
     ("slurm-client", "sbatch"),
@@ -17,6 +17,8 @@ const STACK: [(&str, &str); 7] = [
     ("munge", "munged"),
     ("mariadb-server", "mariadbd"),
     ("openssl", "openssl"),
+    ("openssh-server", "sshd"),
+    ("openssh-client", "ssh"),
 ];
 
 /// The same for a node with real pods. Their daemons are started by hand, in namespaces of their own.

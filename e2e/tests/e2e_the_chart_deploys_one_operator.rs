@@ -94,6 +94,45 @@ async fn an_operator_in_a_pod_logs_in_to_vault_by_a_token_for_vault_alone() -> R
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn an_operator_that_reaches_slurm_over_ssh_is_not_root_and_reads_the_named_secrets_alone() -> Result<()>
+{
+    let stack = Stack::current().await?;
+    let over_ssh = "operator.slurm.sshSecrets={slurm-login}";
+    let (pod, container) = pod(&stack, over_ssh).await?;
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(
+        container["securityContext"]["capabilities"],
+        serde_yaml::from_str::<Value>("drop: [ALL]")?
+    );
+    let rights = |rendered: &str| -> Result<Vec<Value>> {
+        let mut found = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(rendered) {
+            let object = Value::deserialize(document)?;
+            let role = object["kind"].as_str().unwrap_or_default().to_owned();
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            if !role.ends_with("Role") || !name.starts_with("mesocentre-operator") {
+                continue;
+            }
+            for rule in object["rules"].as_sequence().into_iter().flatten() {
+                let resources = rule["resources"].as_sequence();
+                if resources.is_some_and(|resources| resources.iter().any(|r| r == "secrets")) {
+                    assert_eq!(role, "Role", "{object:?}");
+                    found.push(rule.clone());
+                }
+            }
+        }
+        Ok(found)
+    };
+    let one = serde_yaml::from_str::<Value>(
+        "{apiGroups: [''], resources: [secrets], resourceNames: [slurm-login], verbs: [get]}",
+    )?;
+    assert_eq!(rights(&rendered(&stack, over_ssh).await?.stdout)?, [one]);
+    assert!(rights(&rendered(&stack, "operator.deploy=true").await?.stdout)?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn what_the_operator_would_refuse_the_chart_refuses_with_what_to_write() -> Result<()> {
     let stack = Stack::current().await?;
     for (values, sentence) in [

@@ -104,7 +104,8 @@ pub struct Health {
     pub version: String,
     /// Its controllers, and whether each is up.
     pub controllers: Vec<(String, bool)>,
-    /// How long after a submitting process died its request may still be taken, in seconds (`MessageTimeout`).
+    /// How long after a submitting process died its request may still be taken, in seconds (`MessageTimeout`, and on
+    /// a login node as long as sbatch may go on there).
     pub settle_seconds: u64,
     /// How it is set up so that granted hours do not hold as they are written, each a sentence.
     pub caveats: Vec<String>,
@@ -165,6 +166,12 @@ pub enum SchedulerError {
         /// What was found instead.
         why: String,
     },
+    /// The machine that its commands are run on is not the one that was pinned: nothing is sent to it.
+    #[error("{0}")]
+    HostKeyChanged(String),
+    /// That machine does not let us in.
+    #[error("{0}")]
+    IdentityRefused(String),
     /// It is set up in a way that a promise of ours cannot be kept.
     #[error("{0}")]
     Misconfigured(String),

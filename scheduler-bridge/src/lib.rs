@@ -9,9 +9,9 @@
 //!  lifecycle::next(view, observed, now) ──► the one step to take next (pure)
 //! ```
 //!
-//! [`slurm::Slurm`] speaks to Slurm 22.05 or newer through its command lines; it runs as root beside them and starts
-//! each `sbatch` as the submitting person's own posix account. Accounts, associations and limits are kept by
-//! difference with [`slurm::accounts`].
+//! [`slurm::Slurm`] speaks to Slurm 22.05 or newer through its command lines, on this machine as root or on a login node
+//! over ssh ([`slurm::ssh`]), and starts each `sbatch` as the submitting person's own posix account. Accounts,
+//! associations and limits are kept by difference with [`slurm::accounts`].
 
 mod batch_scheduler;
 mod job;

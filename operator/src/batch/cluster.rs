@@ -4,11 +4,10 @@ use super::accounts::AccountsView;
 use super::feed::Pass;
 use crate::Context;
 use crate::lock::locked;
-use crate::settings::Settings;
 use jiff::Timestamp;
 use mesocentre_api::SlurmScheduler;
 use mesocentre_scheduler_bridge::slurm::{Slurm, SlurmConfig};
-use mesocentre_scheduler_bridge::{ClusterName, JobAccounting, JobIdentity, Queue, SchedulerError};
+use mesocentre_scheduler_bridge::{JobAccounting, JobIdentity, Queue, SchedulerError};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +30,7 @@ pub struct Cluster {
     pub accounts_changed: Notify,
     /// A job has ended: its runs are in the accounting.
     pub ended: Notify,
-    /// `MessageTimeout`: how long after its sender's death a request may still be taken, in seconds.
+    /// How long after its sender's death a request may still be taken, in seconds.
     settle_seconds: Mutex<Option<u64>>,
     queue: Mutex<Option<Arc<Queue>>>,
     wanted: Mutex<HashMap<String, JobIdentity>>,
@@ -48,13 +47,8 @@ impl Cluster {
         context: &Arc<Context>,
         name: &str,
         spec: &SlurmScheduler,
-        settings: &Settings,
+        config: SlurmConfig,
     ) -> Result<Arc<Self>, SchedulerError> {
-        let cluster_name = ClusterName::new(&spec.cluster)
-            .map_err(|error| SchedulerError::Misconfigured(error.to_string()))?;
-        let mut config = SlurmConfig::new(cluster_name);
-        config.slurm_conf = settings.slurm_conf.clone();
-        config.path = settings.slurm_path.clone();
         let cluster = Arc::new(Self {
             name: name.to_owned(),
             spec: spec.clone(),
@@ -87,7 +81,8 @@ impl Cluster {
 
     /// How long after its sender's death a request may still be taken; Slurm's default until it has said otherwise.
     pub fn settle(&self) -> jiff::SignedDuration {
-        let seconds = locked(&self.settle_seconds).unwrap_or(10);
+        let outlives_us = self.slurm.config().outlives_us().as_secs();
+        let seconds = locked(&self.settle_seconds).unwrap_or(10_u64.saturating_add(outlives_us));
         // And a second: times are in whole ones.
         jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(60).saturating_add(1))
     }

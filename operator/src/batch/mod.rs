@@ -15,6 +15,7 @@ pub mod job;
 mod pace;
 mod poll;
 pub mod scheduler;
+mod transport;
 mod usage;
 
 pub use cluster::Cluster;
@@ -27,6 +28,7 @@ use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{BatchJob, Phase, SlurmScheduler};
 use mesocentre_scheduler_bridge::SchedulerError;
 use mesocentre_scheduler_bridge::lifecycle::OwnDoing;
+use mesocentre_scheduler_bridge::slurm::Transport;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -87,14 +89,17 @@ impl Batch {
         context: &Arc<Context>,
         scheduler: &str,
         spec: &SlurmScheduler,
+        transport: Transport,
     ) -> Result<Arc<Cluster>, SchedulerError> {
         let mut clusters = locked(&self.0.clusters);
         if let Some(cluster) = clusters.get(scheduler)
             && cluster.spec == *spec
+            && cluster.slurm.config().transport == transport
         {
             return Ok(Arc::clone(cluster));
         }
-        let cluster = Cluster::start(context, scheduler, spec, &self.0.settings)?;
+        let config = transport::config(spec, transport, &self.0.settings)?;
+        let cluster = Cluster::start(context, scheduler, spec, config)?;
         if let Some(before) = clusters.insert(scheduler.to_owned(), Arc::clone(&cluster)) {
             before.stop();
         }

@@ -1,5 +1,6 @@
 //! Scheduler: whether it answers, which one it is, and the tasks that work with it.
 
+use super::transport;
 use crate::Context;
 use crate::failure::Failure;
 use crate::report::{self, Verdict, write_status};
@@ -77,7 +78,14 @@ fn verdict(
         Err(error @ SchedulerError::Unreachable { .. }) => {
             return (Verdict::no("Unreachable", error.to_string()), AWAY_ASKED_EVERY);
         }
-        Err(error) => return (Verdict::no("Misconfigured", error.to_string()), ASKED_EVERY),
+        Err(error) => {
+            let reason = match &error {
+                SchedulerError::HostKeyChanged(_) => "HostKeyChanged",
+                SchedulerError::IdentityRefused(_) => "IdentityRefused",
+                _ => "Misconfigured",
+            };
+            return (Verdict::no(reason, error.to_string()), ASKED_EVERY);
+        }
     };
     status.kind = Some(answer.kind.into());
     status.version = Some(answer.version.clone());
@@ -147,7 +155,15 @@ async fn ask_slurm(
     name: &str,
     spec: &SlurmScheduler,
 ) -> Result<Answer, SchedulerError> {
-    let cluster = context.batch.employ(context, name, spec)?;
+    let transport = match transport::gather(context, spec).await {
+        // Whoever takes the key away takes the way to the cluster away.
+        Err(error @ SchedulerError::Misconfigured(_)) => {
+            context.batch.dismiss(name);
+            return Err(error);
+        }
+        other => other?,
+    };
+    let cluster = context.batch.employ(context, name, spec, transport)?;
     let health = cluster.call(context, "ping", cluster.slurm.ping()).await?;
     cluster.set_settle(health.settle_seconds);
     let partitions = cluster

@@ -1,18 +1,21 @@
-//! Runs one of Slurm's commands and gives back what it said. Nothing is read out of it here.
+//! Runs one of Slurm's commands, here or on a login node (`ssh/`), and gives back what it said. Nothing is read out of it
+//! here.
 //!
-//! No shell takes part, and nothing of this process's environment is passed on: a command sees what is set here,
+//! Here no shell takes part, and nothing of this process's environment is passed on: a command sees what is set here,
 //! times in UTC as seconds since 1970, and no colours or languages. A command dies with this process (`setpriv
 //! --pdeathsig KILL`, which holds for SIGKILL too), when its answer is no longer waited for, or when its time is up. The
 //! kernel binds it to the thread that started it (prctl(2)): start it from a worker thread of the runtime, which lives
 //! as long as the runtime, never from a thread for blocking work, which ends when idle.
 
-use super::SlurmConfig;
+use super::ssh::LoginNode;
+use super::{SlurmConfig, Transport, USUAL_PATH};
 use crate::SchedulerError;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -149,8 +152,8 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    pub(super) fn find(config: &SlurmConfig) -> Result<Self, SchedulerError> {
-        let directories: Vec<PathBuf> = std::env::split_paths(&config.path).collect();
+    fn find(path: &str) -> Result<Self, SchedulerError> {
+        let directories: Vec<PathBuf> = std::env::split_paths(path).collect();
         Ok(Self {
             setpriv: program(&directories, "setpriv")?,
             env: program(&directories, "env")?,
@@ -199,29 +202,62 @@ fn program(directories: &[PathBuf], name: &str) -> Result<PathBuf, SchedulerErro
         })
 }
 
-/// Runs a command of the scheduler's, as this process's own user.
+/// Where Slurm's commands are run.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// On this machine.
+    Here(Programs),
+    /// On a login node.
+    LoginNode(Arc<LoginNode>),
+}
+
+impl Place {
+    /// Nothing is run or reached yet.
+    pub(super) fn find(config: &SlurmConfig) -> Result<Self, SchedulerError> {
+        Ok(match &config.transport {
+            Transport::Local => Self::Here(Programs::find(&config.path)?),
+            // What starts ssh is here, whatever the path is there.
+            Transport::Ssh(ssh) => {
+                Self::LoginNode(Arc::new(LoginNode::new(ssh.clone(), Programs::find(USUAL_PATH)?)))
+            }
+        })
+    }
+}
+
+/// What a command sees, and nothing else.
+pub(super) fn environment(config: &SlurmConfig) -> Vec<(&'static str, OsString)> {
+    let mut all: Vec<(&str, OsString)> = vec![
+        ("PATH", (&config.path).into()),
+        ("HOME", "/".into()),
+        ("LC_ALL", "C".into()),
+        ("TZ", "UTC".into()),
+        ("SLURM_TIME_FORMAT", "%s".into()),
+        // Whole array expressions, not their first 64 bytes.
+        ("SLURM_BITSTR_LEN", "0".into()),
+    ];
+    if let Some(slurm_conf) = &config.slurm_conf {
+        all.push(("SLURM_CONF", slurm_conf.into()));
+    }
+    all
+}
+
+/// Runs a command of the scheduler's, as this process's own user or as the one that logs in.
 pub(super) async fn run<S: AsRef<OsStr>>(
-    programs: &Programs,
+    place: &Place,
     config: &SlurmConfig,
     name: &'static str,
     arguments: impl IntoIterator<Item = S>,
 ) -> Result<Said, SchedulerError> {
-    let mut command = programs.dying_with_us();
-    command.arg("--").arg(programs.path_of(name)?).args(arguments);
-    command
-        .env("PATH", &config.path)
-        .env("HOME", "/")
-        .env("LC_ALL", "C")
-        .env("TZ", "UTC")
-        .env("SLURM_TIME_FORMAT", "%s")
-        // Whole array expressions, not their first 64 bytes.
-        .env("SLURM_BITSTR_LEN", "0");
-    if let Some(slurm_conf) = &config.slurm_conf {
-        command.env("SLURM_CONF", slurm_conf);
-    }
     let started = std::time::Instant::now();
-    let output = within(config.answer_within, name, command.output()).await?;
-    let said = Said::of(&output);
+    let said = match place {
+        Place::LoginNode(login_node) => login_node.run(config, name, arguments).await?,
+        Place::Here(programs) => {
+            let mut command = programs.dying_with_us();
+            command.arg("--").arg(programs.path_of(name)?).args(arguments);
+            command.envs(environment(config));
+            Said::of(&within(config.answer_within, name, command.output()).await?)
+        }
+    };
     tracing::debug!(
         command = name,
         code = said.code,

@@ -1,11 +1,12 @@
 //! Slurm 22.05 and newer, through its command lines: no library to link, any version to speak to.
 //!
-//! It runs as root on a machine of the cluster (munge's key and slurm.conf are there), and starts each sbatch as the
-//! submitting person. All times are UTC, all text fields are kept apart by a separator that nobody can forge.
+//! They run on a machine of the cluster (munge's key and slurm.conf are there), which is this one or a login node that is
+//! reached over ssh, and each sbatch runs as the submitting person. All times are UTC, all text fields are kept apart by a separator that nobody can forge.
 //!
 //! | step | command | file |
 //! | --- | --- | --- |
 //! | submit | `setpriv` → `env -i` → `sbatch` | `sbatch.rs`, `script_header.rs`, `posix_account.rs` |
+//! | the same on a login node | `ssh` → `sh` → `setpriv` or `sudo` → … | `ssh/` |
 //! | queue, cancel, hold | `squeue`, `scancel`, `scontrol` | `squeue.rs`, `job_state.rs`, `wait_reason.rs` |
 //! | accounting | `sacct` | `sacct.rs`, `tres.rs` |
 //! | accounts, limits | `sacctmgr`, `scontrol` | `accounts.rs`, `sacctmgr.rs` |
@@ -21,6 +22,7 @@ mod sbatch;
 mod scontrol;
 mod script_header;
 mod squeue;
+pub mod ssh;
 mod tres;
 mod wait_reason;
 
@@ -32,7 +34,7 @@ use crate::{
     AccountName, BatchScheduler, ClusterName, Health, JobId, Partition, SchedulerError, Submission,
     SubmitError, UserName, Window,
 };
-use command::{Programs, Said};
+use command::{Place, Said};
 use jiff::Timestamp;
 use posix_account::{NoAccount, PosixAccounts};
 use std::ffi::OsStr;
@@ -41,9 +43,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore};
 
+/// Where Slurm's commands are, unless a site has them elsewhere.
+pub const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// How Slurm's commands are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// On this machine, by a process that is root.
+    Local,
+    /// On a login node.
+    Ssh(ssh::SshConfig),
+}
+
 /// How Slurm is reached.
 #[derive(Clone, Debug)]
 pub struct SlurmConfig {
+    /// Where its commands are run.
+    pub transport: Transport,
     /// The cluster's name, as slurmdbd knows it.
     pub cluster: ClusterName,
     /// Which slurm.conf the commands read; their own default when absent.
@@ -52,7 +68,7 @@ pub struct SlurmConfig {
     pub path: String,
     /// How long a command may take to answer.
     pub answer_within: Duration,
-    /// How long sbatch may take to answer.
+    /// How long sbatch may take to answer. On a login node it is ended there when the time is up, in whole seconds.
     pub submit_within: Duration,
     /// How many sbatch run side by side. Slurm 22.05 takes about 430 jobs a second from four on two cores, and 250
     /// from one.
@@ -63,12 +79,32 @@ impl SlurmConfig {
     /// The usual: commands in the usual places, half a minute for an answer, 6 submissions side by side.
     pub fn new(cluster: ClusterName) -> Self {
         Self {
+            transport: Transport::Local,
             cluster,
             slurm_conf: None,
-            path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
+            path: USUAL_PATH.to_owned(),
             answer_within: Duration::from_secs(30),
             submit_within: Duration::from_secs(60),
             submissions_side_by_side: 6,
+        }
+    }
+
+    /// The usual on a login node: half as long for sbatch, since that is how long a submission may outlive us there, and
+    /// half of the connection's commands at a time for submissions.
+    pub fn over_ssh(cluster: ClusterName, login_node: ssh::SshConfig) -> Self {
+        Self {
+            transport: Transport::Ssh(login_node),
+            submit_within: Duration::from_secs(30),
+            submissions_side_by_side: 4,
+            ..Self::new(cluster)
+        }
+    }
+
+    /// How long a submission may go on after this process has died: here it dies with us, on a login node by its deadline.
+    pub fn outlives_us(&self) -> Duration {
+        match self.transport {
+            Transport::Local => Duration::ZERO,
+            Transport::Ssh(_) => self.submit_within,
         }
     }
 }
@@ -77,7 +113,7 @@ impl SlurmConfig {
 #[derive(Clone, Debug)]
 pub struct Slurm {
     config: Arc<SlurmConfig>,
-    programs: Programs,
+    place: Place,
     accounts: Arc<PosixAccounts>,
     submissions: Arc<Semaphore>,
     has_restarts: Arc<OnceCell<bool>>,
@@ -90,7 +126,7 @@ impl Slurm {
     /// [`SchedulerError::Misconfigured`] when the programs that start others (`setpriv`, `env`) are not there.
     pub fn new(config: SlurmConfig) -> Result<Self, SchedulerError> {
         Ok(Self {
-            programs: Programs::find(&config)?,
+            place: Place::find(&config)?,
             accounts: Arc::default(),
             submissions: Arc::new(Semaphore::new(config.submissions_side_by_side.max(1))),
             has_restarts: Arc::default(),
@@ -108,7 +144,7 @@ impl Slurm {
     pub async fn output_path(&self, submission: &Submission, id: JobId) -> Option<String> {
         let account = self
             .accounts
-            .get(&self.programs, &self.config, &submission.user)
+            .get(&self.place, &self.config, &submission.user)
             .await
             .ok()?;
         sbatch::output_path(submission, &account.home, id)
@@ -126,7 +162,7 @@ impl Slurm {
 
     async fn posix_account(&self, user: &UserName) -> Result<Arc<posix_account::PosixAccount>, SubmitError> {
         self.accounts
-            .get(&self.programs, &self.config, user)
+            .get(&self.place, &self.config, user)
             .await
             .map_err(|error| match error {
                 NoAccount::Invalid(invalid) => SubmitError::Invalid(invalid),
@@ -139,7 +175,7 @@ impl Slurm {
         name: &'static str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Said, SchedulerError> {
-        command::run(&self.programs, &self.config, name, arguments).await
+        command::run(&self.place, &self.config, name, arguments).await
     }
 
     /// Cancels every job of an account, whoever submitted it and however.
@@ -229,7 +265,16 @@ impl BatchScheduler for Slurm {
             .acquire()
             .await
             .map_err(|_| SubmitError::NotAsked("submissions are being ended".to_owned()))?;
-        sbatch::submit(&self.programs, &self.config, &account, submission, &prepared).await
+        match &self.place {
+            Place::Here(programs) => {
+                sbatch::submit(programs, &self.config, &account, submission, &prepared).await
+            }
+            Place::LoginNode(login_node) => {
+                login_node
+                    .submit(&self.config, &account, submission, &prepared)
+                    .await
+            }
+        }
     }
 
     async fn find(&self, job: &JobIdentity, since: Timestamp) -> Result<Option<QueuedJob>, SchedulerError> {

@@ -1,7 +1,7 @@
 //! Posix accounts, as the machine knows them (`getent passwd`: files, LDAP, whatever the site has).
 
 use super::SlurmConfig;
-use super::command::{Programs, run};
+use super::command::{Place, run};
 use crate::{InvalidSubmission, SchedulerError, UserName};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +42,7 @@ impl PosixAccounts {
     /// A person's account; never the system's.
     pub(super) async fn get(
         &self,
-        programs: &Programs,
+        place: &Place,
         config: &SlurmConfig,
         user: &UserName,
     ) -> Result<Arc<PosixAccount>, NoAccount> {
@@ -55,7 +55,7 @@ impl PosixAccounts {
         {
             return Ok(Arc::clone(account));
         }
-        let said = run(programs, config, "getent", ["passwd", "--", user.as_str()])
+        let said = run(place, config, "getent", ["passwd", "--", user.as_str()])
             .await
             .map_err(NoAccount::Unknown)?;
         let account = match said.code {

@@ -18,11 +18,11 @@ use tokio::process::Child;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Prepared {
     /// `NAME=value`, for `env`.
-    environment: Vec<String>,
+    pub(super) environment: Vec<String>,
     /// For `sbatch`, without the script's own.
-    options: Vec<String>,
+    pub(super) options: Vec<String>,
     /// Where it starts.
-    work_dir: String,
+    pub(super) work_dir: String,
 }
 
 /// Checks a submission and turns it into arguments. Pure.
@@ -348,7 +348,7 @@ fn export(header: Option<&str>, submission: &Submission, exported: &[String]) ->
     )
 }
 
-/// Starts sbatch as the person, gives it the script, and waits for the answer.
+/// Starts sbatch on this machine as the person, gives it the script, and waits for the answer.
 pub(super) async fn submit(
     programs: &Programs,
     config: &SlurmConfig,
@@ -442,7 +442,7 @@ async fn bound_to_us(pid: u32) {
 }
 
 /// Reads sbatch's answer.
-fn answer(said: &Said) -> Result<JobId, SubmitError> {
+pub(super) fn answer(said: &Said) -> Result<JobId, SubmitError> {
     if said.succeeded() {
         // --parsable: the number, with ;cluster behind it where there are several.
         let line = said.stdout.trim();

@@ -79,7 +79,9 @@ impl Slurm {
         Ok(Health {
             version: setup.version.clone(),
             controllers,
-            settle_seconds: setup.message_timeout_seconds,
+            settle_seconds: setup
+                .message_timeout_seconds
+                .saturating_add(self.config.outlives_us().as_secs()),
             caveats: setup.caveats(),
         })
     }

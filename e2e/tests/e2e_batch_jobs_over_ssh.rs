@@ -1,0 +1,272 @@
+//! Promise: a Scheduler whose commands run on a login node over ssh runs jobs as any other, and only on the machine that
+//! was pinned.
+
+use anyhow::{Context, Result, ensure};
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use mesocentre_api::{Condition, Phase, SYSTEM_NAMESPACE, Scheduler, find_condition};
+use mesocentre_e2e::lab::{Lab, job_id};
+use mesocentre_e2e::{apply_yaml, wait_for};
+use serde_json::json;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The one that the stack's chart lets the operator read.
+const SECRET: &str = "slurm-login";
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_job_runs_over_ssh_and_a_changed_host_key_stops_all_until_the_new_one_is_pinned() -> Result<()> {
+    // All tests share one Scheduler: this one has it for itself, and gives it back as it was, however it ends.
+    let lab = Lab::alone("ssh").await?;
+    let outcome = AssertUnwindSafe(on_a_login_node(&lab)).catch_unwind().await;
+    let local = json!({"spec": {"slurm": {"transport": {"local": {}, "ssh": null}}}});
+    schedulers(&lab)
+        .patch(
+            &lab.tenant.scheduler,
+            &PatchParams::default(),
+            &Patch::Merge(local),
+        )
+        .await?;
+    until_it_says(&lab, "Answers").await;
+    let deleted = secrets(&lab).delete(SECRET, &DeleteParams::default()).await;
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))?;
+    deleted?;
+    Ok(())
+}
+
+async fn on_a_login_node(lab: &Lab) -> Result<()> {
+    let mut node = LoginNode::start()?;
+    let key = fs::read_to_string(node.at("identity"))?.replace('\n', "\n    ");
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {SECRET}, namespace: {SYSTEM_NAMESPACE}}}\ntype: kubernetes.io/ssh-auth\nstringData:\n  ssh-privatekey: |\n    {key}\n"
+    );
+    apply_yaml(&lab.stack.admin(), &secret).await?;
+    pin(lab, &node).await?;
+    until_it_says(lab, "Answers").await;
+    ensure!(
+        node.log()?.contains("Accepted publickey for root"),
+        "the operator did not come by the login node"
+    );
+
+    let odd = "it's \"$HOME\"; `id` \\ \n second line é";
+    lab.submit(
+        "there",
+        json!({
+            "script": "#!/bin/bash\nid -un\nprintf '%s|%s' \"$ODD\" \"$1\"\n",
+            "environment": [{"name": "ODD", "value": odd}],
+            "arguments": [odd],
+        }),
+    )
+    .await?;
+    let status = lab.until_over("there").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    let row = lab.sacct_of(job_id(&status), "User,State").await?;
+    assert_eq!(row, [lab.tenant.member.as_str(), "COMPLETED"]);
+    let output = status.output_path.context("no output path")?;
+    let member = &lab.tenant.member;
+    assert_eq!(fs::read_to_string(output)?, format!("{member}\n{odd}|{odd}"));
+
+    let pinned = node.fingerprint()?;
+    node.change_host_key()?;
+    let shown = node.fingerprint()?;
+    let told = until_it_says(lab, "HostKeyChanged").await;
+    for part in [
+        &format!("shows the host key {shown}"),
+        &format!("pinned is {pinned}"),
+    ] {
+        assert!(told.message.contains(part), "{}", told.message);
+    }
+    // What is submitted meanwhile waits; no account can be changed either.
+    lab.submit("waits", json!({"script": "#!/bin/bash\ntrue\n"}))
+        .await?;
+    let waits = lab
+        .until("waits", "says why it waits", |status| status.message.is_some())
+        .await;
+    assert_eq!(waits.phase, Phase::Pending, "{waits:?}");
+
+    pin(lab, &node).await?;
+    until_it_says(lab, "Answers").await;
+    let status = lab.until_over("waits").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    // Each once, though the way to the scheduler was cut between them.
+    let mut states: Vec<Vec<String>> = lab.sacct("State").await?;
+    states.sort();
+    assert_eq!(states, [["COMPLETED"], ["COMPLETED"]]);
+    let log = fs::read_to_string(lab.stack.operator().log())?;
+    assert!(
+        !log.contains("PRIVATE KEY"),
+        "the operator's log holds a private key"
+    );
+    Ok(())
+}
+
+fn schedulers(lab: &Lab) -> Api<Scheduler> {
+    Api::all(lab.stack.admin())
+}
+
+fn secrets(lab: &Lab) -> Api<Secret> {
+    Api::namespaced(lab.stack.admin(), SYSTEM_NAMESPACE)
+}
+
+/// Has the Scheduler's commands run there, known by the host key that it has now.
+async fn pin(lab: &Lab, node: &LoginNode) -> Result<()> {
+    let ssh = json!({
+        "host": "127.0.0.1",
+        "port": node.port,
+        "user": "root",
+        "hostKeys": [fs::read_to_string(node.at("host.pub"))?.trim()],
+        "identity": {"secret": {"name": SECRET}},
+        "slurmConf": lab.stack.slurm_conf(),
+    });
+    let patch = json!({"spec": {"slurm": {"transport": {"local": null, "ssh": ssh}}}});
+    schedulers(lab)
+        .patch(
+            &lab.tenant.scheduler,
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await?;
+    Ok(())
+}
+
+/// Waits until the Scheduler as it is now says so.
+async fn until_it_says(lab: &Lab, reason: &str) -> Condition {
+    wait_for(&format!("the Scheduler says {reason}"), PATIENCE, async || {
+        let scheduler = schedulers(lab)
+            .get(&lab.tenant.scheduler)
+            .await
+            .map_err(|error| error.to_string())?;
+        let generation = scheduler.metadata.generation;
+        let status = scheduler.status.clone().unwrap_or_default();
+        match find_condition(&status.conditions, "Ready") {
+            Some(found)
+                // The stack's Slurm may have something to remark.
+                if found.reason.starts_with(reason) && status.observed_generation == generation =>
+            {
+                Ok(found.clone())
+            }
+            _ => Err(format!("{} {status:?}", scheduler.name_any())),
+        }
+    })
+    .await
+}
+
+/// A login node of the stack's Slurm: an sshd on this machine, which is a submit host.
+struct LoginNode {
+    folder: tempfile::TempDir,
+    port: u16,
+    sshd: Child,
+}
+
+impl LoginNode {
+    fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let at = |name: &str| folder.path().join(name);
+        for name in ["host", "identity"] {
+            keygen(&at(name))?;
+        }
+        fs::copy(at("identity.pub"), at("authorized_keys"))?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let config = format!(
+            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
+             StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n",
+            at("host").display(),
+            at("authorized_keys").display(),
+        );
+        fs::write(at("sshd_config"), config)?;
+        fs::create_dir_all("/run/sshd")?;
+        let sshd = sshd(folder.path(), port)?;
+        Ok(Self { folder, port, sshd })
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.at("log"))?)
+    }
+
+    fn fingerprint(&self) -> Result<String> {
+        let output = Command::new("ssh-keygen")
+            .arg("-lf")
+            .arg(self.at("host.pub"))
+            .output()?;
+        let line = String::from_utf8(output.stdout)?;
+        Ok(line.split(' ').nth(1).context("ssh-keygen -l")?.to_owned())
+    }
+
+    /// As when the machine is installed anew: its connections are cut, and it comes back with another key.
+    fn change_host_key(&mut self) -> Result<()> {
+        self.stop()?;
+        fs::remove_file(self.at("host"))?;
+        keygen(&self.at("host"))?;
+        self.sshd = sshd(self.folder.path(), self.port)?;
+        Ok(())
+    }
+
+    /// Ends sshd and those of its children that hold a connection.
+    fn stop(&mut self) -> Result<()> {
+        let children = Command::new("ps")
+            .args(["-o", "pid=", "--ppid", &self.sshd.id().to_string()])
+            .output()?;
+        for pid in String::from_utf8(children.stdout)?.split_whitespace() {
+            Command::new("kill").args(["-KILL", pid]).status()?;
+        }
+        self.sshd.kill()?;
+        self.sshd.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for LoginNode {
+    fn drop(&mut self) {
+        // Connections end with the Scheduler's change back.
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+    }
+}
+
+fn keygen(path: &Path) -> Result<()> {
+    let _ = fs::remove_file(path.with_extension("pub"));
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(path)
+        .status()?;
+    ensure!(made.success(), "ssh-keygen made no key");
+    Ok(())
+}
+
+fn sshd(folder: &Path, port: u16) -> Result<Child> {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))?;
+    let child = Command::new("/usr/sbin/sshd")
+        .args(["-D", "-e", "-f"])
+        .arg(folder.join("sshd_config"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .context("starting sshd")?;
+    let since = std::time::Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        ensure!(
+            since.elapsed() < Duration::from_secs(10),
+            "sshd does not listen: {}",
+            fs::read_to_string(folder.join("log"))?
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(child)
+}

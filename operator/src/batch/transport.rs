@@ -1,0 +1,175 @@
+//! How a Scheduler's commands are run, from its spec and the Secret that it names.
+//!
+//! Gathers the Secret and decides nothing about it: what ssh would misread is refused by the bridge's own types. The key
+//! is read anew each time the Scheduler is looked at, so that one that was replaced is used within half a minute.
+
+use crate::Context;
+use crate::failure::{in_words, is_not_found};
+use crate::settings::Settings;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use mesocentre_api::{SlurmScheduler, SshIdentitySecret, SshTransport};
+use mesocentre_scheduler_bridge::slurm::ssh::{Address, HostKeys, Identity, InvalidLogin, SshConfig};
+use mesocentre_scheduler_bridge::slurm::{SlurmConfig, Transport};
+use mesocentre_scheduler_bridge::{ClusterName, SchedulerError};
+
+/// How the commands of a Scheduler are run.
+///
+/// # Errors
+/// [`SchedulerError::Misconfigured`] when the spec or the Secret must be mended, [`SchedulerError::Unreachable`] when the
+/// API server does not say.
+pub async fn gather(context: &Context, spec: &SlurmScheduler) -> Result<Transport, SchedulerError> {
+    let Some(ssh) = &spec.transport.ssh else {
+        return Ok(Transport::Local);
+    };
+    let key = private_key(context, &ssh.identity.secret).await?;
+    login(ssh, &key)
+        .map(Transport::Ssh)
+        .map_err(|error| SchedulerError::Misconfigured(error.to_string()))
+}
+
+fn login(ssh: &SshTransport, key: &[u8]) -> Result<SshConfig, InvalidLogin> {
+    let port = u16::try_from(ssh.port).map_err(|_| InvalidLogin::Port)?;
+    Ok(SshConfig {
+        address: Address::new(&ssh.user, &ssh.host, port)?,
+        host_keys: HostKeys::parse(&ssh.host_keys)?,
+        identity: Identity::new(key)?,
+    })
+}
+
+/// All that the bridge needs to know. What the operator's settings say is true of its own machine only.
+///
+/// # Errors
+/// [`SchedulerError::Misconfigured`] when the cluster's name is none.
+pub fn config(
+    spec: &SlurmScheduler,
+    transport: Transport,
+    settings: &Settings,
+) -> Result<SlurmConfig, SchedulerError> {
+    let cluster =
+        ClusterName::new(&spec.cluster).map_err(|error| SchedulerError::Misconfigured(error.to_string()))?;
+    Ok(match (transport, &spec.transport.ssh) {
+        (Transport::Ssh(login), Some(ssh)) => {
+            let mut config = SlurmConfig::over_ssh(cluster, login);
+            config.slurm_conf = ssh.slurm_conf.as_ref().map(Into::into);
+            if let Some(path) = &ssh.path {
+                config.path.clone_from(path);
+            }
+            config
+        }
+        (transport, _) => {
+            let mut config = SlurmConfig::new(cluster);
+            config.transport = transport;
+            config.slurm_conf.clone_from(&settings.slurm_conf);
+            config.path.clone_from(&settings.slurm_path);
+            config
+        }
+    })
+}
+
+async fn private_key(context: &Context, secret: &SshIdentitySecret) -> Result<Vec<u8>, SchedulerError> {
+    let namespace = &context.namespace;
+    let name = &secret.name;
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let found = secrets.get(name).await.map_err(|error| match &error {
+        _ if is_not_found(&error) => SchedulerError::Misconfigured(format!(
+            "there is no Secret {name} in {namespace}, the operator's namespace: make one of the type kubernetes.io/ssh-auth with the private key as {}",
+            secret.key
+        )),
+        kube::Error::Api(status) if status.code == 403 => SchedulerError::Misconfigured(format!(
+            "the operator may not read the Secret {name} in {namespace}: name it in operator.slurm.sshSecrets of the chart"
+        )),
+        _ => SchedulerError::Unreachable {
+            who: "the API server",
+            why: in_words(&error),
+        },
+    })?;
+    let data = found.data.unwrap_or_default();
+    match data.get(&secret.key) {
+        Some(key) => Ok(key.0.clone()),
+        None => Err(SchedulerError::Misconfigured(format!(
+            "the Secret {name} in {namespace} has no key {}: write the private key there, or name another in identity.secret.key",
+            secret.key
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesocentre_api::{SshIdentity, Transport as Written};
+
+    const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nAA==\n-----END OPENSSH PRIVATE KEY-----\n";
+
+    fn settings() -> Settings {
+        clap::Parser::parse_from([
+            "mesocentre-operator",
+            "--ledger-url=sqlite:///tmp/ledger.db",
+            "--slurm-conf=/here/slurm.conf",
+            "--slurm-path=/here/bin",
+        ])
+    }
+
+    fn ssh() -> SshTransport {
+        SshTransport {
+            host: "login.example.org".into(),
+            port: 22,
+            user: "mesocentre".into(),
+            host_keys: vec![
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl".into(),
+            ],
+            identity: SshIdentity {
+                secret: SshIdentitySecret {
+                    name: "slurm-login".into(),
+                    key: "ssh-privatekey".into(),
+                },
+            },
+            slurm_conf: None,
+            path: None,
+        }
+    }
+
+    fn spec(ssh: Option<SshTransport>) -> SlurmScheduler {
+        SlurmScheduler {
+            cluster: "meso".into(),
+            transport: Written { local: None, ssh },
+            partitions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_set_for_the_operators_own_machine_is_not_said_to_a_login_node() {
+        let here = config(&spec(None), Transport::Local, &settings()).unwrap();
+        assert_eq!(here.path, "/here/bin");
+        assert_eq!(here.slurm_conf, Some("/here/slurm.conf".into()));
+
+        let mut there = ssh();
+        let login = Transport::Ssh(login(&there, KEY.as_bytes()).unwrap());
+        let plain = config(&spec(Some(there.clone())), login.clone(), &settings()).unwrap();
+        assert_eq!(plain.path, "/usr/local/bin:/usr/bin:/bin");
+        assert_eq!(plain.slurm_conf, None);
+
+        there.path = Some("/opt/slurm/bin:/usr/bin".into());
+        there.slurm_conf = Some("/opt/slurm/slurm.conf".into());
+        let set = config(&spec(Some(there)), login, &settings()).unwrap();
+        assert_eq!(set.path, "/opt/slurm/bin:/usr/bin");
+        assert_eq!(set.slurm_conf, Some("/opt/slurm/slurm.conf".into()));
+    }
+
+    #[test]
+    fn what_the_schema_lets_through_and_ssh_would_misread_is_refused() {
+        let mut misread = ssh();
+        misread.host = "-oProxyCommand=reboot".into();
+        assert!(matches!(
+            login(&misread, KEY.as_bytes()),
+            Err(InvalidLogin::Host(_))
+        ));
+        let mut misread = ssh();
+        misread.host_keys = vec!["ssh-ed25519 AAAAB3NzaC1yc2E=".into()];
+        assert!(matches!(
+            login(&misread, KEY.as_bytes()),
+            Err(InvalidLogin::HostKey(_))
+        ));
+        assert_eq!(login(&ssh(), b"ssh-ed25519 AAAA"), Err(InvalidLogin::Identity));
+    }
+}

@@ -1,0 +1,252 @@
+//! Slurm's commands on a login node, by OpenSSH's own client over one connection.
+//!
+//! sshd gives a command to the shell of the account that logs in. That text is always one of two fixed ones with numbers
+//! in it ([`begin_line`]); the command itself goes by standard input, with its length in front: it is run whole or not at
+//! all, no process list shows it, its size has no limit, and any login shell will do. `sh` reads it, every word quoted
+//! ([`quote`]).
+//!
+//! ```text
+//!   here                                     login node, as the user of the Scheduler
+//!   ssh ──one connection──► sshd ──► shell ──► sh: reads N bytes, says that it begins ──► env -i … squeue
+//!
+//!   a submission goes on:   … ──► setpriv or sudo: the job's author ──► timeout ──► sh: says that it takes the script
+//!   only then it is sent: environment, options, script, each with its length ──► sbatch, when all of it has arrived
+//! ```
+//!
+//! When the connection is cut, or this process dies, what was begun on the login node may go on: `timeout` there ends it,
+//! and what is sent to one that has ended is never run. So a submission outlives us by `submit_within` at most.
+
+mod address;
+mod connection;
+mod failure;
+mod quote;
+mod take;
+
+pub use address::{Address, HostKey, HostKeys, Identity, InvalidLogin};
+
+use super::SlurmConfig;
+use super::command::{Programs, Said, environment};
+use crate::SchedulerError;
+use connection::Connection;
+use failure::{LOGIN_NODE, in_one_line};
+use quote::quoted;
+use std::ffi::{OsStr, OsString};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::process::ChildStdin;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+
+/// Commands at a time over one connection; sshd's own limit is 10 (`sshd_config(5)`, MaxSessions).
+const SESSIONS: usize = 8;
+/// How much longer than the login node itself is waited for its answer.
+const ON_THE_WAY: Duration = Duration::from_secs(5);
+/// Said by the far side before a command is run: what comes earlier is the account's own, as from its `.bashrc`.
+const BEGINS: &str = "mesocentre: begins\n";
+
+/// How a login node is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshConfig {
+    /// Who logs in, and where.
+    pub address: Address,
+    /// The keys by which it is known.
+    pub host_keys: HostKeys,
+    /// The private key that logs in.
+    pub identity: Identity,
+}
+
+/// A login node, with the connection to it.
+#[derive(Debug)]
+pub(super) struct LoginNode {
+    config: SshConfig,
+    programs: Programs,
+    way: Mutex<Way>,
+    sessions: Semaphore,
+}
+
+/// The connection, if any.
+#[derive(Debug)]
+enum Way {
+    Untried,
+    Open(Arc<Connection>),
+    /// The last attempt failed: it is not made again at once, since a login node locks out who tries too often.
+    Closed {
+        since: Instant,
+        why: SchedulerError,
+    },
+}
+
+/// How long a failure is believed.
+fn believed_for(why: &SchedulerError) -> Duration {
+    match why {
+        SchedulerError::Unreachable { .. } => Duration::from_secs(2),
+        _ => Duration::from_secs(20),
+    }
+}
+
+/// The one kind of line that a login shell is given. It holds nothing that any usual shell reads differently.
+fn begin_line(length: usize) -> String {
+    // In the C locale a length is in bytes.
+    format!(
+        "sh -c 'LC_ALL=C; export LC_ALL; c=$(head -c \"$1\"); [ \"${{#c}}\" -eq \"$1\" ] || exit 97; \
+         echo \"mesocentre: begins\"; eval \"$c\"' sh {length}"
+    )
+}
+
+impl LoginNode {
+    /// Nothing is reached yet.
+    pub(super) fn new(config: SshConfig, programs: Programs) -> Self {
+        Self {
+            config,
+            programs,
+            way: Mutex::new(Way::Untried),
+            sessions: Semaphore::new(SESSIONS),
+        }
+    }
+
+    async fn session(&self) -> Result<(Arc<Connection>, SemaphorePermit<'_>), SchedulerError> {
+        let permit = self
+            .sessions
+            .acquire()
+            .await
+            .map_err(|_| SchedulerError::Unreachable {
+                who: LOGIN_NODE,
+                why: "the connection is being ended".to_owned(),
+            })?;
+        let mut way = self.way.lock().await;
+        match &*way {
+            Way::Open(connection) if connection.stands() => return Ok((Arc::clone(connection), permit)),
+            Way::Closed { since, why } if since.elapsed() < believed_for(why) => return Err(why.clone()),
+            _ => {}
+        }
+        match Connection::open(&self.programs, &self.config).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *way = Way::Open(Arc::clone(&connection));
+                Ok((connection, permit))
+            }
+            Err(why) => {
+                *way = Way::Closed {
+                    since: Instant::now(),
+                    why: why.clone(),
+                };
+                Err(why)
+            }
+        }
+    }
+
+    fn away(&self, why: &str) -> SchedulerError {
+        SchedulerError::Unreachable {
+            who: LOGIN_NODE,
+            why: format!("{}: {why}", self.config.address),
+        }
+    }
+
+    /// Runs a command as the user who logs in.
+    pub(super) async fn run<S: AsRef<OsStr>>(
+        &self,
+        config: &SlurmConfig,
+        name: &'static str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Said, SchedulerError> {
+        let mut words: Vec<OsString> = ["exec", "env", "-i"].map(OsString::from).to_vec();
+        words.extend(environment(config).into_iter().map(|(name, value)| {
+            let mut set = OsString::from(name);
+            set.push("=");
+            set.push(value);
+            set
+        }));
+        words.extend(deadline(config.answer_within));
+        words.push(name.into());
+        words.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        let mut command = quoted(words).map_err(|error| SchedulerError::Refused {
+            what: format!("run {name}"),
+            why: error.to_string(),
+        })?;
+        // What follows the command on its way in is not the command's.
+        command.extend_from_slice(b" </dev/null");
+
+        let (connection, _permit) = self.session().await?;
+        let mut child = connection
+            .command(&begin_line(command.len()))
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(|error| self.away(&format!("ssh could not be started: {error}")))?;
+        let stdin = child.stdin.take();
+        let parts: [&[u8]; 1] = [&command];
+        let both = async {
+            let (written, output) = tokio::join!(write(stdin, &parts), child.wait_with_output());
+            written.and(output)
+        };
+        let output = match tokio::time::timeout(config.answer_within + ON_THE_WAY, both).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(error)) => return Err(self.away(&format!("ssh could not be followed: {error}"))),
+            Err(_) => {
+                return Err(self.away(&format!(
+                    "{name} gave no answer within {} seconds",
+                    config.answer_within.as_secs()
+                )));
+            }
+        };
+        let mut said = Said::of(&output);
+        match after(&output.stdout, BEGINS) {
+            Some(answer) => said.stdout = String::from_utf8_lossy(answer).into_owned(),
+            None => return Err(self.not_begun(&said)),
+        }
+        match said.code {
+            // ssh's own code, also where a signal ended the command: an answer may be missing its end.
+            Some(255) | None => Err(self.away(&format!("{name} was cut off: {}", in_one_line(&said.stderr)))),
+            Some(127) if said.stderr.contains("No such file") => Err(SchedulerError::Misconfigured(format!(
+                "on {} the command {name} or timeout is in none of {}: install it there, or name its directory in path",
+                self.config.address, config.path
+            ))),
+            _ => Ok(said),
+        }
+    }
+
+    /// What it means that a command was not begun.
+    fn not_begun(&self, said: &Said) -> SchedulerError {
+        match said.code {
+            Some(255) | None => self.away(&in_one_line(&said.stderr)),
+            Some(code) => SchedulerError::Misconfigured(format!(
+                "{} lets us in but runs no command as it is sent (exit code {code}: {}): give the account an ordinary \
+                 login shell, and its key no forced command",
+                self.config.address,
+                said.complaint()
+            )),
+        }
+    }
+}
+
+/// Ends a command on the login node, whatever becomes of us (`timeout(1)`).
+fn deadline(within: Duration) -> [OsString; 3] {
+    [
+        "timeout".into(),
+        "--signal=KILL".into(),
+        within.as_secs().max(1).to_string().into(),
+    ]
+}
+
+/// Writes it all, and ends the stream. One who ended before they read everything says why themselves.
+async fn write(stdin: Option<ChildStdin>, parts: &[&[u8]]) -> std::io::Result<()> {
+    let Some(mut stdin) = stdin else { return Ok(()) };
+    for part in parts {
+        match stdin.write_all(part).await {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            other => other?,
+        }
+    }
+    match stdin.shutdown().await {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// What comes after a mark.
+fn after<'a>(bytes: &'a [u8], mark: &str) -> Option<&'a [u8]> {
+    let at = bytes
+        .windows(mark.len())
+        .position(|some| some == mark.as_bytes())?;
+    bytes.get(at + mark.len()..)
+}

@@ -1,0 +1,418 @@
+//! A submission on the login node: whole or not at all, as the job's author, and over by a known time.
+//!
+//! Nothing of it is sent before the far side, already the author and already under its deadline, says that it takes the
+//! script. What goes wrong earlier is no submission. What goes wrong later may be one, and is looked up by its token.
+
+use super::failure::in_one_line;
+use super::quote::{HoldsNul, quoted};
+use super::{LoginNode, ON_THE_WAY, after, begin_line, deadline, write};
+use crate::slurm::SlurmConfig;
+use crate::slurm::command::Said;
+use crate::slurm::posix_account::PosixAccount;
+use crate::slurm::sbatch::{Prepared, answer};
+use crate::{JobId, Submission, SubmitError};
+use std::ffi::OsString;
+use std::process::Stdio;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Said by the author's shell when it is ready.
+const TAKES: &str = "mesocentre: takes\n";
+/// Its exit code where it ran nothing, and begins its complaint with [`OURS`].
+const NOTHING_RUN: i32 = 97;
+const OURS: &str = "mesocentre: ";
+
+/// Reads sbatch's command line ($1 bytes) and the script ($2 bytes), then runs the one on the other. The script waits in a
+/// file without a name, which sbatch opens anew where the job has arguments.
+const TAKE: &str = r#"umask 077
+nothing() { echo "mesocentre: $1" >&2; exit 97; }
+sbatch=$(command -v sbatch) || nothing "the command sbatch is in none of $PATH"
+file=$(mktemp) || nothing "no file for the script could be made"
+exec 3>"$file" 4<"$file"
+rm -f -- "$file"
+echo "mesocentre: takes"
+command=$(head -c "$1")
+head -c "$2" >&3
+if [ "${#command}" -ne "$1" ] || [ "$(wc -c </proc/self/fd/3)" -ne "$2" ]
+then nothing "only a part of the script arrived"
+fi
+exec 0<&4 3>&- 4<&-
+umask 022
+eval "$command""#;
+
+/// The words that become the author and then read the submission.
+fn becoming(
+    is_root: bool,
+    config: &SlurmConfig,
+    account: &PosixAccount,
+    user: &str,
+    sizes: [usize; 2],
+) -> Vec<OsString> {
+    // In the C locale a length is in bytes.
+    let clean = || {
+        ["env", "-i"]
+            .map(OsString::from)
+            .into_iter()
+            .chain([format!("PATH={}", config.path).into(), "LC_ALL=C".into()])
+    };
+    let mut words: Vec<OsString> = vec!["exec".into()];
+    words.extend(clean());
+    if is_root {
+        words.extend([
+            "setpriv".into(),
+            format!("--reuid={}", account.uid).into(),
+            format!("--regid={}", account.gid).into(),
+            "--init-groups".into(),
+            "--".into(),
+        ]);
+    } else {
+        words.extend(["sudo", "-n", "-u", user, "--"].map(OsString::from));
+        words.extend(clean());
+    }
+    // Inside, so that it is the author's own process that it ends.
+    words.extend(deadline(config.submit_within));
+    words.extend(["sh", "-c", TAKE, "sh"].map(OsString::from));
+    words.extend(sizes.map(|size| size.to_string().into()));
+    words
+}
+
+/// What the author's shell runs once all has arrived.
+fn command_line(submission: &Submission, prepared: &Prepared) -> Result<Vec<u8>, HoldsNul> {
+    let mut before = vec![
+        "exec".to_owned(),
+        "env".to_owned(),
+        "--ignore-environment".to_owned(),
+        format!("--chdir={}", prepared.work_dir),
+    ];
+    before.extend_from_slice(&prepared.environment);
+    let mut behind = prepared.options.clone();
+    if !submission.arguments.is_empty() {
+        behind.push("/dev/stdin".to_owned());
+        behind.extend_from_slice(&submission.arguments);
+    }
+    let mut line = quoted(before)?;
+    // Found before the job's own PATH counts.
+    line.extend_from_slice(b" \"$sbatch\" ");
+    line.extend(quoted(behind)?);
+    Ok(line)
+}
+
+impl LoginNode {
+    /// Has sbatch run as the job's author, and waits for its answer.
+    pub(in crate::slurm) async fn submit(
+        &self,
+        config: &SlurmConfig,
+        account: &PosixAccount,
+        submission: &Submission,
+        prepared: &Prepared,
+    ) -> Result<JobId, SubmitError> {
+        let not_asked = |why: String| SubmitError::NotAsked(why);
+        let line =
+            command_line(submission, prepared).map_err(|error| SubmitError::Refused(error.to_string()))?;
+        let sizes = [line.len(), submission.script.len()];
+        let words = becoming(
+            self.config.address.is_root(),
+            config,
+            account,
+            submission.user.as_str(),
+            sizes,
+        );
+        let begin = quoted(words).map_err(|error| not_asked(error.to_string()))?;
+
+        let (connection, _permit) = self
+            .session()
+            .await
+            .map_err(|error| not_asked(error.to_string()))?;
+        let mut child = connection
+            .command(&begin_line(begin.len()))
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(|error| not_asked(format!("ssh could not be started: {error}")))?;
+        let (Some(mut stdin), Some(mut stdout), Some(mut stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(not_asked("ssh was started without its three streams".to_owned()));
+        };
+        let mut heard = Vec::new();
+        let ready = async {
+            use tokio::io::AsyncWriteExt;
+            // One who ended before says why.
+            let _ = stdin.write_all(&begin).await;
+            until(&mut stdout, &mut heard, TAKES).await
+        };
+        match tokio::time::timeout(config.answer_within, ready).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                drop(stdin);
+                let mut complaints = Vec::new();
+                let ends = async { tokio::join!(stderr.read_to_end(&mut complaints), child.wait()) };
+                let ended = tokio::time::timeout(ON_THE_WAY, ends).await;
+                let code = match ended {
+                    Ok((_, Ok(status))) => status.code(),
+                    _ => None,
+                };
+                return Err(not_asked(self.not_taken(
+                    code,
+                    &String::from_utf8_lossy(&complaints),
+                    submission,
+                )));
+            }
+            Ok(Err(error)) => return Err(not_asked(format!("ssh could not be followed: {error}"))),
+            Err(_) => {
+                return Err(not_asked(format!(
+                    "{} was not ready for the script within {} seconds",
+                    self.config.address,
+                    config.answer_within.as_secs()
+                )));
+            }
+        }
+
+        // From here on there may be a job, until the far side's deadline has passed.
+        let (mut more, mut complaints) = (Vec::new(), Vec::new());
+        let parts: [&[u8]; 2] = [&line, &submission.script];
+        let all = async {
+            tokio::try_join!(
+                write(Some(stdin), &parts),
+                stdout.read_to_end(&mut more),
+                stderr.read_to_end(&mut complaints),
+                child.wait()
+            )
+        };
+        let status = match tokio::time::timeout(config.submit_within + ON_THE_WAY, all).await {
+            Ok(Ok((.., status))) => status,
+            Ok(Err(error)) => {
+                return Err(SubmitError::Unknown(format!(
+                    "ssh could not be followed: {error}"
+                )));
+            }
+            Err(_) => {
+                return Err(SubmitError::Unknown(format!(
+                    "sbatch gave no answer within {} seconds and was ended",
+                    config.submit_within.as_secs()
+                )));
+            }
+        };
+        if let Some(rest) = after(&heard, TAKES) {
+            more.splice(0..0, rest.iter().copied());
+        }
+        outcome(
+            &Said::of(&std::process::Output {
+                status,
+                stdout: more,
+                stderr: complaints,
+            }),
+            &self.config.address.to_string(),
+        )
+    }
+
+    /// Why the far side did not come to take the script.
+    fn not_taken(&self, code: Option<i32>, stderr: &str, submission: &Submission) -> String {
+        let address = &self.config.address;
+        let why = in_one_line(stderr);
+        if code.is_none() || code == Some(255) {
+            return format!("{address}: {why}");
+        }
+        if let Some((_, ours)) = stderr.split_once(OURS) {
+            return format!("on {address}, {}", in_one_line(ours));
+        }
+        let right = if address.is_root() {
+            "root there must have setpriv, and the account must be one of that machine's".to_owned()
+        } else {
+            format!(
+                "let {} run commands as the people there, by sudo and without a password",
+                address.user()
+            )
+        };
+        format!(
+            "sbatch cannot be run as {} on {address} ({why}): {right}",
+            submission.user
+        )
+    }
+}
+
+/// What came of a submission that was sent. Pure.
+fn outcome(said: &Said, address: &str) -> Result<JobId, SubmitError> {
+    let unknown = || {
+        Err(SubmitError::Unknown(format!(
+            "the answer from {address} was cut off: {}",
+            in_one_line(&said.stderr)
+        )))
+    };
+    match said.code {
+        Some(0) => answer(said),
+        Some(NOTHING_RUN) if said.stderr.contains(OURS) => Err(SubmitError::NotAsked(format!(
+            "on {address}, {}",
+            in_one_line(&said.stderr.replace(OURS, ""))
+        ))),
+        // Its own complaint, or env's: only these say that there is no job.
+        Some(1) if said.stderr.contains("sbatch: ") => answer(said),
+        Some(125..=127) if said.stderr.contains("env: ") => answer(said),
+        _ => unknown(),
+    }
+}
+
+/// Reads until a mark has been said; false when the stream ends before.
+async fn until(
+    stream: &mut (impl AsyncRead + Unpin),
+    heard: &mut Vec<u8>,
+    mark: &str,
+) -> std::io::Result<bool> {
+    loop {
+        if after(heard, mark).is_some() {
+            return Ok(true);
+        }
+        if stream.read_buf(heard).await? == 0 {
+            return Ok(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn said(code: Option<i32>, stdout: &str, stderr: &str) -> Said {
+        Said {
+            code,
+            signal: None,
+            stdout: stdout.to_owned(),
+            stderr: stderr.to_owned(),
+        }
+    }
+
+    /// The author's shell, given this much of a command line and a script; what of them was run.
+    fn taken(line: &[u8], script: &[u8], arrives: usize) -> (Option<i32>, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let sbatch = folder.path().join("sbatch");
+        std::fs::write(&sbatch, "#!/bin/sh\nprintf '%s\\0' \"$@\"\ncat\n").unwrap();
+        std::fs::set_permissions(&sbatch, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut child = std::process::Command::new("sh")
+            .args([
+                "-c",
+                TAKE,
+                "sh",
+                &line.len().to_string(),
+                &script.len().to_string(),
+            ])
+            .env_clear()
+            .env("LC_ALL", "C")
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let all: Vec<u8> = line.iter().chain(script).copied().take(arrives).collect();
+        child.stdin.take().unwrap().write_all(&all).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = after(&output.stdout, TAKES).unwrap().to_vec();
+        (output.status.code(), said)
+    }
+
+    fn odd_line() -> Vec<u8> {
+        let mut line = quoted(["exec", "env", "A=#'x"]).unwrap();
+        line.extend_from_slice(b" \"$sbatch\" ");
+        line.extend(quoted(["--x=it's", "\u{81}\n", "/dev/stdin", ""]).unwrap());
+        line
+    }
+
+    #[test]
+    fn a_whole_submission_is_run_as_it_is() {
+        let script: Vec<u8> = (1_u8..=255).cycle().take(300_000).collect();
+        let line = odd_line();
+        let (code, said) = taken(&line, &script, usize::MAX);
+        assert_eq!(code, Some(0));
+        let mut wanted = "--x=it's\0\u{81}\n\0/dev/stdin\0\0".as_bytes().to_vec();
+        wanted.extend_from_slice(&script);
+        assert!(said == wanted, "{} bytes instead of {}", said.len(), wanted.len());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn of_a_submission_that_is_cut_anywhere_nothing_is_run(part in 0_usize..1000) {
+            let (line, script) = (odd_line(), b"#!/bin/sh\ntrue\n");
+            let arrives = part % (line.len() + script.len());
+            prop_assert_eq!(taken(&line, script, arrives), (Some(NOTHING_RUN), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn only_root_becomes_the_author_without_sudo() {
+        let account = PosixAccount {
+            uid: 1001,
+            gid: 1002,
+            home: "/home/alice".to_owned(),
+            shell: "/bin/sh".to_owned(),
+        };
+        let config = SlurmConfig::new(crate::ClusterName::new("meso").unwrap());
+        let words = |is_root| {
+            let words = becoming(is_root, &config, &account, "alice", [7, 9]);
+            words
+                .join(std::ffi::OsStr::new(" "))
+                .into_string()
+                .unwrap()
+                .replace(TAKE, "TAKE")
+        };
+        let path = "env -i PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C";
+        let rest = "timeout --signal=KILL 60 sh -c TAKE sh 7 9";
+        assert_eq!(
+            words(true),
+            format!("exec {path} setpriv --reuid=1001 --regid=1002 --init-groups -- {rest}")
+        );
+        assert_eq!(
+            words(false),
+            format!("exec {path} sudo -n -u alice -- {path} {rest}")
+        );
+    }
+
+    #[test]
+    fn only_sbatchs_own_no_is_a_refusal_and_a_cut_answer_is_unknown() {
+        let of = |code, stdout: &str, stderr: &str| outcome(&said(code, stdout, stderr), "meso@login");
+        assert_eq!(of(Some(0), "42\n", ""), Ok(JobId(42)));
+        assert!(matches!(of(Some(0), "", ""), Err(SubmitError::Unknown(_))));
+        assert_eq!(
+            of(
+                Some(1),
+                "",
+                "sbatch: error: Batch job submission failed: Invalid partition name specified\n"
+            ),
+            Err(SubmitError::Refused(
+                "Invalid partition name specified".to_owned()
+            ))
+        );
+        for (code, stderr) in [
+            (Some(255), ""),
+            (
+                Some(255),
+                "mux_client_request_session: read from master failed: Broken pipe\r\n",
+            ),
+            (Some(1), "sudo: unable to allocate pty\n"),
+            (Some(137), "Killed\n"),
+            (None, ""),
+        ] {
+            assert!(
+                matches!(of(code, "", stderr), Err(SubmitError::Unknown(_))),
+                "{code:?} {stderr}"
+            );
+        }
+        assert_eq!(
+            of(Some(97), "", "mesocentre: only a part of the script arrived\n"),
+            Err(SubmitError::NotAsked(
+                "on meso@login, only a part of the script arrived".to_owned()
+            ))
+        );
+        assert_eq!(
+            of(
+                Some(125),
+                "",
+                "env: cannot change directory to '/nowhere': No such file or directory\n"
+            ),
+            Err(SubmitError::Refused(
+                "the working directory cannot be entered: '/nowhere': No such file or directory".to_owned()
+            ))
+        );
+    }
+}

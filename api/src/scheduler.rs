@@ -62,7 +62,7 @@ pub struct SlurmScheduler {
 /// How Slurm's commands are run.
 #[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.local) != has(self.ssh)").message("name one transport: write local: {} for Slurm's commands on the operator's own machine, or ssh: {host, user, hostKeys, identity} for those of a login node"))]
+#[x_kube(validation = Rule::new("has(self.local) != has(self.ssh)").message("name one transport: write local: {} for Slurm's commands on the operator's own machine, or ssh: {host, user, knownHostsSecret, identity: {secretName}} for those of a login node"))]
 pub struct Transport {
     /// On the operator's own machine, which is a submit host of the cluster (SLURM_CONF says which configuration).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,11 +92,11 @@ pub struct SshTransport {
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9._-]*$')").message("write one user's name, for example mesocentre"))]
     pub user: String,
-    /// The public keys by which the login node is known, as in /etc/ssh/ssh_host_ed25519_key.pub there. A host that shows
-    /// another key is not spoken to.
-    #[schemars(length(min = 1, max = 8), inner(length(max = 4096)))]
-    #[x_kube(validation = Rule::new("self.all(key, key.matches('^(ssh-ed25519|ecdsa-sha2-nistp256|ecdsa-sha2-nistp384|ecdsa-sha2-nistp521|ssh-rsa) AAAA[A-Za-z0-9+/]+={0,2}( .*)?$'))").message("write each host key as its type and its key, for example ssh-ed25519 AAAA..., without the host's name in front"))]
-    pub host_keys: Vec<String>,
+    /// A Secret of the operator's own namespace whose known_hosts has the public keys of the login node, as ssh-keyscan writes
+    /// them. A host that shows another key is not spoken to. The chart's operator.slurm.sshSecrets must name it.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of a Secret, for example slurm-login"))]
+    pub known_hosts_secret: String,
     /// What logs in.
     pub identity: SshIdentity,
     /// Configuration of Slurm's commands there; their own default when absent.
@@ -118,30 +118,14 @@ fn ssh_port() -> i32 {
 }
 
 /// What logs in on a login node.
-#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SshIdentity {
-    /// A Secret with a private key, in the operator's own namespace.
-    pub secret: SshIdentitySecret,
-}
-
-/// A Secret with a private key that has no passphrase.
 #[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SshIdentitySecret {
-    /// Its name; the chart's operator.slurm.sshSecrets must have it, so that the operator may read it.
+pub struct SshIdentity {
+    /// A Secret of the operator's own namespace with a private key that has no passphrase, as ssh-privatekey. The chart's
+    /// operator.slurm.sshSecrets must name it.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of a Secret, for example slurm-login"))]
-    pub name: String,
-    /// Which of its keys holds it.
-    #[serde(default = "ssh_private_key")]
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-}
-
-/// As in Secrets of the type kubernetes.io/ssh-auth.
-fn ssh_private_key() -> String {
-    "ssh-privatekey".into()
+    pub secret_name: String,
 }
 
 /// Kubernetes as the batch scheduler.

@@ -44,11 +44,6 @@ async fn a_job_runs_over_ssh_and_a_changed_host_key_stops_all_until_the_new_one_
 
 async fn on_a_login_node(lab: &Lab) -> Result<()> {
     let mut node = LoginNode::start()?;
-    let key = fs::read_to_string(node.at("identity"))?.replace('\n', "\n    ");
-    let secret = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {SECRET}, namespace: {SYSTEM_NAMESPACE}}}\ntype: kubernetes.io/ssh-auth\nstringData:\n  ssh-privatekey: |\n    {key}\n"
-    );
-    apply_yaml(&lab.stack.admin(), &secret).await?;
     pin(lab, &node).await?;
     until_it_says(lab, "Answers").await;
     ensure!(
@@ -118,12 +113,25 @@ fn secrets(lab: &Lab) -> Api<Secret> {
 
 /// Has the Scheduler's commands run there, known by the host key that it has now.
 async fn pin(lab: &Lab, node: &LoginNode) -> Result<()> {
+    let indented = |text: &str| text.trim_end().replace('\n', "\n    ");
+    let known_hosts = format!(
+        "# as ssh-keyscan writes it\n[127.0.0.1]:{} {}",
+        node.port,
+        fs::read_to_string(node.at("host.pub"))?
+    );
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {SECRET}, namespace: {SYSTEM_NAMESPACE}}}\ntype: kubernetes.io/ssh-auth\n\
+         stringData:\n  ssh-privatekey: |\n    {}\n  known_hosts: |\n    {}\n",
+        indented(&fs::read_to_string(node.at("identity"))?),
+        indented(&known_hosts),
+    );
+    apply_yaml(&lab.stack.admin(), &secret).await?;
     let ssh = json!({
         "host": "127.0.0.1",
         "port": node.port,
         "user": "root",
-        "hostKeys": [fs::read_to_string(node.at("host.pub"))?.trim()],
-        "identity": {"secret": {"name": SECRET}},
+        "knownHostsSecret": SECRET,
+        "identity": {"secretName": SECRET},
         "slurmConf": lab.stack.slurm_conf(),
     });
     let patch = json!({"spec": {"slurm": {"transport": {"local": null, "ssh": ssh}}}});

@@ -8,10 +8,26 @@ use crate::failure::{in_words, is_not_found};
 use crate::settings::Settings;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use mesocentre_api::{SlurmScheduler, SshIdentitySecret, SshTransport};
+use mesocentre_api::{SlurmScheduler, SshTransport};
 use mesocentre_scheduler_bridge::slurm::ssh::{Address, HostKeys, Identity, InvalidLogin, SshConfig};
 use mesocentre_scheduler_bridge::slurm::{SlurmConfig, Transport};
 use mesocentre_scheduler_bridge::{ClusterName, SchedulerError};
+
+/// A key of a Secret, and what stands there.
+struct Entry {
+    name: &'static str,
+    what: &'static str,
+}
+
+/// As the type kubernetes.io/ssh-auth has it.
+const PRIVATE_KEY: &Entry = &Entry {
+    name: "ssh-privatekey",
+    what: "the private key that logs in",
+};
+const KNOWN_HOSTS: &Entry = &Entry {
+    name: "known_hosts",
+    what: "the login node's public keys, as ssh-keyscan writes them",
+};
 
 /// How the commands of a Scheduler are run.
 ///
@@ -22,18 +38,20 @@ pub async fn gather(context: &Context, spec: &SlurmScheduler) -> Result<Transpor
     let Some(ssh) = &spec.transport.ssh else {
         return Ok(Transport::Local);
     };
-    let key = private_key(context, &ssh.identity.secret).await?;
-    login(ssh, &key)
+    let key = entry(context, &ssh.identity.secret_name, PRIVATE_KEY).await?;
+    let known_hosts = entry(context, &ssh.known_hosts_secret, KNOWN_HOSTS).await?;
+    login(ssh, &key, &known_hosts)
         .map(Transport::Ssh)
         .map_err(|error| SchedulerError::Misconfigured(error.to_string()))
 }
 
-fn login(ssh: &SshTransport, key: &[u8]) -> Result<SshConfig, InvalidLogin> {
+fn login(ssh: &SshTransport, key: &[u8], known_hosts: &[u8]) -> Result<SshConfig, InvalidLogin> {
     let port = u16::try_from(ssh.port).map_err(|_| InvalidLogin::Port)?;
+    let address = Address::new(&ssh.user, &ssh.host, port)?;
     Ok(SshConfig {
-        address: Address::new(&ssh.user, &ssh.host, port)?,
-        host_keys: HostKeys::parse(&ssh.host_keys)?,
+        host_keys: HostKeys::of_known_hosts(&String::from_utf8_lossy(known_hosts), &address)?,
         identity: Identity::new(key)?,
+        address,
     })
 }
 
@@ -67,14 +85,14 @@ pub fn config(
     })
 }
 
-async fn private_key(context: &Context, secret: &SshIdentitySecret) -> Result<Vec<u8>, SchedulerError> {
+/// What stands in a Secret of the operator's own namespace.
+async fn entry(context: &Context, name: &str, key: &Entry) -> Result<Vec<u8>, SchedulerError> {
     let namespace = &context.namespace;
-    let name = &secret.name;
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let found = secrets.get(name).await.map_err(|error| match &error {
         _ if is_not_found(&error) => SchedulerError::Misconfigured(format!(
-            "there is no Secret {name} in {namespace}, the operator's namespace: make one of the type kubernetes.io/ssh-auth with the private key as {}",
-            secret.key
+            "there is no Secret {name} in {namespace}, the operator's namespace: make it, with {} as {}",
+            key.what, key.name
         )),
         kube::Error::Api(status) if status.code == 403 => SchedulerError::Misconfigured(format!(
             "the operator may not read the Secret {name} in {namespace}: name it in operator.slurm.sshSecrets of the chart"
@@ -84,12 +102,12 @@ async fn private_key(context: &Context, secret: &SshIdentitySecret) -> Result<Ve
             why: in_words(&error),
         },
     })?;
-    let data = found.data.unwrap_or_default();
-    match data.get(&secret.key) {
-        Some(key) => Ok(key.0.clone()),
+    let mut data = found.data.unwrap_or_default();
+    match data.remove(key.name) {
+        Some(value) => Ok(value.0),
         None => Err(SchedulerError::Misconfigured(format!(
-            "the Secret {name} in {namespace} has no key {}: write the private key there, or name another in identity.secret.key",
-            secret.key
+            "the Secret {name} in {namespace} has no {}: write {} there",
+            key.name, key.what
         ))),
     }
 }
@@ -100,6 +118,8 @@ mod tests {
     use mesocentre_api::{SshIdentity, Transport as Written};
 
     const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nAA==\n-----END OPENSSH PRIVATE KEY-----\n";
+
+    const HOSTS: &str = "login.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n";
 
     fn settings() -> Settings {
         clap::Parser::parse_from([
@@ -115,14 +135,9 @@ mod tests {
             host: "login.example.org".into(),
             port: 22,
             user: "mesocentre".into(),
-            host_keys: vec![
-                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl".into(),
-            ],
+            known_hosts_secret: "slurm-login".into(),
             identity: SshIdentity {
-                secret: SshIdentitySecret {
-                    name: "slurm-login".into(),
-                    key: "ssh-privatekey".into(),
-                },
+                secret_name: "slurm-login".into(),
             },
             slurm_conf: None,
             path: None,
@@ -144,7 +159,7 @@ mod tests {
         assert_eq!(here.slurm_conf, Some("/here/slurm.conf".into()));
 
         let mut there = ssh();
-        let login = Transport::Ssh(login(&there, KEY.as_bytes()).unwrap());
+        let login = Transport::Ssh(login(&there, KEY.as_bytes(), HOSTS.as_bytes()).unwrap());
         let plain = config(&spec(Some(there.clone())), login.clone(), &settings()).unwrap();
         assert_eq!(plain.path, "/usr/local/bin:/usr/bin:/bin");
         assert_eq!(plain.slurm_conf, None);
@@ -161,15 +176,24 @@ mod tests {
         let mut misread = ssh();
         misread.host = "-oProxyCommand=reboot".into();
         assert!(matches!(
-            login(&misread, KEY.as_bytes()),
+            login(&misread, KEY.as_bytes(), HOSTS.as_bytes()),
             Err(InvalidLogin::Host(_))
         ));
-        let mut misread = ssh();
-        misread.host_keys = vec!["ssh-ed25519 AAAAB3NzaC1yc2E=".into()];
         assert!(matches!(
-            login(&misread, KEY.as_bytes()),
+            login(
+                &ssh(),
+                KEY.as_bytes(),
+                b"login.example.org ssh-ed25519 AAAAB3NzaC1yc2E="
+            ),
             Err(InvalidLogin::HostKey(_))
         ));
-        assert_eq!(login(&ssh(), b"ssh-ed25519 AAAA"), Err(InvalidLogin::Identity));
+        assert!(matches!(
+            login(&ssh(), KEY.as_bytes(), b"other.example.org ssh-ed25519 AAAA"),
+            Err(InvalidLogin::UnknownHost(_))
+        ));
+        assert_eq!(
+            login(&ssh(), b"ssh-ed25519 AAAA", HOSTS.as_bytes()),
+            Err(InvalidLogin::Identity)
+        );
     }
 }

@@ -31,6 +31,21 @@ pub enum InvalidLogin {
         "no host key of the login node is pinned: write at least one, as its administrator tells it, for example ssh-ed25519 AAAA..."
     )]
     NoHostKey,
+    /// A line of known hosts whose host cannot be read.
+    #[error(
+        "line {line} of the known hosts {why}: write lines as ssh-keyscan does, without -H, for example login.hpc.example.org ssh-ed25519 AAAA..."
+    )]
+    KnownHosts {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Known hosts without the one that is to be reached.
+    #[error(
+        "the known hosts have no line that begins with {0}: add the one that ssh-keyscan writes of it, once its administrator has confirmed the fingerprint"
+    )]
+    UnknownHost(String),
     /// A private key that is none.
     #[error(
         "the private key is none that ssh reads: write it whole, from its -----BEGIN line to its -----END line"
@@ -186,6 +201,46 @@ impl HostKeys {
             .map(Self)
     }
 
+    /// The keys that a text in the form of `sshd(8)`, SSH_KNOWN_HOSTS FILE FORMAT, has for an address. Lines of other hosts are
+    /// passed over. A host stands there by its name, or as `[name]:port` where the port is not ssh's own; neither hashed nor
+    /// as a pattern, and without a marker, so that a person can compare what is pinned.
+    ///
+    /// # Errors
+    /// When a line cannot be read, or none is of the address.
+    pub fn of_known_hosts(text: &str, address: &Address) -> Result<Self, InvalidLogin> {
+        let name = match address.port() {
+            22 => address.host().to_owned(),
+            port => format!("[{}]:{port}", address.host()),
+        };
+        let mut keys = Vec::new();
+        for (line, text) in (1..).zip(text.lines()) {
+            let text = text.trim();
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            let no = |why| InvalidLogin::KnownHosts { line, why };
+            if text.starts_with('@') {
+                return Err(no("bears a marker"));
+            }
+            let (hosts, key) = text
+                .split_once([' ', '\t'])
+                .ok_or_else(|| no("has no key after the host"))?;
+            if hosts.starts_with('|') {
+                return Err(no("has a hashed host"));
+            }
+            if hosts.contains(['*', '?', '!']) {
+                return Err(no("has a pattern instead of a host"));
+            }
+            if hosts.split(',').any(|host| host.eq_ignore_ascii_case(&name)) {
+                keys.push(HostKey::parse(key)?);
+            }
+        }
+        if keys.is_empty() {
+            return Err(InvalidLogin::UnknownHost(name));
+        }
+        Ok(Self(keys))
+    }
+
     /// All of them in ssh's own form, under this name.
     pub(super) fn known_hosts(&self, name: &str) -> String {
         self.0.iter().map(|key| key.known_as(name)).collect()
@@ -283,6 +338,38 @@ mod tests {
             assert!(HostKey::parse(line).is_err(), "{line:?}");
         }
         assert_eq!(HostKeys::parse::<&str>(&[]), Err(InvalidLogin::NoHostKey));
+    }
+
+    #[test]
+    fn known_hosts_are_read_as_ssh_keyscan_writes_them() {
+        let at = |port| Address::new("meso", "login.example.org", port).unwrap();
+        let of = |text: &str, port| HostKeys::of_known_hosts(text, &at(port));
+        let text = format!(
+            "# login.example.org:22 SSH-2.0-OpenSSH_9.2p1\n\nother.example.org {KEY}\nlogin.example.org,192.0.2.7 {KEY} a comment\n\
+             [login.example.org]:2222 {KEY}\n"
+        );
+        assert_eq!(of(&text, 22), HostKeys::parse(&[KEY]));
+        assert_eq!(of(&text, 2222), HostKeys::parse(&[KEY]));
+        assert_eq!(
+            of(&text, 2022),
+            Err(InvalidLogin::UnknownHost("[login.example.org]:2022".into()))
+        );
+        for (line, why) in [
+            (format!("@revoked login.example.org {KEY}"), "bears a marker"),
+            (format!("|1|c2FsdA==|aGFzaA== {KEY}"), "has a hashed host"),
+            (format!("*.example.org {KEY}"), "has a pattern instead of a host"),
+            ("login.example.org".to_owned(), "has no key after the host"),
+        ] {
+            assert_eq!(
+                of(&line, 22),
+                Err(InvalidLogin::KnownHosts { line: 1, why }),
+                "{line}"
+            );
+        }
+        assert!(matches!(
+            of("login.example.org ssh-ed25519 AAAA", 22),
+            Err(InvalidLogin::HostKey(_))
+        ));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) fn no_connection(stderr: &str, address: &Address, pinned: &HostKeys) 
         };
         return SchedulerError::HostKeyChanged(format!(
             "{address} shows {shown}, and pinned is {}: nothing is sent to it; if its administrator says that its key \
-             has changed, write the new one into hostKeys, and if not, something else answers in its place",
+             has changed, write the new one into the known hosts, and if not, something else answers in its place",
             pinned.fingerprints()
         ));
     }
@@ -99,7 +99,7 @@ mod tests {
             sentence,
             "meso@login.example.org shows the host key SHA256:H+/0rcpxa5dzvLuLvoTVDgEJE0bMZmqFWhMOTd3jzFw, and pinned is \
              SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU: nothing is sent to it; if its administrator says that its key \
-             has changed, write the new one into hostKeys, and if not, something else answers in its place"
+             has changed, write the new one into the known hosts, and if not, something else answers in its place"
         );
         // The pinned kind is no more among those of the host.
         for stderr in [

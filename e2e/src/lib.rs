@@ -22,6 +22,7 @@ mod down;
 mod environment;
 pub mod fixture;
 mod generate;
+mod invoice_tools;
 pub mod kinds_of_others;
 mod kubeconfig;
 pub mod lab;

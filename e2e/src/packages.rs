@@ -34,6 +34,13 @@ const PODS: [(&str, &str); 9] = [
     ("llvm-19", "/usr/lib/llvm-19/bin/llc"),
 ];
 
+/// The same for the public tools that check invoices.
+const INVOICE_TOOLS: [(&str, &str); 3] = [
+    ("python3-venv", "/usr/share/doc/python3-venv"),
+    ("maven", "mvn"),
+    ("default-jdk-headless", "javac"),
+];
+
 /// Asked by Debian's maintainer scripts whether they may start a daemon (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -45,6 +52,11 @@ pub async fn install() -> Result<()> {
 /// Installs what a node with real pods misses.
 pub async fn install_for_pods() -> Result<()> {
     install_those(&PODS).await
+}
+
+/// Installs what the public tools that check invoices miss.
+pub async fn install_for_invoice_tools() -> Result<()> {
+    install_those(&INVOICE_TOOLS).await
 }
 
 async fn install_those(packages: &[(&'static str, &'static str)]) -> Result<()> {

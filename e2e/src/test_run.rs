@@ -3,7 +3,7 @@
 //! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Those
 //! that a filter picks run on the stack that stands, for who works on one.
 
-use crate::{cargo, environment, pods, state, up};
+use crate::{cargo, environment, invoice_tools, pods, state, up};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 
@@ -20,6 +20,7 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
         // Minutes, on a new machine: they are no test's time.
         pods::prepare().await?;
     }
+    invoice_tools::prepare().await?;
     let environment = environment::of(&state::of_the_stack()?)?;
     let code = run_cargo(&arguments(filter), &environment).await?;
     Ok(ExitCode::from(code))

@@ -10,7 +10,6 @@
 mod support;
 
 use jiff::civil::{Date, date};
-use mesocentre_api::Meter;
 use mesocentre_metering::invoice::*;
 use mesocentre_metering::*;
 use std::path::Path;
@@ -32,35 +31,6 @@ fn golden(name: &str, written: &[u8]) {
         "{name} is another. If that is meant, run UPDATE_GOLDEN=1 cargo test -p mesocentre-metering, and read the \
          difference"
     );
-}
-
-fn november(key: &str, tenant: &str, meter: Meter, quantity: i128) -> UsageRecord {
-    let used = record(
-        key,
-        tenant,
-        quantity,
-        "2026-11-10T10:00:00Z",
-        "2026-11-20T11:00:00Z",
-    );
-    with_meter(used, meter)
-}
-
-/// A month of three tenants: compute, storage, tiers, shares in a pool.
-async fn month() -> TestLedger {
-    let test = TestLedger::new().await;
-    test.append(&[
-        november("1", "univ-caen", Meter::ComputeCoreHours, 1_234_567_890),
-        november("2", "univ-caen", Meter::ComputeGpuHours, 7_201),
-        november(
-            "3",
-            "univ-caen",
-            Meter::StorageGibMonths,
-            (1 << 30) * 86_400 * 30 * 2_500 + 12_345,
-        ),
-        november("4", "nova-motors", Meter::ComputeCoreHours, 50_000_000),
-    ])
-    .await;
-    test
 }
 
 async fn draft_of(test: &TestLedger, basis: &RatingBasis, buyer: &Buyer, terms: &Terms) -> ValidInvoice {
@@ -86,15 +56,63 @@ fn series() -> Series {
 
 #[tokio::test]
 async fn an_invoice_to_a_public_buyer_is_the_one_that_was_reviewed() {
-    let test = month().await;
+    let test = month_of_three().await;
     let drafted = draft_of(&test, &basis("2026-11"), &university(), &terms(30)).await;
     let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
     golden("invoice-univ-caen.xml", &render_xml(&issued).unwrap());
 }
 
 #[tokio::test]
+async fn the_same_invoice_is_the_same_pdf_on_as_many_pages_as_it_takes() {
+    let test = month_of_three().await;
+    let drafted = draft_of(&test, &basis("2026-11"), &university(), &terms(30)).await;
+    let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
+    let pdf = render_pdf(&issued).unwrap();
+    let kept = test.ledger.invoice(issued.number()).await.unwrap().unwrap();
+    assert!(render_pdf(&kept).unwrap() == pdf, "two bytes for one invoice");
+    assert_eq!(pages(&pdf), 1);
+    look_at("invoice-univ-caen.pdf", &pdf);
+}
+
+#[tokio::test]
+async fn a_long_invoice_goes_on_on_the_next_page() {
+    let test = TestLedger::new().await;
+    let records: Vec<UsageRecord> = (0..60)
+        .map(|i| UsageRecord {
+            allocation: Some(format!("project-{i:02}")),
+            ..record(
+                &format!("{i}"),
+                "univ-caen",
+                3_600 * (i + 1),
+                "2026-11-10T10:00:00Z",
+                "2026-11-10T11:00:00Z",
+            )
+        })
+        .collect();
+    test.append(&records).await;
+    let drafted = draft_of(&test, &basis("2026-11"), &university(), &terms(30)).await;
+    let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
+    let pdf = render_pdf(&issued).unwrap();
+    look_at("invoice-long.pdf", &pdf);
+    assert_eq!(pages(&pdf), 5);
+}
+
+/// Leaves a PDF in the folder that MESO_LOOK_AT names, to look at it: `pdftoppm -r 90 -png FILE page`.
+fn look_at(name: &str, pdf: &[u8]) {
+    if let Some(folder) = std::env::var_os("MESO_LOOK_AT") {
+        std::fs::write(Path::new(&folder).join(name), pdf).unwrap();
+    }
+}
+
+/// How many pages a PDF says that it has.
+fn pages(pdf: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(pdf);
+    text.matches("/Type /Page\n").count()
+}
+
+#[tokio::test]
 async fn an_invoice_without_vat_says_by_which_article() {
-    let test = month().await;
+    let test = month_of_three().await;
     let mut basis = basis("2026-11");
     for tariff in &mut basis.tariffs {
         tariff.spec.vat.rate = "0".parse().unwrap();
@@ -118,7 +136,7 @@ async fn an_invoice_without_vat_says_by_which_article() {
 
 #[tokio::test]
 async fn a_credit_note_cites_what_it_corrects() {
-    let test = month().await;
+    let test = month_of_three().await;
     let drafted = draft_of(&test, &basis("2026-11"), &company(), &terms(45)).await;
     let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
     golden("invoice-nova-motors.xml", &render_xml(&issued).unwrap());
@@ -139,11 +157,12 @@ async fn a_credit_note_cites_what_it_corrects() {
         .await
         .unwrap();
     golden("credit-note-nova-motors.xml", &render_xml(&note).unwrap());
+    look_at("credit-note-nova-motors.pdf", &render_pdf(&note).unwrap());
 }
 
 #[tokio::test]
 async fn a_missing_service_code_is_refused_where_the_buyer_requires_one() {
-    let test = month().await;
+    let test = month_of_three().await;
     let statement = closed_statement(&test.ledger, &basis("2026-11"), "univ-caen").await;
     let mut buyer = university();
     buyer.service_code = Some("  ".to_owned());
@@ -159,7 +178,7 @@ async fn a_missing_service_code_is_refused_where_the_buyer_requires_one() {
 
 #[tokio::test]
 async fn all_that_is_wrong_is_told_at_once() {
-    let test = month().await;
+    let test = month_of_three().await;
     let mut statement = closed_statement(&test.ledger, &basis("2026-11"), "univ-caen").await;
     statement.status.lines[0].amount = "4115.24".to_owned();
     statement.status.state = mesocentre_api::StatementState::Provisional;

@@ -38,7 +38,7 @@ fn luhn(digits: &[u32]) -> bool {
 }
 
 /// A French VAT number of this SIREN: `FR`, two characters, the SIREN. Two digits are a key, (12 + 3 × (SIREN mod 97))
-/// mod 97 (CGI, ann. 2, art. 286 ter; BOI-TVA-DECLA-20-10-20); letters are another series, whose key is not published.
+/// mod 97 (CGI, art. 286 ter); letters are another series, whose key is not published.
 pub(super) fn is_french_vat_number(text: &str, siren: &str) -> bool {
     let Some(rest) = text.strip_prefix("FR") else {
         return false;

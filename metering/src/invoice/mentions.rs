@@ -8,12 +8,15 @@ pub(super) struct Mention {
     pub code: &'static str,
     /// French (BT-22).
     pub french: &'static str,
+    /// English.
+    pub english: &'static str,
 }
 
 /// Early payment.
 const NO_DISCOUNT: Mention = Mention {
     code: "AAB",
     french: "Aucun escompte n'est accordé pour paiement anticipé.",
+    english: "No discount is granted for early payment.",
 };
 
 /// The mentions for a buyer: cost of recovery, delay, early payment.
@@ -23,10 +26,12 @@ pub(super) fn mentions(buyer: BuyerKind) -> [Mention; 3] {
             Mention {
                 code: "PMT",
                 french: "Indemnité forfaitaire pour frais de recouvrement en cas de retard de paiement : 40 € (code de commerce, articles L441-10 et D441-5).",
+                english: "Fixed compensation for the cost of recovery after late payment: 40 €.",
             },
             Mention {
                 code: "PMD",
                 french: "Pénalités de retard, exigibles dès le lendemain de l'échéance sans rappel : taux de refinancement de la Banque centrale européenne majoré de 10 points (code de commerce, article L441-10).",
+                english: "Penalties for late payment, due from the day after the due date without a reminder: refinancing rate of the European Central Bank plus 10 points.",
             },
             NO_DISCOUNT,
         ],
@@ -34,10 +39,12 @@ pub(super) fn mentions(buyer: BuyerKind) -> [Mention; 3] {
             Mention {
                 code: "PMT",
                 french: "Indemnité forfaitaire pour frais de recouvrement en cas de retard de paiement : 40 € (code de la commande publique, articles L2192-13 et D2192-35).",
+                english: "Fixed compensation for the cost of recovery after late payment: 40 €.",
             },
             Mention {
                 code: "PMD",
                 french: "Intérêts moratoires en cas de retard de paiement : taux de refinancement de la Banque centrale européenne majoré de 8 points (code de la commande publique, articles L2192-13 et R2192-31).",
+                english: "Interest on late payment: refinancing rate of the European Central Bank plus 8 points.",
             },
             NO_DISCOUNT,
         ],

@@ -24,6 +24,7 @@ mod identity;
 mod issued;
 mod line;
 mod mentions;
+mod page;
 mod party;
 
 pub use cii::{XmlError, render_xml};
@@ -35,4 +36,5 @@ pub(crate) use draft::statement_digest;
 pub use fault::Fault;
 pub use issued::{InvoiceNumber, IssuedInvoice, Series, SeriesError};
 pub use line::{InvoiceLine, Quantity, Unit};
+pub use page::{PdfError, render_pdf};
 pub use party::{Address, BankAccount, Buyer, BuyerKind, ElectronicAddress, Seller};

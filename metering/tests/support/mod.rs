@@ -284,3 +284,27 @@ pub async fn closed_statement(ledger: &Ledger, basis: &RatingBasis, tenant: &str
         .find(|statement| statement.tenant == tenant)
         .unwrap()
 }
+
+/// A ledger with the November of three tenants: compute, storage, tiers; with the examples' pool they share costs.
+pub async fn month_of_three() -> TestLedger {
+    let november = |key: &str, tenant: &str, meter, quantity| {
+        let used = record(
+            key,
+            tenant,
+            quantity,
+            "2026-11-10T10:00:00Z",
+            "2026-11-20T11:00:00Z",
+        );
+        with_meter(used, meter)
+    };
+    let stored = (1 << 30) * 86_400 * 30 * 2_500 + 12_345;
+    let test = TestLedger::new().await;
+    test.append(&[
+        november("1", "univ-caen", Meter::ComputeCoreHours, 1_234_567_890),
+        november("2", "univ-caen", Meter::ComputeGpuHours, 7_201),
+        november("3", "univ-caen", Meter::StorageGibMonths, stored),
+        november("4", "nova-motors", Meter::ComputeCoreHours, 50_000_000),
+    ])
+    .await;
+    test
+}

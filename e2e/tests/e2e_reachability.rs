@@ -669,7 +669,7 @@ fn compare(promised: &Table, found: &Table) -> Result<(), String> {
 /// The node that runs real pods is kept free of those of other tests.
 async fn tolerates_the_real_node(stack: &Stack, keys: &Value) -> Result<()> {
     let patch = json!({"spec": {"tolerations": keys}}).to_string();
-    for perimeter in ["open-research", "health-hds"] {
+    for perimeter in ["open-research", "health-hds", "co-invested"] {
         kubectl(
             stack,
             &["patch", "trustperimeter", perimeter, "--type=merge", "-p", &patch],

@@ -331,6 +331,14 @@ async fn more_than_the_original_is_not_credited_and_the_whole_nets_to_zero() {
     let standing = test.ledger.standing(invoice.number()).await.unwrap().unwrap();
     assert_eq!(standing.credited, standing.gross);
     assert_eq!(standing.due(), Cents(-95));
+    let note = &test.ledger.credit_notes_on(invoice.number()).await.unwrap()[0];
+    let refused = test
+        .ledger
+        .record_payment(note.number(), &payment)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, IssueError::NotAnInvoice { .. }), "{refused}");
+    assert_eq!(test.ledger.standing(note.number()).await.unwrap(), None);
     let notes = test.ledger.credit_notes_on(invoice.number()).await.unwrap();
     let faults = credit(&invoice, &notes, &Credit::Whole, "encore").unwrap_err();
     assert!(

@@ -77,6 +77,14 @@ pub enum IssueError {
         /// The number.
         number: InvoiceNumber,
     },
+    /// Paid was something else than an invoice.
+    #[error(
+        "{number} is a credit note, and payments are recorded on invoices: record what was paid back on the invoice that it corrects, below zero"
+    )]
+    NotAnInvoice {
+        /// The number.
+        number: InvoiceNumber,
+    },
     /// It would stand before an earlier one.
     #[error(
         "the series {series} has a document of {last}, and one of {asked} cannot follow it: numbers follow the days of issue; write {last} or a later day"
@@ -280,10 +288,11 @@ impl Ledger {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(self.failed(doing))?;
-        if self.invoice_by(&mut tx, "number", &number.0).await?.is_none() {
-            return Err(IssueError::Unknown {
-                number: number.clone(),
-            });
+        let number = number.clone();
+        match self.invoice_by(&mut tx, "number", &number.0).await? {
+            None => return Err(IssueError::Unknown { number }),
+            Some(there) if !is_invoice(&there) => return Err(IssueError::NotAnInvoice { number }),
+            Some(_) => {}
         }
         let (cents, day) = (payment.amount.0.to_string(), payment.paid_on.to_string());
         let there: Option<(String, String)> =
@@ -298,7 +307,7 @@ impl Ledger {
                 return Ok(());
             }
             return Err(IssueError::OtherPayment {
-                number: number.clone(),
+                number,
                 reference: payment.reference.clone(),
             });
         }
@@ -314,13 +323,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Where an invoice stands; none when there is no such number.
+    /// Where an invoice stands; none when there is no invoice of that number.
     ///
     /// # Errors
     /// [`LedgerError`], when it cannot be read or was changed.
     pub async fn standing(&self, number: &InvoiceNumber) -> Result<Option<Standing>, LedgerError> {
         let mut reading = self.readers.begin().await.map_err(self.failed(READING))?;
-        let Some(invoice) = self.invoice_by(&mut reading, "number", &number.0).await? else {
+        let found = self.invoice_by(&mut reading, "number", &number.0).await?;
+        let Some(invoice) = found.filter(is_invoice) else {
             return Ok(None);
         };
         let credits = self.credits_on(&mut reading, number).await?;
@@ -461,6 +471,10 @@ pub(super) fn read_document(number: &str, draft: &[u8], document: &[u8]) -> Resu
         return Err("its content does not have the number or the digest that stand beside it".to_owned());
     }
     Ok(issued)
+}
+
+fn is_invoice(issued: &IssuedInvoice) -> bool {
+    matches!(issued.document().purpose(), Purpose::Invoice { .. })
 }
 
 fn gross_of(documents: &[IssuedInvoice]) -> Cents {

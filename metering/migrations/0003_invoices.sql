@@ -1,5 +1,6 @@
 -- Issued invoices and credit notes. A number is taken by the row that holds the document, so there is none without one.
 CREATE TABLE invoice (
+    place     INTEGER PRIMARY KEY NOT NULL,         -- 1, 2, 3 … without a gap over all series: the order of issue
     series    TEXT NOT NULL,
     seq       INTEGER NOT NULL,                     -- 1, 2, 3 … without a gap in its series
     number    TEXT NOT NULL UNIQUE,                 -- F2026-000001
@@ -10,8 +11,8 @@ CREATE TABLE invoice (
     issued_on TEXT NOT NULL,                        -- 2026-12-05; never before the one before it in its series
     draft     BLOB NOT NULL,                        -- SHA-256 of the draft: who issues it again is given this row
     document  BLOB NOT NULL,                        -- canonical JSON
-    hash      BLOB NOT NULL,                        -- SHA-256 over the hash before it in its series and the document
-    PRIMARY KEY (series, seq)
+    hash      BLOB NOT NULL,                        -- SHA-256 over the hash of the document issued before it, and this one
+    UNIQUE (series, seq)
 ) STRICT;
 
 CREATE INDEX invoice_of ON invoice (tenant, month);
@@ -25,10 +26,11 @@ CREATE TRIGGER invoice_refuses_delete BEFORE DELETE ON invoice BEGIN
 END;
 -- INSERT OR REPLACE deletes without asking the trigger above, so it is refused here.
 CREATE TRIGGER invoice_refuses_replace BEFORE INSERT ON invoice
-WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM invoice WHERE series = NEW.series)
+WHEN NEW.place <> (SELECT coalesce(max(place), 0) + 1 FROM invoice)
+  OR NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM invoice WHERE series = NEW.series)
   OR EXISTS (SELECT 1 FROM invoice WHERE number = NEW.number OR claim = NEW.claim)
 BEGIN
-    SELECT RAISE(ABORT, 'an invoice takes the next number of its series, and none takes the place of another');
+    SELECT RAISE(ABORT, 'an invoice follows the last one with the next number of its series, and none takes the place of another');
 END;
 
 -- What was paid on an invoice, as the accounts say it.

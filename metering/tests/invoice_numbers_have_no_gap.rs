@@ -175,9 +175,9 @@ async fn an_edit_of_an_issued_invoice_is_refused_by_the_store() {
         "UPDATE invoice SET issued_on = '2026-12-08'",
         "DELETE FROM invoice WHERE seq = 3",
         "INSERT OR REPLACE INTO invoice SELECT * FROM invoice WHERE seq = 2",
-        "INSERT OR REPLACE INTO invoice SELECT series, 4, number, claim, tenant, month, corrects, issued_on, draft, \
+        "INSERT OR REPLACE INTO invoice SELECT 4, series, 4, number, claim, tenant, month, corrects, issued_on, draft, \
          document, hash FROM invoice WHERE seq = 2",
-        "INSERT INTO invoice SELECT series, 5, 'F2026-000005', 'x', tenant, month, corrects, issued_on, draft, document, \
+        "INSERT INTO invoice SELECT 4, series, 5, 'F2026-000005', 'x', tenant, month, corrects, issued_on, draft, document, \
          hash FROM invoice WHERE seq = 2",
         "UPDATE invoice_payment SET cents = '200'",
         "DELETE FROM invoice_payment",
@@ -213,6 +213,34 @@ async fn an_edit_of_an_issued_invoice_is_refused_by_the_store() {
         ),
         "{faults:?}"
     );
+}
+
+#[tokio::test]
+async fn the_last_invoice_taken_away_is_found_and_nothing_is_issued_after_it() {
+    let (test, drafts) = fifty().await;
+    for drafted in &drafts[..3] {
+        test.ledger.issue(&series(), drafted, ISSUED).await.unwrap();
+    }
+    test.behind_its_back("DROP TRIGGER invoice_refuses_delete")
+        .await
+        .unwrap();
+    test.behind_its_back("DELETE FROM invoice WHERE seq = 3")
+        .await
+        .unwrap();
+    let faults = verify(&test.url).await.unwrap().faults;
+    assert!(
+        faults.contains(&LedgerFault::InvoicesCut { place: 3 }),
+        "{faults:?}"
+    );
+    // Its number is not given to another.
+    let refused = test
+        .ledger
+        .issue(&series(), &drafts[4], ISSUED)
+        .await
+        .unwrap_err();
+    let IssueError::Ledger(LedgerError::NotWhatWasIssued { place: 3, .. }) = refused else {
+        panic!("{refused}");
+    };
 }
 
 #[tokio::test]
@@ -331,6 +359,14 @@ async fn more_than_the_original_is_not_credited_and_the_whole_nets_to_zero() {
     let standing = test.ledger.standing(invoice.number()).await.unwrap().unwrap();
     assert_eq!(standing.credited, standing.gross);
     assert_eq!(standing.due(), Cents(-95));
+    let note = &test.ledger.credit_notes_on(invoice.number()).await.unwrap()[0];
+    let refused = test
+        .ledger
+        .record_payment(note.number(), &payment)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, IssueError::NotAnInvoice { .. }), "{refused}");
+    assert_eq!(test.ledger.standing(note.number()).await.unwrap(), None);
     let notes = test.ledger.credit_notes_on(invoice.number()).await.unwrap();
     let faults = credit(&invoice, &notes, &Credit::Whole, "encore").unwrap_err();
     assert!(

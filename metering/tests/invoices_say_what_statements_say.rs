@@ -132,6 +132,7 @@ async fn an_invoice_without_vat_says_by_which_article() {
     let drafted = draft_of(&test, &basis, &university(), &exempt).await;
     let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
     golden("invoice-exempt.xml", &render_xml(&issued).unwrap());
+    look_at("invoice-exempt.pdf", &render_pdf(&issued).unwrap());
 }
 
 #[tokio::test]
@@ -174,6 +175,26 @@ async fn a_missing_service_code_is_refused_where_the_buyer_requires_one() {
     );
     buyer.service_code_required = false;
     draft(&statement, &seller(), &buyer, &terms(30)).unwrap();
+}
+
+#[tokio::test]
+async fn a_text_that_xml_cannot_hold_is_refused_and_a_long_one_is_wrapped() {
+    let test = month_of_three().await;
+    let mut basis = basis("2026-11");
+    let mut spoiled = closed_statement(&test.ledger, &basis, "univ-caen").await;
+    spoiled.status.lines[0].description = Some("a bell\u{7}".to_owned());
+    let faults = draft(&spoiled, &seller(), &university(), &terms(30)).unwrap_err();
+    assert!(matches!(faults[..], [Fault::Unprintable { .. }]), "{faults:?}");
+
+    let test = month_of_three().await;
+    let words = "Bâtiment,\n énergie 熱 et exploitation ".repeat(20);
+    basis.cost_pools[0].spec.description = words;
+    let mut buyer = university();
+    buyer.name = "Institut national ".repeat(12);
+    buyer.service_code = Some("SERVICE-".repeat(12));
+    let drafted = draft_of(&test, &basis, &buyer, &terms(30)).await;
+    let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
+    look_at("invoice-wordy.pdf", &render_pdf(&issued).unwrap());
 }
 
 #[tokio::test]

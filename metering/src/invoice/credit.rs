@@ -7,6 +7,7 @@ use super::document::{Purpose, Sums, ValidInvoice, VatCategory, VatSum};
 use super::fault::Fault;
 use super::issued::{InvoiceNumber, IssuedInvoice};
 use super::line::{InvoiceLine, Quantity};
+use super::party::{is_printable, tidy};
 use crate::money::Cents;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,11 +40,11 @@ pub fn credit(
     reason: &str,
 ) -> Result<ValidInvoice, Vec<Fault>> {
     let mut faults = Vec::new();
-    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    let reason = tidy(reason);
     if reason.is_empty() {
         faults.push(Fault::NoReason);
     }
-    if reason.chars().any(char::is_control) {
+    if !is_printable(&reason) {
         faults.push(Fault::Unprintable {
             who: "the credit note".to_owned(),
             what: "reason",

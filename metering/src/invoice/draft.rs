@@ -3,7 +3,7 @@
 use super::document::{Purpose, Sums, Terms, ValidInvoice, VatCategory, VatSum};
 use super::fault::Fault;
 use super::line::{InvoiceLine, invoice_line};
-use super::party::{Buyer, Seller};
+use super::party::{Buyer, Seller, is_printable};
 use crate::calendar::{BillingMonth, DatacentreZone};
 use crate::digest::{Digest, canonical_json};
 use crate::meter::base_units_per_unit;
@@ -223,8 +223,20 @@ impl Reader<'_> {
                 Some(base_units_per_unit(meter, &window))
             }
         };
-        invoice_line(number, line, amount, vat, units)
-            .ok_or_else(|| self.unreadable("quantity or price", line.base_quantity.as_deref().unwrap_or("")))
+        let written = invoice_line(number, line, amount, vat, units).ok_or_else(|| {
+            self.unreadable("quantity or price", line.base_quantity.as_deref().unwrap_or(""))
+        })?;
+        let texts = written
+            .note
+            .iter()
+            .chain(written.details.iter().map(|(_, value)| value));
+        if texts.into_iter().any(|text| !is_printable(text)) {
+            return Err(Fault::Unprintable {
+                who: format!("the statement {} of {}", self.month(), self.tenant()),
+                what: "description of a line",
+            });
+        }
+        Ok(written)
     }
 
     /// The statement's own sums must be those of its lines: else it is none of ours.

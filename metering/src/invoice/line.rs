@@ -1,6 +1,7 @@
 //! Lines of an invoice, out of lines of a statement.
 
 use super::document::VatCategory;
+use super::party::tidy;
 use crate::exact::round_half_up;
 use crate::meter::base_unit;
 use crate::money::Cents;
@@ -167,7 +168,7 @@ pub(super) fn invoice_line(
         name,
         name_en,
         details,
-        note: line.description.clone(),
+        note: line.description.as_deref().map(tidy),
         quantity: metered.or_else(|| Quantity::lump(amount))?,
         amount,
         vat,

@@ -323,7 +323,6 @@ fn required(who: &str, what: &'static str, text: &str, faults: &mut Vec<Fault>) 
     printable(who, what, text, faults);
 }
 
-/// XML has no way to write a control character.
 fn printable(who: &str, what: &'static str, text: &str, faults: &mut Vec<Fault>) {
     if text
         .chars()
@@ -336,12 +335,19 @@ fn printable(who: &str, what: &'static str, text: &str, faults: &mut Vec<Fault>)
     }
 }
 
+/// XML has no way to write a control character.
+pub(super) fn is_printable(text: &str) -> bool {
+    !text
+        .chars()
+        .any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
+}
+
 fn some(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
 /// Without white space around it, and one space where there are several.
-fn tidy(text: &str) -> String {
+pub(super) fn tidy(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

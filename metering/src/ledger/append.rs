@@ -213,11 +213,11 @@ impl Ledger {
         for rejected in rejected {
             quarantined.push(self.quarantine(&mut tx, rejected, received_ns).await?);
         }
-        let closed = super::closed::last_anchor(&mut tx)
+        let anchor = HeadFile::of(&mut tx)
             .await
-            .map_err(self.failed("reading the closed months of"))?;
+            .map_err(self.failed("reading the end of"))?;
         tx.commit().await.map_err(self.failed("committing to"))?;
-        self.anchor(HeadFile::of(head, closed)).await?;
+        self.anchor(anchor).await?;
         let new = u64::try_from(head.seq - before.seq).unwrap_or(0);
         Ok(Appended {
             new,
@@ -229,9 +229,15 @@ impl Ledger {
 
     /// Refuses a ledger that does not hold what the file beside it says: to append to it would cover up the loss.
     pub(super) async fn check_anchor(&self, connection: &mut SqliteConnection) -> Result<(), LedgerError> {
-        let Some(anchor) = head_file::read(&self.path)?.filter(|anchor| anchor.seq > 0) else {
+        let Some(anchor) = head_file::read(&self.path)? else {
             return Ok(());
         };
+        if let Some(issue) = anchor.issued {
+            self.check_issued(connection, issue).await?;
+        }
+        if anchor.seq == 0 {
+            return Ok(());
+        }
         let hash: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM usage_record WHERE seq = ?")
             .bind(anchor.seq)
             .fetch_optional(connection)

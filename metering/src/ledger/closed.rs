@@ -145,12 +145,9 @@ impl Ledger {
                 .await
                 .map_err(self.failed(doing))?;
         }
-        let anchor = last_anchor(&mut tx).await.map_err(self.failed(doing))?;
-        let head = super::append::head_of(&mut tx)
-            .await
-            .map_err(self.failed(doing))?;
+        let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(doing))?;
         tx.commit().await.map_err(self.failed(doing))?;
-        self.anchor(HeadFile::of(head, anchor)).await?;
+        self.anchor(anchor).await?;
         self.closed_month(closed.month)
             .await?
             .ok_or_else(|| LedgerError::UnreadableMonth {

@@ -5,10 +5,11 @@
 //! is a copy of the head somewhere else: the `head` on every statement, the digest in a closed period's status, and
 //! the signed checkpoints that partners will keep.
 
-use super::{Head, LedgerError};
+use super::LedgerError;
 use crate::calendar::BillingMonth;
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,18 @@ pub struct HeadFile {
     /// The month closed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<AnchoredClose>,
+    /// The document issued last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<AnchoredIssue>,
+}
+
+/// An issued document: its place among all, and its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnchoredIssue {
+    /// Its place, from 1.
+    pub place: i64,
+    /// Its hash, which covers all before it.
+    pub hash: Digest,
 }
 
 /// A closed month and the SHA-256 of its statements.
@@ -36,12 +49,15 @@ pub struct AnchoredClose {
 }
 
 impl HeadFile {
-    pub(super) fn of(head: Head, closed: Option<AnchoredClose>) -> Self {
-        Self {
+    /// What the file should say of a ledger.
+    pub(super) async fn of(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let head = super::append::head_of(&mut *connection).await?;
+        Ok(Self {
             seq: head.seq,
             hash: head.hash,
-            closed,
-        }
+            closed: super::closed::last_anchor(&mut *connection).await?,
+            issued: super::invoices::last_anchor(connection).await?,
+        })
     }
 }
 
@@ -91,8 +107,13 @@ pub(super) fn advance(ledger: &Path, head: HeadFile) -> Result<(), LedgerError> 
         if before.closed.map(|close| close.month) > next.closed.map(|close| close.month) {
             next.closed = before.closed;
         }
+        if before.issued.map(|issue| issue.place) > next.issued.map(|issue| issue.place) {
+            next.issued = before.issued;
+        }
     }
-    if before == Some(next) || (before.is_none() && next.seq == 0 && next.closed.is_none()) {
+    if before == Some(next)
+        || (before.is_none() && next.seq == 0 && next.closed.is_none() && next.issued.is_none())
+    {
         return Ok(());
     }
     write(&path, &next, &folder).map_err(failed)

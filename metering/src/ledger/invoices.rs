@@ -9,6 +9,7 @@
 //! invoiced once, whatever the series. What an invoice stands at (paid, credited, due) is no field of it: it is
 //! computed from the rows that came after it.
 
+use super::head_file::{self, AnchoredIssue, HeadFile};
 use super::{Ledger, LedgerError};
 use crate::calendar::BillingMonth;
 use crate::digest::{Digest, canonical_json};
@@ -74,6 +75,14 @@ pub enum IssueError {
     /// There is no such document.
     #[error("the ledger holds no invoice {number}: name one that was issued, for example F2026-000001")]
     Unknown {
+        /// The number.
+        number: InvoiceNumber,
+    },
+    /// Paid was something else than an invoice.
+    #[error(
+        "{number} is a credit note, and payments are recorded on invoices: record what was paid back on the invoice that it corrects, below zero"
+    )]
+    NotAnInvoice {
         /// The number.
         number: InvoiceNumber,
     },
@@ -154,6 +163,10 @@ impl Ledger {
         self.check_anchor(&mut tx).await?;
         if let Some(there) = self.invoice_by(&mut tx, "claim", &claim).await? {
             let same = there.document().digest().map_err(no_form)? == digest;
+            let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(ISSUING))?;
+            tx.rollback().await.map_err(self.failed(ISSUING))?;
+            // Who issued it may have been killed before this.
+            self.anchor(anchor).await?;
             return match draft.purpose() {
                 _ if same => Ok(there),
                 Purpose::Invoice { .. } => Err(IssueError::Invoiced {
@@ -187,14 +200,13 @@ impl Ledger {
                 }
             }
         }
-        let last: Option<(i64, String, Vec<u8>)> = sqlx::query_as(
-            "SELECT seq, issued_on, hash FROM invoice WHERE series = ? ORDER BY seq DESC LIMIT 1",
-        )
-        .bind(series.as_str())
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(self.failed(ISSUING))?;
-        let (seq, day, hash) = last.unwrap_or((0, String::new(), Digest::ZERO.0.to_vec()));
+        let last: Option<(i64, String)> =
+            sqlx::query_as("SELECT seq, issued_on FROM invoice WHERE series = ? ORDER BY seq DESC LIMIT 1")
+                .bind(series.as_str())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(self.failed(ISSUING))?;
+        let (seq, day) = last.unwrap_or_default();
         if issued_on.to_string() < day {
             return Err(IssueError::OutOfOrder {
                 series: series.clone(),
@@ -202,6 +214,13 @@ impl Ledger {
                 asked: issued_on,
             });
         }
+        let before = last_anchor(&mut tx)
+            .await
+            .map_err(self.failed(ISSUING))?
+            .unwrap_or(AnchoredIssue {
+                place: 0,
+                hash: Digest::ZERO,
+            });
         let issued = IssuedInvoice::new(series.number(seq + 1), issued_on, draft.clone());
         let document = canonical_json(&issued).map_err(no_form)?;
         let corrects = match draft.purpose() {
@@ -210,9 +229,10 @@ impl Ledger {
         };
         sqlx::query(
             "INSERT INTO invoice \
-             (series, seq, number, claim, tenant, month, corrects, issued_on, draft, document, hash) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (place, series, seq, number, claim, tenant, month, corrects, issued_on, draft, document, hash) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
+        .bind(before.place + 1)
         .bind(series.as_str())
         .bind(seq + 1)
         .bind(issued.number().0.as_str())
@@ -223,11 +243,13 @@ impl Ledger {
         .bind(issued_on.to_string())
         .bind(&digest.0[..])
         .bind(document.as_slice())
-        .bind(&Digest::of(&[&hash, &document]).0[..])
+        .bind(&Digest::of(&[&before.hash.0, &document]).0[..])
         .execute(&mut *tx)
         .await
         .map_err(self.failed(ISSUING))?;
+        let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(ISSUING))?;
         tx.commit().await.map_err(self.failed(ISSUING))?;
+        self.anchor(anchor).await?;
         Ok(issued)
     }
 
@@ -240,7 +262,7 @@ impl Ledger {
         self.invoice_by(&mut connection, "number", &number.0).await
     }
 
-    /// What was issued to a tenant for a month, credit notes too, in the order of series and numbers.
+    /// What was issued to a tenant for a month, credit notes too, in the order of issue.
     ///
     /// # Errors
     /// [`LedgerError`], when they cannot be read or were changed.
@@ -250,7 +272,7 @@ impl Ledger {
         month: BillingMonth,
     ) -> Result<Vec<IssuedInvoice>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT number, draft, document FROM invoice WHERE tenant = ? AND month = ? ORDER BY series, seq",
+            "SELECT number, draft, document FROM invoice WHERE tenant = ? AND month = ? ORDER BY place",
         )
         .bind(tenant)
         .bind(month.to_string())
@@ -260,7 +282,7 @@ impl Ledger {
         rows.iter().map(|row| self.read_invoice(row)).collect()
     }
 
-    /// The credit notes on an invoice, in the order of series and numbers.
+    /// The credit notes on an invoice, in the order of issue.
     ///
     /// # Errors
     /// [`LedgerError`], when they cannot be read or were changed.
@@ -280,10 +302,11 @@ impl Ledger {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(self.failed(doing))?;
-        if self.invoice_by(&mut tx, "number", &number.0).await?.is_none() {
-            return Err(IssueError::Unknown {
-                number: number.clone(),
-            });
+        let number = number.clone();
+        match self.invoice_by(&mut tx, "number", &number.0).await? {
+            None => return Err(IssueError::Unknown { number }),
+            Some(there) if !is_invoice(&there) => return Err(IssueError::NotAnInvoice { number }),
+            Some(_) => {}
         }
         let (cents, day) = (payment.amount.0.to_string(), payment.paid_on.to_string());
         let there: Option<(String, String)> =
@@ -298,7 +321,7 @@ impl Ledger {
                 return Ok(());
             }
             return Err(IssueError::OtherPayment {
-                number: number.clone(),
+                number,
                 reference: payment.reference.clone(),
             });
         }
@@ -314,13 +337,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Where an invoice stands; none when there is no such number.
+    /// Where an invoice stands; none when there is no invoice of that number.
     ///
     /// # Errors
     /// [`LedgerError`], when it cannot be read or was changed.
     pub async fn standing(&self, number: &InvoiceNumber) -> Result<Option<Standing>, LedgerError> {
         let mut reading = self.readers.begin().await.map_err(self.failed(READING))?;
-        let Some(invoice) = self.invoice_by(&mut reading, "number", &number.0).await? else {
+        let found = self.invoice_by(&mut reading, "number", &number.0).await?;
+        let Some(invoice) = found.filter(is_invoice) else {
             return Ok(None);
         };
         let credits = self.credits_on(&mut reading, number).await?;
@@ -341,6 +365,27 @@ impl Ledger {
             credited: gross_of(&credits),
             paid,
         }))
+    }
+
+    /// Refuses a ledger that does not hold the document that the file beside it says was issued last.
+    pub(super) async fn check_issued(
+        &self,
+        connection: &mut SqliteConnection,
+        issue: AnchoredIssue,
+    ) -> Result<(), LedgerError> {
+        let hash: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM invoice WHERE place = ?")
+            .bind(issue.place)
+            .fetch_optional(connection)
+            .await
+            .map_err(self.failed(READING))?;
+        if hash.as_deref() == Some(&issue.hash.0[..]) {
+            return Ok(());
+        }
+        Err(LedgerError::NotWhatWasIssued {
+            path: self.path.clone(),
+            anchor: head_file::path_beside(&self.path),
+            place: issue.place,
+        })
     }
 
     /// The statement that the draft rests on must be the one that the closed month keeps.
@@ -427,13 +472,12 @@ impl Ledger {
         connection: &mut SqliteConnection,
         number: &InvoiceNumber,
     ) -> Result<Vec<IssuedInvoice>, LedgerError> {
-        let rows = sqlx::query(
-            "SELECT number, draft, document FROM invoice WHERE corrects = ? ORDER BY series, seq",
-        )
-        .bind(number.0.as_str())
-        .fetch_all(connection)
-        .await
-        .map_err(self.failed(READING))?;
+        let rows =
+            sqlx::query("SELECT number, draft, document FROM invoice WHERE corrects = ? ORDER BY place")
+                .bind(number.0.as_str())
+                .fetch_all(connection)
+                .await
+                .map_err(self.failed(READING))?;
         rows.iter().map(|row| self.read_invoice(row)).collect()
     }
 
@@ -453,6 +497,18 @@ impl Ledger {
     }
 }
 
+/// The document issued last.
+pub(super) async fn last_anchor(
+    connection: &mut SqliteConnection,
+) -> Result<Option<AnchoredIssue>, sqlx::Error> {
+    let row = sqlx::query("SELECT place, hash FROM invoice ORDER BY place DESC LIMIT 1")
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let (place, hash): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Digest::from_bytes(hash).map(|hash| AnchoredIssue { place, hash }))
+}
+
 /// A stored document, else what is wrong with it.
 pub(super) fn read_document(number: &str, draft: &[u8], document: &[u8]) -> Result<IssuedInvoice, String> {
     let issued: IssuedInvoice = serde_json::from_slice(document).map_err(|e| e.to_string())?;
@@ -461,6 +517,10 @@ pub(super) fn read_document(number: &str, draft: &[u8], document: &[u8]) -> Resu
         return Err("its content does not have the number or the digest that stand beside it".to_owned());
     }
     Ok(issued)
+}
+
+fn is_invoice(issued: &IssuedInvoice) -> bool {
+    matches!(issued.document().purpose(), Purpose::Invoice { .. })
 }
 
 fn gross_of(documents: &[IssuedInvoice]) -> Cents {

@@ -6,7 +6,7 @@
 //!  close  ─► closed_month  basis, statements, their SHA-256, the last seq that counted             append-only
 //!  issue  ─► invoice, invoice_payment   documents with their numbers, and what was paid on them    append-only
 //!  source's reading ─► unsettled   what a source told of and could not be taken: keeps months open
-//!            <file>.head   seq and hash of the last record: shows a tail that was cut
+//!            <file>.head   seq and hash of the last record, and of the last invoice: shows a tail that was cut
 //! ```
 //!
 //! One SQLite file in write-ahead mode, for one writing process; any number may read it meanwhile. Commits are durable
@@ -28,7 +28,7 @@ mod verify;
 
 pub use append::{Appended, Quarantined};
 pub use closed::{ClosedMonth, LastClosed};
-pub use head_file::{AnchoredClose, HeadFile};
+pub use head_file::{AnchoredClose, AnchoredIssue, HeadFile};
 pub use invoices::{IssueError, Payment, Standing};
 pub use read::AllocationUse;
 pub use unsettled::{Reading, Unsettled};
@@ -109,6 +109,18 @@ pub enum LedgerError {
         anchor: PathBuf,
         /// The record that the file beside it names.
         seq: i64,
+    },
+    /// The last invoices are gone, or others.
+    #[error(
+        "the ledger {path} does not hold the invoice at place {place} that {anchor} says was its last: invoices were taken away or changed, or it is an older copy. Nothing is written to it; restore the ledger from a newer copy"
+    )]
+    NotWhatWasIssued {
+        /// The file.
+        path: PathBuf,
+        /// The file beside it.
+        anchor: PathBuf,
+        /// The place among all issued documents.
+        place: i64,
     },
     /// A row that is no record.
     #[error(

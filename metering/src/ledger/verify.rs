@@ -1,7 +1,7 @@
 //! Proving that nobody changed the ledger: every row is hashed again, in order.
 //!
 //! Found, and the row named: a changed byte, a missing row, rows that changed places, a row whose hash was forged, a
-//! tail that was cut, a closed month that was changed, an invoice that was changed or is missing before another of its series, a trigger
+//! tail that was cut, a closed month that was changed, an invoice that was changed or is missing, a trigger
 //! that was taken away. Not found by this alone: a ledger
 //! whose every hash was computed again from some row on, together with the file beside it and the closed months; that
 //! takes a copy of a head somewhere else (each statement carries one), until checkpoints are signed.
@@ -9,7 +9,7 @@
 //! Told beside it, and no fault: what stands in quarantine.
 
 use super::chain::FORM;
-use super::head_file::{self, HeadFile};
+use super::head_file::{self, AnchoredIssue, HeadFile};
 use super::row::{COLUMNS, Row};
 use super::{Head, LedgerError, LedgerUrl};
 use crate::digest::Digest;
@@ -99,6 +99,14 @@ pub enum LedgerFault {
         number: String,
         /// What is wrong.
         what: String,
+    },
+    /// The last invoices are gone.
+    #[error(
+        "the invoice at place {place} is gone or another: the file beside the ledger says that it was the last one issued"
+    )]
+    InvoicesCut {
+        /// Its place among all issued documents.
+        place: i64,
     },
     /// What was set aside cannot be read.
     #[error("the quarantine cannot be read: {what}")]
@@ -266,7 +274,11 @@ async fn verify_rows(
         });
     }
 
-    if with_invoices && let Err(error) = invoices(&mut reading, &mut faults).await {
+    let issued = anchor
+        .as_ref()
+        .ok()
+        .and_then(|anchor| anchor.and_then(|anchor| anchor.issued));
+    if with_invoices && let Err(error) = invoices(&mut reading, issued, &mut faults).await {
         faults.push(LedgerFault::Invoice {
             number: "of the series".to_owned(),
             what: format!("they cannot be read: {error}"),
@@ -417,43 +429,43 @@ async fn verify_rows(
     })
 }
 
-/// What is wrong with the issued documents: each series is a chain of its own.
+/// What is wrong with the issued documents: one chain over all series, in the order of issue.
 async fn invoices(
     connection: &mut SqliteConnection,
+    anchor: Option<AnchoredIssue>,
     faults: &mut Vec<LedgerFault>,
 ) -> Result<(), sqlx::Error> {
     let mut rows =
-        sqlx::query("SELECT series, seq, number, draft, document, hash FROM invoice ORDER BY series, seq")
+        sqlx::query("SELECT place, series, seq, number, draft, document, hash FROM invoice ORDER BY place")
             .fetch(connection);
-    let mut before: (String, i64, Vec<u8>) = Default::default();
+    let mut before = (0, Digest::ZERO.0.to_vec());
+    let mut numbers: BTreeMap<String, i64> = BTreeMap::new();
     while let Some(row) = rows.try_next().await? {
-        let (series, seq, number): (String, i64, String) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (place, series, seq): (i64, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let number: String = row.try_get(3)?;
         let (draft, document, hash): (&[u8], &[u8], &[u8]) =
-            (row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
-        if before.0 != series {
-            before = (series.clone(), 0, Digest::ZERO.0.to_vec());
-        }
-        let mut fault = |what: String| {
-            faults.push(LedgerFault::Invoice {
-                number: number.clone(),
-                what,
-            });
-        };
-        if seq != before.1 + 1 {
-            fault(format!(
-                "the {} before it in its series are missing",
-                seq - before.1 - 1
-            ));
-        } else if Digest::of(&[&before.2, document]).0[..] != *hash {
-            fault(
+            (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+        let last = numbers.insert(series, seq).unwrap_or(0);
+        let what = if place != before.0 + 1 || seq != last + 1 {
+            Some("documents before it are missing".to_owned())
+        } else if Digest::of(&[&before.1, document]).0[..] != *hash {
+            Some(
                 "it was changed, or took another one's place: it does not have the hash that stands on it"
                     .to_owned(),
-            );
-        } else if let Err(what) = super::invoices::read_document(&number, draft, document) {
-            fault(what);
+            )
+        } else {
+            super::invoices::read_document(&number, draft, document).err()
+        };
+        faults.extend(what.map(|what| LedgerFault::Invoice { number, what }));
+        if let Some(anchor) = anchor.filter(|anchor| anchor.place == place)
+            && anchor.hash.0[..] != *hash
+        {
+            faults.push(LedgerFault::InvoicesCut { place });
         }
-        before = (series, seq, hash.to_vec());
+        before = (place, hash.to_vec());
+    }
+    if let Some(anchor) = anchor.filter(|anchor| anchor.place > before.0) {
+        faults.push(LedgerFault::InvoicesCut { place: anchor.place });
     }
     Ok(())
 }

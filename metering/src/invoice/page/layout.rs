@@ -196,13 +196,18 @@ impl Sheet<'_> {
         self.y += 15_000;
         let column = (RIGHT - LEFT) / 3;
         for row in fields.chunks(3) {
+            let mut under = self.y;
             for ((label, label_en, value), place) in row.iter().zip(0..) {
                 let x = LEFT + column * place;
                 self.text(x, self.y, BESIDE, &format!("{label} / {label_en}"));
-                let value = self.faces.wrap(STRONG, value, column - 8_000);
-                self.text(x, self.y + 12_000, STRONG, &value.join(" "));
+                let mut y = self.y + 12_000;
+                for text in self.faces.wrap(STRONG, value, column - 8_000) {
+                    self.text(x, y, STRONG, &text);
+                    y += 11_000;
+                }
+                under = under.max(y);
             }
-            self.y += 29_000;
+            self.y = under + 6_000;
         }
         if let Purpose::CreditNote { reason, .. } = document.purpose() {
             self.wrapped(

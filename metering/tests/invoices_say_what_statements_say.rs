@@ -162,6 +162,54 @@ async fn a_credit_note_cites_what_it_corrects() {
 }
 
 #[tokio::test]
+async fn an_invoice_that_replaces_another_names_it() {
+    let test = month_of_three().await;
+    let first = draft_of(&test, &basis("2026-11"), &university(), &terms(30)).await;
+    let first = test.ledger.issue(&series(), &first, ISSUED).await.unwrap();
+    let note = credit(&first, &[], &Credit::Whole, "Mauvais service").unwrap();
+    let note = test.ledger.issue(&series(), &note, ISSUED).await.unwrap();
+    golden("credit-note-whole.xml", &render_xml(&note).unwrap());
+    let buyer = Buyer {
+        service_code: Some("RECHERCHE".to_owned()),
+        ..university()
+    };
+    let replacing = Terms {
+        replaces: Some(first.number().clone()),
+        ..terms(30)
+    };
+    let second = draft_of(&test, &basis("2026-11"), &buyer, &replacing).await;
+    let second = test.ledger.issue(&series(), &second, ISSUED).await.unwrap();
+    golden("invoice-replacing.xml", &render_xml(&second).unwrap());
+}
+
+#[tokio::test]
+async fn what_is_given_back_of_a_closed_month_is_a_line_below_zero() {
+    let test = TestLedger::new().await;
+    let used = |key: &str, quantity, start: &str, end: &str| record(key, "univ-caen", quantity, start, end);
+    let november = used("1", 7_200_003, "2026-11-10T10:00:00Z", "2026-11-10T11:00:00Z");
+    test.append(std::slice::from_ref(&november)).await;
+    close_month(
+        &test.ledger,
+        &basis_without_pools("2026-11"),
+        at("2026-12-05T08:00:00Z"),
+    )
+    .await
+    .unwrap();
+    test.append(&[
+        revised(november, 1, 3_600_001),
+        used("2", 90_000_000, "2026-12-10T10:00:00Z", "2026-12-10T11:00:00Z"),
+    ])
+    .await;
+    let drafted = draft_of(&test, &basis_without_pools("2026-12"), &university(), &terms(30)).await;
+    let given_back = &drafted.lines()[1];
+    assert!(given_back.amount < Cents(0) && given_back.quantity.count.is_sign_negative());
+    assert!(!given_back.quantity.unit_price.is_sign_negative());
+    let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
+    golden("invoice-with-correction.xml", &render_xml(&issued).unwrap());
+    look_at("invoice-with-correction.pdf", &render_pdf(&issued).unwrap());
+}
+
+#[tokio::test]
 async fn a_missing_service_code_is_refused_where_the_buyer_requires_one() {
     let test = month_of_three().await;
     let statement = closed_statement(&test.ledger, &basis("2026-11"), "univ-caen").await;

@@ -13,11 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::*;
 
-const ALL: [&str; 4] = [
+const ALL: [&str; 7] = [
     "invoice-univ-caen.xml",
     "invoice-nova-motors.xml",
     "invoice-exempt.xml",
+    "invoice-replacing.xml",
+    "invoice-with-correction.xml",
     "credit-note-nova-motors.xml",
+    "credit-note-whole.xml",
 ];
 
 fn golden(name: &str) -> PathBuf {

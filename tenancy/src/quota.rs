@@ -355,7 +355,15 @@ impl Share {
 fn next_hard(total: u64, grain: u64, shares: &[Share]) -> Vec<u64> {
     let targets = targets(total, grain, shares);
     let committed: u64 = shares.iter().fold(0, |sum, s| sum.saturating_add(s.commitment()));
-    let mut free = total.saturating_sub(committed);
+    // More is committed than there is: the quota was lowered, or a view is late and shows as taken what another slice
+    // was given since. A raise that seems to be within such a commitment would come on top, so nothing is raised.
+    let Some(mut free) = total.checked_sub(committed) else {
+        return shares
+            .iter()
+            .zip(targets)
+            .map(|(share, target)| target.min(share.spec))
+            .collect();
+    };
     shares
         .iter()
         .zip(targets)
@@ -459,6 +467,17 @@ mod tests {
             [55, 0]
         );
         assert_eq!(planned(100, &[slice(0, Some(55), Some(55), 10), new]), [55, 45]);
+    }
+
+    #[test]
+    fn a_late_view_of_what_shrank_raises_nothing_as_another_may_have_grown_by_it() {
+        let current = [
+            slice(0, Some(51), Some(51), 26),
+            slice(1, Some(31), Some(40), 0),
+            // Its 31 are in force by now, and the first has grown by the rest.
+            slice(2, Some(31), Some(40), 0),
+        ];
+        assert_eq!(planned(122, &current), [51, 31, 31]);
     }
 
     #[test]

@@ -26,7 +26,6 @@ pub mod proof;
 pub mod quantity;
 pub mod quota;
 pub mod reachability;
-pub mod siret;
 pub mod validate;
 pub mod vault;
 

@@ -7,7 +7,6 @@ use crate::convention::{self, Now, Suspension};
 use crate::names::{NameError, NamespaceName, PerimeterName, TenantName, WorkspaceName};
 use crate::quantity::QuantityError;
 use crate::quota::Amounts;
-use crate::siret::is_siret;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use mesocentre_api::{
@@ -364,7 +363,7 @@ impl ValidTenant {
         {
             wrong.push(Invalid::CoInvestmentRequired { tenant: name.clone() });
         }
-        if !is_siret(&spec.legal_entity.siret) {
+        if !mesocentre_api::is_siret(&spec.legal_entity.siret) {
             wrong.push(Invalid::BadSiret {
                 tenant: name.clone(),
                 siret: spec.legal_entity.siret.clone(),

@@ -1,40 +1,10 @@
 //! The numbers that name a French company and its bank account, and their check digits.
 //!
-//! Knows no registry: a number whose digits fit may still be nobody's.
-
-/// La Poste's SIREN: its establishments' SIRET satisfy a rule of their own.
-const LA_POSTE: &str = "356000000";
-
-/// A SIRET: a SIREN (9 digits) and an establishment's NIC (5 digits), together satisfying Luhn (INSEE,
-/// <https://www.insee.fr/fr/metadonnees/definition/c1841>); La Poste's when the plain sum is a multiple of 5.
-pub(super) fn is_siret(text: &str) -> bool {
-    let Some(values) = digits(text).filter(|values| values.len() == 14) else {
-        return false;
-    };
-    luhn(&values) || (text.starts_with(LA_POSTE) && values.iter().sum::<u32>().is_multiple_of(5))
-}
+//! A SIRET's is `mesocentre_api::is_siret`. Knows no registry: a number whose digits fit may still be nobody's.
 
 /// The SIREN of a SIRET: its first nine digits.
 pub(super) fn siren_of(siret: &str) -> String {
     siret.chars().take(9).collect()
-}
-
-fn digits(text: &str) -> Option<Vec<u32>> {
-    text.chars().map(|c| c.to_digit(10)).collect()
-}
-
-fn luhn(digits: &[u32]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, &digit)| match (place % 2, digit * 2) {
-            (0, _) => digit,
-            (_, doubled) if doubled > 9 => doubled - 9,
-            (_, doubled) => doubled,
-        })
-        .sum();
-    sum.is_multiple_of(10)
 }
 
 /// A French VAT number of this SIREN: `FR`, two characters, the SIREN. Two digits are a key, (12 + 3 × (SIREN mod 97))
@@ -83,11 +53,6 @@ mod tests {
 
     #[test]
     fn a_mistyped_number_is_seen() {
-        assert!(is_siret("19141408500016"));
-        assert!(is_siret("35600000049837"));
-        for siret in ["19141408500017", "1914140850001", "1914140850001x", ""] {
-            assert!(!is_siret(siret), "{siret}");
-        }
         assert!(is_french_vat_number("FR83404833048", "404833048"));
         assert!(is_french_vat_number("FRK7404833048", "404833048"));
         assert!(!is_french_vat_number("FR84404833048", "404833048"));

@@ -4,7 +4,7 @@
 //! established in France: what VAT others owe is not decided here.
 
 use super::fault::Fault;
-use super::identity::{is_bic, is_french_vat_number, is_iban, is_siret, siren_of};
+use super::identity::{is_bic, is_french_vat_number, is_iban, siren_of};
 use serde::{Deserialize, Serialize};
 
 /// Who issues the invoice (BG-4).
@@ -294,7 +294,7 @@ impl ElectronicAddress {
 
 fn identity(who: &str, name: &str, siret: &str, faults: &mut Vec<Fault>) {
     required(who, "name", name, faults);
-    if !is_siret(siret) {
+    if !mesocentre_api::is_siret(siret) {
         faults.push(Fault::Siret {
             who: who.to_owned(),
             siret: siret.to_owned(),

@@ -25,7 +25,7 @@ use mesocentre_api::{BatchJob, BatchJobStatus, Phase};
 use mesocentre_scheduler_bridge::lifecycle::{
     Answer, Attempt, JobView, Observed, OwnDoing, Progress, Step, next,
 };
-use mesocentre_scheduler_bridge::{BatchScheduler, Token};
+use mesocentre_scheduler_bridge::{BatchScheduler, SchedulerError, Token};
 use std::sync::Arc;
 use std::time::Duration;
 use validate::{Fit, Unfit, submission, validate};
@@ -367,51 +367,53 @@ impl Life {
         Ok(Then::Rest(Action::requeue(SOON)))
     }
 
-    /// Written down only once it is done: done twice, it does no harm.
     async fn hold(&mut self, cluster: &Cluster, view: &JobView, hold: bool) -> Result<Then, Failure> {
         let Some(identity) = view.identity() else {
             return Ok(Then::Rest(Action::requeue(SOON)));
         };
-        let done = if hold {
-            cluster
-                .call(&self.context, "hold", cluster.slurm.hold(&identity))
-                .await
+        let (done, not_yet) = if hold {
+            let call = cluster.slurm.hold(&identity);
+            (cluster.call(&self.context, "hold", call).await, "is not held yet")
         } else {
-            cluster
-                .call(&self.context, "release", cluster.slurm.release(&identity))
-                .await
+            let call = cluster.slurm.release(&identity);
+            (
+                cluster.call(&self.context, "release", call).await,
+                "is not released yet",
+            )
         };
-        match done {
-            Ok(()) => {
-                self.job = write_status(&self.context, &self.job, report::with_hold(&self.job, hold)).await?;
-                cluster.ask_soon.notify_one();
-                Ok(Then::On)
-            }
-            Err(error) => {
-                let doing = if hold { "held" } else { "released" };
-                tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "is not {doing} yet");
-                self.tell_of_the_wait(&view.uid, &format!("is not {doing} yet: {error}"))
-                    .await?;
-                Ok(Then::Rest(Action::requeue(SOON)))
-            }
-        }
+        self.brought_about(cluster, view, done, report::with_hold(&self.job, hold), not_yet)
+            .await
     }
 
-    /// Written down only once it is done: done twice, it does no harm.
     async fn limit_time(&mut self, cluster: &Cluster, view: &JobView, seconds: u64) -> Result<Then, Failure> {
         let Some(identity) = view.identity() else {
             return Ok(Then::Rest(Action::requeue(SOON)));
         };
         let call = cluster.slurm.set_time_limit(&identity, seconds);
-        match cluster.call(&self.context, "set_time_limit", call).await {
+        let done = cluster.call(&self.context, "set_time_limit", call).await;
+        let status = report::with_time_limit(&self.job);
+        self.brought_about(cluster, view, done, status, "has not its new time limit yet")
+            .await
+    }
+
+    /// What the spec asks of a job that exists is written down only once it is done: done twice, it does no harm.
+    async fn brought_about(
+        &mut self,
+        cluster: &Cluster,
+        view: &JobView,
+        done: Result<(), SchedulerError>,
+        status: BatchJobStatus,
+        not_yet: &str,
+    ) -> Result<Then, Failure> {
+        match done {
             Ok(()) => {
-                self.job = write_status(&self.context, &self.job, report::with_time_limit(&self.job)).await?;
+                self.job = write_status(&self.context, &self.job, status).await?;
                 cluster.ask_soon.notify_one();
                 Ok(Then::On)
             }
             Err(error) => {
-                tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "has not its new time limit yet");
-                self.tell_of_the_wait(&view.uid, &format!("has not its new time limit yet: {error}"))
+                tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "{not_yet}");
+                self.tell_of_the_wait(&view.uid, &format!("{not_yet}: {error}"))
                     .await?;
                 Ok(Then::Rest(Action::requeue(SOON)))
             }

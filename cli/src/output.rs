@@ -17,9 +17,12 @@ pub enum Format {
     Yaml,
 }
 
-/// The form of the answer.
+/// The form of the answer, among those that a command has.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct FormatArgument {
+pub struct FormatArgument<F = Format>
+where
+    F: ValueEnum + Default + Clone + Send + Sync + 'static,
+{
     /// The form of the answer
     #[arg(
         short = 'o',
@@ -29,7 +32,7 @@ pub struct FormatArgument {
         default_value_t,
         value_name = "FORMAT"
     )]
-    pub format: Format,
+    pub format: F,
 }
 
 /// The form of the answer of a submission, where -o is sbatch's.

@@ -7,8 +7,8 @@ use crate::batch_jobs::list_all;
 use crate::connection::{Connection, Place, home_of};
 use crate::failure::Failure;
 use crate::french_number::{french, french_money, french_percent};
-use crate::output::{self, Format, List, machine_readable};
-use crate::statement_rows;
+use crate::output::{self, Format, FormatArgument, List, machine_readable};
+use crate::statement_rows::{self, computed};
 use crate::table::{Align, Table};
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
@@ -29,16 +29,8 @@ pub struct Options {
     /// The statements of all tenants for the month, for who keeps the datacentre's accounts
     #[arg(long)]
     all_tenants: bool,
-    /// The form of the answer
-    #[arg(
-        short = 'o',
-        long = "format",
-        alias = "output",
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    format: StatementFormat,
+    #[command(flatten)]
+    format: FormatArgument<StatementFormat>,
     /// The datacentre, as FOCUS rows name it
     #[arg(long, value_name = "NAME", default_value = "Mesocentre")]
     issuer: String,
@@ -77,7 +69,7 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
         [statement] if !options.all_tenants => machine_readable(format, statement),
         all => machine_readable(format, &List::of(all)),
     };
-    let text = match options.format {
+    let text = match options.format.format {
         StatementFormat::Json => table(Format::Json)?.unwrap_or_default(),
         StatementFormat::Yaml => table(Format::Yaml)?.unwrap_or_default(),
         StatementFormat::Csv => statement_rows::lines(&computed(&statements)?)?,
@@ -135,19 +127,6 @@ async fn of_all_tenants(connection: &Connection, month: Option<&str>) -> Result<
         )));
     }
     Ok(all)
-}
-
-/// All of them, or none: a table with some left out would be taken for whole.
-fn computed(statements: &[Statement]) -> Result<Vec<statement_rows::Computed<'_>>, Failure> {
-    let computed = statement_rows::computed(statements);
-    match statements.iter().find(|statement| statement.status.is_none()) {
-        None => Ok(computed),
-        Some(statement) => Err(Failure::Failed(format!(
-            "the statement {} of {} has not been computed yet: try again in a minute",
-            statement.name_any(),
-            statement.namespace().unwrap_or_default()
-        ))),
-    }
 }
 
 fn describe(tenant: &str, status: &StatementStatus) -> String {

@@ -3,21 +3,29 @@
 //! Both are made from nothing but the Statement objects, so whoever may read them needs no access to the ledger.
 
 use crate::failure::Failure;
+use kube::ResourceExt;
 use mesocentre_api::{LineKind, Statement, StatementStatus};
 use mesocentre_metering::focus;
 
 /// A statement that has been computed, and whose it is.
 pub type Computed<'a> = (&'a str, &'a StatementStatus);
 
-/// The statements among these that have been computed.
-pub fn computed(statements: &[Statement]) -> Vec<Computed<'_>> {
+/// All of them, or none: a table with some left out would be taken for whole.
+///
+/// # Errors
+/// [`Failure::Failed`], when one has not been computed yet.
+pub fn computed(statements: &[Statement]) -> Result<Vec<Computed<'_>>, Failure> {
     statements
         .iter()
-        .filter_map(|statement| {
-            Some((
-                statement.metadata.namespace.as_deref()?,
-                statement.status.as_ref()?,
-            ))
+        .map(|statement| {
+            let tenant = statement.metadata.namespace.as_deref().unwrap_or_default();
+            let status = statement.status.as_ref().ok_or_else(|| {
+                Failure::Failed(format!(
+                    "the statement {} of {tenant} has not been computed yet: try again in a minute",
+                    statement.name_any()
+                ))
+            })?;
+            Ok((tenant, status))
         })
         .collect()
 }
@@ -152,7 +160,7 @@ mod tests {
     #[test]
     fn a_french_spreadsheet_opens_the_lines_and_runs_nothing_in_them() {
         let statements = [statement()];
-        let table = lines(&computed(&statements)).unwrap();
+        let table = lines(&computed(&statements).unwrap()).unwrap();
         let rows: Vec<&str> = table.split_terminator("\r\n").collect();
         assert!(rows[0].starts_with("\u{feff}Organisme;Mois;"), "{table}");
         assert_eq!(
@@ -168,7 +176,7 @@ mod tests {
     #[test]
     fn focus_rows_have_as_many_fields_as_there_are_columns() {
         let statements = [statement()];
-        let table = focus(&computed(&statements), "Mésocentre").unwrap();
+        let table = focus(&computed(&statements).unwrap(), "Mésocentre").unwrap();
         let mut reader = ::csv::Reader::from_reader(table.as_bytes());
         assert_eq!(reader.headers().unwrap().len(), focus::COLUMNS.len());
         let rows: Vec<_> = reader.records().map(Result::unwrap).collect();

@@ -232,13 +232,13 @@ impl HostKeys {
                 return Err(no("has a pattern instead of a host"));
             }
             if hosts.split(',').any(|host| host.eq_ignore_ascii_case(&name)) {
-                keys.push(HostKey::parse(key)?);
+                keys.push(key);
             }
         }
         if keys.is_empty() {
             return Err(InvalidLogin::UnknownHost(name));
         }
-        Ok(Self(keys))
+        Self::parse(&keys)
     }
 
     /// All of them in ssh's own form, under this name.

@@ -118,14 +118,22 @@ fn ssh_port() -> i32 {
 }
 
 /// What logs in on a login node.
-#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretName) != has(self.vaultSshRole)").message("name one: write secretName for a private key in a Secret, or vaultSshRole for certificates that Vault signs"))]
 pub struct SshIdentity {
     /// A Secret of the operator's own namespace with a private key that has no passphrase, as ssh-privatekey. The chart's
     /// operator.slurm.sshSecrets must name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of a Secret, for example slurm-login"))]
-    pub secret_name: String,
+    pub secret_name: Option<String>,
+    /// A role of the SSH engine in Vault that signs the operator's logins (MESO_VAULT_LOGIN_MOUNT): each connection has a key of
+    /// its own, and a certificate that holds as long as the role says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$')").message("write the name of a role, for example operator"))]
+    pub vault_ssh_role: Option<String>,
 }
 
 /// Kubernetes as the batch scheduler.

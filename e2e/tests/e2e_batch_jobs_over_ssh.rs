@@ -7,10 +7,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use mesocentre_api::{Condition, Phase, SYSTEM_NAMESPACE, Scheduler, find_condition};
+use mesocentre_e2e::Vault;
 use mesocentre_e2e::lab::{Lab, job_id};
 use mesocentre_e2e::{apply_yaml, wait_for};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
+use std::future::Future;
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -20,31 +22,134 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The one that the stack's chart lets the operator read.
 const SECRET: &str = "slurm-login";
+/// Where Vault signs the operator's logins, and its own role there.
+const MOUNT: &str = "mesocentre-login";
+const OPERATOR_ROLE: &str = "auth/mesocentre/role/mesocentre-operator";
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
 async fn a_job_runs_over_ssh_and_a_changed_host_key_stops_all_until_the_new_one_is_pinned() -> Result<()> {
     // All tests share one Scheduler: this one has it for itself, and gives it back as it was, however it ends.
     let lab = Lab::alone("ssh").await?;
-    let outcome = AssertUnwindSafe(on_a_login_node(&lab)).catch_unwind().await;
+    back_to_local(&lab, on_a_login_node(&lab)).await
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn with_certificates_of_minutes_from_vault_no_key_is_kept_and_vault_decides_who_logs_in() -> Result<()>
+{
+    let lab = Lab::alone("sshv").await?;
+    let vault = Vault::of_the_stack()?;
+    // As it was, however the test ends.
+    let (code, role) = vault.as_root("GET", OPERATOR_ROLE, Value::Null).await?;
+    ensure!(code == 200, "the operator's role in Vault: {code}");
+    let outcome = back_to_local(&lab, signed_by_vault(&lab, &vault, &role["data"])).await;
+    done(&vault, "POST", OPERATOR_ROLE, role["data"].clone()).await?;
+    done(&vault, "DELETE", &format!("sys/mounts/{MOUNT}"), Value::Null).await?;
+    outcome
+}
+
+/// Does something with the Scheduler, and sets it to run commands here again, whatever came of it.
+async fn back_to_local(lab: &Lab, doing: impl Future<Output = Result<()>>) -> Result<()> {
+    let outcome = AssertUnwindSafe(doing).catch_unwind().await;
     let local = json!({"spec": {"slurm": {"transport": {"local": {}, "ssh": null}}}});
-    schedulers(&lab)
+    schedulers(lab)
         .patch(
             &lab.tenant.scheduler,
             &PatchParams::default(),
             &Patch::Merge(local),
         )
         .await?;
-    until_it_says(&lab, "Answers").await;
-    let deleted = secrets(&lab).delete(SECRET, &DeleteParams::default()).await;
+    until_it_says(lab, "Answers").await;
+    let deleted = secrets(lab).delete(SECRET, &DeleteParams::default()).await;
     outcome.unwrap_or_else(|panic| resume_unwind(panic))?;
     deleted?;
     Ok(())
 }
 
+/// As docs/administrator.md has it under "Certificates instead of a key", each step after what its absence is told by.
+async fn signed_by_vault(lab: &Lab, vault: &Vault, role: &Value) -> Result<()> {
+    done(
+        vault,
+        "POST",
+        &format!("sys/mounts/{MOUNT}"),
+        json!({"type": "ssh"}),
+    )
+    .await?;
+    let authority = json!({"generate_signing_key": true, "key_type": "ed25519"});
+    done(vault, "POST", &format!("{MOUNT}/config/ca"), authority).await?;
+    let (_, authority) = vault
+        .as_root("GET", &format!("{MOUNT}/config/ca"), Value::Null)
+        .await?;
+    let authority = authority["data"]["public_key"].as_str().context("no authority")?;
+    let node = LoginNode::trusting("")?;
+    let by_role = json!({"vaultSshRole": "operator"});
+    pin(lab, &node, &by_role).await?;
+
+    let told = until_it_says(lab, "IdentityRefused").await;
+    assert!(
+        told.message.contains("update on mesocentre-login/sign/operator"),
+        "{}",
+        told.message
+    );
+    let policy = r#"path "mesocentre-login/sign/operator" { capabilities = ["update"] }"#;
+    done(
+        vault,
+        "PUT",
+        "sys/policies/acl/mesocentre-login",
+        json!({"policy": policy}),
+    )
+    .await?;
+    let mut with_policy = role.clone();
+    with_policy["token_policies"] = json!(["mesocentre-operator", "mesocentre-login"]);
+    done(vault, "POST", OPERATOR_ROLE, with_policy).await?;
+    until_its_message_has(lab, "signs no login").await;
+
+    let signs = json!({
+        "key_type": "ca", "allow_user_certificates": true, "allowed_users": "root", "ttl": "5m", "max_ttl": "5m",
+        "default_critical_options": {"source-address": "127.0.0.1"},
+    });
+    done(vault, "POST", &format!("{MOUNT}/roles/operator"), signs).await?;
+    // A login node that trusts nobody yet.
+    until_its_message_has(lab, "name its public key in TrustedUserCAKeys").await;
+    drop(node);
+
+    let node = LoginNode::trusting(authority)?;
+    pin(lab, &node, &by_role).await?;
+    until_it_says(lab, "Answers").await;
+    let log = node.log()?;
+    ensure!(log.contains("ED25519-CERT"), "no certificate logged in: {log}");
+    lab.submit("signed", json!({"script": "#!/bin/bash\nid -un\n"}))
+        .await?;
+    let status = lab.until_over("signed").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+
+    // Taken away, no new connection is made.
+    done(vault, "POST", OPERATOR_ROLE, role.clone()).await?;
+    done(vault, "DELETE", "sys/policies/acl/mesocentre-login", Value::Null).await?;
+    drop(node);
+    let node = LoginNode::trusting(authority)?;
+    pin(lab, &node, &by_role).await?;
+    until_it_says(lab, "IdentityRefused").await;
+    let log = node.log()?;
+    ensure!(!log.contains("Accepted publickey"), "somebody logged in: {log}");
+    let log = fs::read_to_string(lab.stack.operator().log())?;
+    for secret in ["PRIVATE KEY", "ssh-ed25519-cert"] {
+        assert!(!log.contains(secret), "the operator's log holds {secret}");
+    }
+    Ok(())
+}
+
+async fn done(vault: &Vault, method: &str, path: &str, body: Value) -> Result<()> {
+    let (code, answer) = vault.as_root(method, path, body).await?;
+    ensure!((200..300).contains(&code), "{method} {path}: {code} {answer}");
+    Ok(())
+}
+
 async fn on_a_login_node(lab: &Lab) -> Result<()> {
+    let by_key = json!({"secretName": SECRET});
     let mut node = LoginNode::start()?;
-    pin(lab, &node).await?;
+    pin(lab, &node, &by_key).await?;
     until_it_says(lab, "Answers").await;
     ensure!(
         node.log()?.contains("Accepted publickey for root"),
@@ -87,7 +192,7 @@ async fn on_a_login_node(lab: &Lab) -> Result<()> {
         .await;
     assert_eq!(waits.phase, Phase::Pending, "{waits:?}");
 
-    pin(lab, &node).await?;
+    pin(lab, &node, &by_key).await?;
     until_it_says(lab, "Answers").await;
     let status = lab.until_over("waits").await;
     assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
@@ -112,7 +217,7 @@ fn secrets(lab: &Lab) -> Api<Secret> {
 }
 
 /// Has the Scheduler's commands run there, known by the host key that it has now.
-async fn pin(lab: &Lab, node: &LoginNode) -> Result<()> {
+async fn pin(lab: &Lab, node: &LoginNode, identity: &Value) -> Result<()> {
     let indented = |text: &str| text.trim_end().replace('\n', "\n    ");
     let known_hosts = format!(
         "# as ssh-keyscan writes it\n[127.0.0.1]:{} {}",
@@ -131,7 +236,7 @@ async fn pin(lab: &Lab, node: &LoginNode) -> Result<()> {
         "port": node.port,
         "user": "root",
         "knownHostsSecret": SECRET,
-        "identity": {"secretName": SECRET},
+        "identity": identity,
         "slurmConf": lab.stack.slurm_conf(),
     });
     let patch = json!({"spec": {"slurm": {"transport": {"local": null, "ssh": ssh}}}});
@@ -147,7 +252,22 @@ async fn pin(lab: &Lab, node: &LoginNode) -> Result<()> {
 
 /// Waits until the Scheduler as it is now says so.
 async fn until_it_says(lab: &Lab, reason: &str) -> Condition {
-    wait_for(&format!("the Scheduler says {reason}"), PATIENCE, async || {
+    // The stack's Slurm may have something to remark.
+    until_ready(lab, &format!("the Scheduler says {reason}"), |found| {
+        found.reason.starts_with(reason)
+    })
+    .await
+}
+
+async fn until_its_message_has(lab: &Lab, words: &str) -> Condition {
+    until_ready(lab, &format!("the Scheduler says that {words}"), |found| {
+        found.message.contains(words)
+    })
+    .await
+}
+
+async fn until_ready(lab: &Lab, what: &str, holds: impl Fn(&Condition) -> bool) -> Condition {
+    wait_for(what, PATIENCE, async || {
         let scheduler = schedulers(lab)
             .get(&lab.tenant.scheduler)
             .await
@@ -155,12 +275,7 @@ async fn until_it_says(lab: &Lab, reason: &str) -> Condition {
         let generation = scheduler.metadata.generation;
         let status = scheduler.status.clone().unwrap_or_default();
         match find_condition(&status.conditions, "Ready") {
-            Some(found)
-                // The stack's Slurm may have something to remark.
-                if found.reason.starts_with(reason) && status.observed_generation == generation =>
-            {
-                Ok(found.clone())
-            }
+            Some(found) if holds(found) && status.observed_generation == generation => Ok(found.clone()),
             _ => Err(format!("{} {status:?}", scheduler.name_any())),
         }
     })
@@ -175,20 +290,42 @@ struct LoginNode {
 }
 
 impl LoginNode {
+    /// One that lets in a key.
     fn start() -> Result<Self> {
+        let node = |at: &dyn Fn(&str) -> PathBuf| {
+            fs::copy(at("identity.pub"), at("authorized_keys"))?;
+            Ok(format!(
+                "AuthorizedKeysFile {}\n",
+                at("authorized_keys").display()
+            ))
+        };
+        Self::with(node)
+    }
+
+    /// One that lets in whom this authority signs for.
+    fn trusting(authority: &str) -> Result<Self> {
+        Self::with(|at| {
+            fs::write(at("authority.pub"), authority)?;
+            Ok(format!(
+                "AuthorizedKeysFile none\nMatch User root\n    TrustedUserCAKeys {}\n",
+                at("authority.pub").display()
+            ))
+        })
+    }
+
+    fn with(lets_in: impl FnOnce(&dyn Fn(&str) -> PathBuf) -> Result<String>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let at = |name: &str| folder.path().join(name);
         for name in ["host", "identity"] {
             keygen(&at(name))?;
         }
-        fs::copy(at("identity.pub"), at("authorized_keys"))?;
+        let lets_in = lets_in(&at)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = format!(
-            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
+            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nPidFile none\nUsePAM no\n\
              StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\n",
+             KbdInteractiveAuthentication no\n{lets_in}",
             at("host").display(),
-            at("authorized_keys").display(),
         );
         fs::write(at("sshd_config"), config)?;
         fs::create_dir_all("/run/sshd")?;
@@ -238,9 +375,8 @@ impl LoginNode {
 
 impl Drop for LoginNode {
     fn drop(&mut self) {
-        // Connections end with the Scheduler's change back.
-        let _ = self.sshd.kill();
-        let _ = self.sshd.wait();
+        // With its connections; what is gone already is gone.
+        let _ = self.stop();
     }
 }
 

@@ -23,6 +23,7 @@ use mesocentre_api::{
 };
 use mesocentre_metering::{DatacentreZone, Ledger};
 use mesocentre_tenancy::Now;
+use std::sync::Arc;
 
 /// What every reconcile may read and use.
 pub struct Context {
@@ -58,6 +59,8 @@ pub struct Context {
     pub billing: crate::billing::Billing,
     /// Since when this process alone acts: when it took the lease.
     pub in_charge_since: Timestamp,
+    /// What signs the operator's logins on login nodes, where there is a Vault.
+    pub authority: Option<Arc<crate::batch::LoginAuthority>>,
     /// What the reconciles of tenants share.
     pub tenancy: crate::tenancy::Tenancy,
 }

@@ -177,6 +177,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     let stores = watches.stores();
     let batch = batch::Batch::new(settings, triggers.clone());
     let vault = vault::Vault::new(&settings.vault, &settings.namespace, metrics.clone())?;
+    let authority = batch::LoginAuthority::new(settings, &client, metrics.clone())?;
     let tenancy = tenancy::Tenancy::new(vault.is_some());
     tenancy.connect(&mut watches, &stores, &triggers);
     triggers::connect(&mut watches, &stores, &triggers, &batch);
@@ -201,6 +202,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         batch,
         billing: Default::default(),
         in_charge_since,
+        authority,
         tenancy,
     });
     watches.start();
@@ -320,6 +322,9 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         batch::count_phases(c(), shutdown()),
     );
     context.batch.end().await;
+    if let Some(authority) = &context.authority {
+        authority.log_out().await;
+    }
     context.ledger.close().await;
     Ok(())
 }

@@ -172,6 +172,54 @@ async fn a_key_that_is_not_let_in_and_a_host_that_is_away_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_minutes_lets_in_once_and_each_new_connection_takes_a_new_one() {
+    let mut node = LoginNode::start();
+    node.command("squeue", "#!/bin/sh\n");
+    let authority = node.authority("authority");
+    let slurm = node.slurm_signed_by(authority.clone());
+    for _ in 0..3 {
+        slurm.queue().await.unwrap();
+    }
+    assert_eq!(authority.signed(), 1, "one connection, one certificate");
+    let log = node.log();
+    assert!(log.contains("ED25519-CERT") && log.contains("ID test "), "{log}");
+
+    node.stop();
+    assert!(slurm.queue().await.is_err());
+    node.start_again();
+    until_it_answers(&slurm).await;
+    assert!(authority.signed() >= 2, "{}", authority.signed());
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_or_is_anothers_lets_nobody_in_and_says_what_to_mend() {
+    let node = LoginNode::start();
+    node.command("squeue", "#!/bin/sh\n");
+    let expired = node.authority("authority");
+    expired.signs_for(Some("-2h:-1h"));
+    for authority in [expired, node.authority("stranger")] {
+        let refused = node.slurm_signed_by(authority).queue().await;
+        let Err(SchedulerError::IdentityRefused(sentence)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(
+            sentence.contains("signed by the test's authority: name its public key in TrustedUserCAKeys"),
+            "{sentence}"
+        );
+    }
+
+    let away = node.authority("authority");
+    away.signs_for(None);
+    assert_eq!(
+        node.slurm_signed_by(away).queue().await.unwrap_err(),
+        SchedulerError::Unreachable {
+            who: "the authority",
+            why: "it is closed".into()
+        }
+    );
+}
+
+#[tokio::test]
 async fn a_connection_cut_after_the_script_was_sent_leaves_the_outcome_unknown_and_ends_sbatch_in_time() {
     let mut node = LoginNode::start();
     node.command("squeue", "#!/bin/sh\n");

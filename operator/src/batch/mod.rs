@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub mod allocation;
+mod authority;
 mod cluster;
 pub mod feed;
 pub mod job;
@@ -18,6 +19,7 @@ pub mod scheduler;
 mod transport;
 mod usage;
 
+pub use authority::LoginAuthority;
 pub use cluster::Cluster;
 
 use crate::Context;

@@ -8,10 +8,13 @@ use crate::failure::{in_words, is_not_found};
 use crate::settings::Settings;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use mesocentre_api::{SlurmScheduler, SshTransport};
-use mesocentre_scheduler_bridge::slurm::ssh::{Address, HostKeys, Identity, InvalidLogin, SshConfig};
+use mesocentre_api::{SlurmScheduler, SshIdentity, SshTransport};
+use mesocentre_scheduler_bridge::slurm::ssh::{
+    Address, Credential, HostKeys, Identity, InvalidLogin, SshConfig,
+};
 use mesocentre_scheduler_bridge::slurm::{SlurmConfig, Transport};
 use mesocentre_scheduler_bridge::{ClusterName, SchedulerError};
+use std::sync::Arc;
 
 /// A key of a Secret, and what stands there.
 struct Entry {
@@ -38,19 +41,42 @@ pub async fn gather(context: &Context, spec: &SlurmScheduler) -> Result<Transpor
     let Some(ssh) = &spec.transport.ssh else {
         return Ok(Transport::Local);
     };
-    let key = entry(context, &ssh.identity.secret_name, PRIVATE_KEY).await?;
     let known_hosts = entry(context, &ssh.known_hosts_secret, KNOWN_HOSTS).await?;
-    login(ssh, &key, &known_hosts)
+    let credential = credential(context, &ssh.identity).await?;
+    login(ssh, credential, &known_hosts)
         .map(Transport::Ssh)
-        .map_err(|error| SchedulerError::Misconfigured(error.to_string()))
+        .map_err(misconfigured)
 }
 
-fn login(ssh: &SshTransport, key: &[u8], known_hosts: &[u8]) -> Result<SshConfig, InvalidLogin> {
+fn misconfigured(error: InvalidLogin) -> SchedulerError {
+    SchedulerError::Misconfigured(error.to_string())
+}
+
+/// What logs in: the key of a Secret, or what Vault signs.
+async fn credential(context: &Context, identity: &SshIdentity) -> Result<Credential, SchedulerError> {
+    match (&identity.secret_name, &identity.vault_ssh_role) {
+        (Some(secret), _) => {
+            let key = entry(context, secret, PRIVATE_KEY).await?;
+            Identity::new(&key).map(Credential::Key).map_err(misconfigured)
+        }
+        (None, Some(role)) => match &context.authority {
+            Some(authority) => Ok(Credential::Signed(Arc::new(authority.role(role)))),
+            None => Err(SchedulerError::Misconfigured(format!(
+                "its logins are to be signed by Vault's role {role}, and the operator knows no Vault: set its address (the chart's vault.address, or VAULT_ADDR), or write identity.secretName"
+            ))),
+        },
+        (None, None) => Err(SchedulerError::Misconfigured(
+            "nothing is named that logs in on the login node: write identity.secretName or identity.vaultSshRole".into(),
+        )),
+    }
+}
+
+fn login(ssh: &SshTransport, credential: Credential, known_hosts: &[u8]) -> Result<SshConfig, InvalidLogin> {
     let port = u16::try_from(ssh.port).map_err(|_| InvalidLogin::Port)?;
     let address = Address::new(&ssh.user, &ssh.host, port)?;
     Ok(SshConfig {
         host_keys: HostKeys::of_known_hosts(&String::from_utf8_lossy(known_hosts), &address)?,
-        identity: Identity::new(key)?,
+        credential,
         address,
     })
 }
@@ -115,11 +141,15 @@ async fn entry(context: &Context, name: &str, key: &Entry) -> Result<Vec<u8>, Sc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesocentre_api::{SshIdentity, Transport as Written};
+    use mesocentre_api::Transport as Written;
 
     const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nAA==\n-----END OPENSSH PRIVATE KEY-----\n";
 
     const HOSTS: &str = "login.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n";
+
+    fn key() -> Credential {
+        Credential::Key(Identity::new(KEY.as_bytes()).unwrap())
+    }
 
     fn settings() -> Settings {
         clap::Parser::parse_from([
@@ -137,7 +167,8 @@ mod tests {
             user: "mesocentre".into(),
             known_hosts_secret: "slurm-login".into(),
             identity: SshIdentity {
-                secret_name: "slurm-login".into(),
+                secret_name: Some("slurm-login".into()),
+                vault_ssh_role: None,
             },
             slurm_conf: None,
             path: None,
@@ -159,7 +190,7 @@ mod tests {
         assert_eq!(here.slurm_conf, Some("/here/slurm.conf".into()));
 
         let mut there = ssh();
-        let login = Transport::Ssh(login(&there, KEY.as_bytes(), HOSTS.as_bytes()).unwrap());
+        let login = Transport::Ssh(login(&there, key(), HOSTS.as_bytes()).unwrap());
         let plain = config(&spec(Some(there.clone())), login.clone(), &settings()).unwrap();
         assert_eq!(plain.path, "/usr/local/bin:/usr/bin:/bin");
         assert_eq!(plain.slurm_conf, None);
@@ -176,24 +207,16 @@ mod tests {
         let mut misread = ssh();
         misread.host = "-oProxyCommand=reboot".into();
         assert!(matches!(
-            login(&misread, KEY.as_bytes(), HOSTS.as_bytes()),
+            login(&misread, key(), HOSTS.as_bytes()),
             Err(InvalidLogin::Host(_))
         ));
         assert!(matches!(
-            login(
-                &ssh(),
-                KEY.as_bytes(),
-                b"login.example.org ssh-ed25519 AAAAB3NzaC1yc2E="
-            ),
+            login(&ssh(), key(), b"login.example.org ssh-ed25519 AAAAB3NzaC1yc2E="),
             Err(InvalidLogin::HostKey(_))
         ));
         assert!(matches!(
-            login(&ssh(), KEY.as_bytes(), b"other.example.org ssh-ed25519 AAAA"),
+            login(&ssh(), key(), b"other.example.org ssh-ed25519 AAAA"),
             Err(InvalidLogin::UnknownHost(_))
         ));
-        assert_eq!(
-            login(&ssh(), b"ssh-ed25519 AAAA", HOSTS.as_bytes()),
-            Err(InvalidLogin::Identity)
-        );
     }
 }

@@ -159,6 +159,21 @@ impl Vault {
             .ok_or_else(|| failure::nothing_there(path))
     }
 
+    /// Writes to a path that answers.
+    ///
+    /// # Errors
+    /// When Vault does not take it.
+    pub async fn ask(&self, path: &str, body: &Value) -> Result<Value, VaultFailure> {
+        let call = Call {
+            method: RequestMethod::POST,
+            path,
+            body: Some(body),
+        };
+        self.tell("write", path, api::exec_with_result(&self.client, call))
+            .await?
+            .ok_or_else(|| failure::nothing_there(path))
+    }
+
     /// Deletes what is at a path; what is gone is gone.
     ///
     /// # Errors

@@ -54,6 +54,15 @@ pub struct VaultSettings {
         value_parser = path
     )]
     pub ssh_mount: VaultPath,
+    /// Mount of the SSH engine that signs the operator's own logins on login nodes of Slurm
+    #[arg(
+        long = "vault-login-mount",
+        env = "MESO_VAULT_LOGIN_MOUNT",
+        value_name = "PATH",
+        default_value = "mesocentre-login",
+        value_parser = path
+    )]
+    pub login_mount: VaultPath,
     /// Audience of the tokens that service accounts log in with
     #[arg(
         id = "vault_audience",

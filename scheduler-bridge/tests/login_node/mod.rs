@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test may end itself.
 
-use mesocentre_scheduler_bridge::slurm::ssh::{Address, HostKeys, Identity, SshConfig};
+use mesocentre_scheduler_bridge::slurm::ssh::{Address, Credential, HostKeys, Identity, Signer, SshConfig};
 use mesocentre_scheduler_bridge::slurm::{Slurm, SlurmConfig};
-use mesocentre_scheduler_bridge::{AccountName, ClusterName, Submission, Token, UserName};
+use mesocentre_scheduler_bridge::{AccountName, ClusterName, SchedulerError, Submission, Token, UserName};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub struct LoginNode {
@@ -34,7 +37,7 @@ impl LoginNode {
             symlink(format!("/bin/{tool}"), at("bin").join(tool)).unwrap();
         }
         fs::write(at("noise"), "").unwrap();
-        for name in ["host", "identity", "stranger"] {
+        for name in ["host", "identity", "stranger", "authority"] {
             keygen(&at(name));
         }
         fs::copy(at("identity.pub"), at("authorized_keys")).unwrap();
@@ -46,10 +49,11 @@ impl LoginNode {
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {host}\nAuthorizedKeysFile {keys}\nPidFile none\nUsePAM no\n\
              StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\nSetEnv BASH_ENV={noise}\n",
+             KbdInteractiveAuthentication no\nTrustedUserCAKeys {authority}\nSetEnv BASH_ENV={noise}\n",
             host = at("host").display(),
             keys = at("authorized_keys").display(),
             noise = at("noise").display(),
+            authority = at("authority.pub").display(),
         );
         fs::write(at("sshd_config"), config).unwrap();
         // Where sshd keeps its unprivileged part, when it is root; else it needs none, and none can be made.
@@ -105,7 +109,7 @@ impl LoginNode {
         line.split(' ').nth(1).unwrap().to_owned()
     }
 
-    fn config_with(&self, identity: &str) -> SlurmConfig {
+    fn config_with(&self, credential: Credential) -> SlurmConfig {
         let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
         let mut config = SlurmConfig::over_ssh(
             ClusterName::new("meso").unwrap(),
@@ -113,15 +117,19 @@ impl LoginNode {
                 address: Address::new(user.trim(), "127.0.0.1", self.port).unwrap(),
                 host_keys: HostKeys::parse(&[fs::read_to_string(self.at("host.pub")).unwrap().trim()])
                     .unwrap(),
-                identity: Identity::new(&fs::read(self.at(identity)).unwrap()).unwrap(),
+                credential,
             },
         );
         config.path = self.at("bin").display().to_string();
         config
     }
 
+    fn key(&self, name: &str) -> Credential {
+        Credential::Key(Identity::new(&fs::read(self.at(name)).unwrap()).unwrap())
+    }
+
     pub fn config(&self) -> SlurmConfig {
-        self.config_with("identity")
+        self.config_with(self.key("identity"))
     }
 
     pub fn slurm(&self) -> Slurm {
@@ -129,7 +137,21 @@ impl LoginNode {
     }
 
     pub fn slurm_with_another_key(&self) -> Slurm {
-        Slurm::new(self.config_with("stranger")).unwrap()
+        Slurm::new(self.config_with(self.key("stranger"))).unwrap()
+    }
+
+    /// As whoever this authority signs for.
+    pub fn slurm_signed_by(&self, authority: Arc<Authority>) -> Slurm {
+        Slurm::new(self.config_with(Credential::Signed(authority))).unwrap()
+    }
+
+    /// An authority: that of this login node, or another.
+    pub fn authority(&self, name: &str) -> Arc<Authority> {
+        Arc::new(Authority {
+            key: self.at(name),
+            signs_for: Mutex::new(Some("+5m".to_owned())),
+            signed: AtomicUsize::new(0),
+        })
     }
 
     /// Ends sshd, and all connections with it.
@@ -211,4 +233,55 @@ pub fn submission(script: impl Into<Vec<u8>>) -> Submission {
         "pi",
         script,
     )
+}
+
+/// An authority that signs by ssh-keygen.
+pub struct Authority {
+    key: PathBuf,
+    signs_for: Mutex<Option<String>>,
+    signed: AtomicUsize,
+}
+
+impl Authority {
+    /// From now on, certificates hold for so long (`ssh-keygen(1)`, -V); none is signed any more.
+    pub fn signs_for(&self, validity: Option<&str>) {
+        *self.signs_for.lock().unwrap() = validity.map(ToOwned::to_owned);
+    }
+
+    /// How many it has signed.
+    pub fn signed(&self) -> usize {
+        self.signed.load(Ordering::Relaxed)
+    }
+}
+
+impl Signer for Authority {
+    fn name(&self) -> &str {
+        "the test's authority"
+    }
+
+    fn sign<'a>(
+        &'a self,
+        public_key: &'a str,
+        user: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<String, SchedulerError>> + Send + 'a>> {
+        Box::pin(async move {
+            let validity = self.signs_for.lock().unwrap().clone();
+            let validity = validity.ok_or_else(|| SchedulerError::Unreachable {
+                who: "the authority",
+                why: "it is closed".into(),
+            })?;
+            let folder = tempfile::tempdir().unwrap();
+            let key = folder.path().join("key.pub");
+            fs::write(&key, public_key).unwrap();
+            let signed = Command::new("ssh-keygen")
+                .args(["-q", "-I", "test", "-n", user, "-V", &validity, "-s"])
+                .arg(&self.key)
+                .arg(&key)
+                .status()
+                .unwrap();
+            assert!(signed.success());
+            self.signed.fetch_add(1, Ordering::Relaxed);
+            Ok(fs::read_to_string(folder.path().join("key-cert.pub")).unwrap())
+        })
+    }
 }

@@ -51,6 +51,9 @@ pub enum InvalidLogin {
         "the private key is none that ssh reads: write it whole, from its -----BEGIN line to its -----END line"
     )]
     Identity,
+    /// A certificate that is none.
+    #[error("what was given as a certificate is none that ssh reads")]
+    Certificate,
 }
 
 /// A user on a host. None of it can be taken for an option.

@@ -61,12 +61,20 @@ impl Connection {
         let known_hosts = folder.path().join("known_hosts");
         std::fs::write(&known_hosts, config.host_keys.known_hosts(ALIAS))
             .map_err(|error| here(format!("{} could not be written: {error}", known_hosts.display())))?;
-        let identity = in_memory(config.identity.bytes()).map_err(|error| {
-            here(format!(
-                "the private key for {} could not be held in memory: {error}",
-                config.address
-            ))
-        })?;
+        let login = config.credential.login(&config.address).await?;
+        let in_memory = |name, bytes| {
+            in_memory(name, bytes).map_err(|error| {
+                here(format!(
+                    "the {name} for {} could not be held in memory: {error}",
+                    config.address
+                ))
+            })
+        };
+        let identity = in_memory("private key", login.identity.bytes())?;
+        let certificate = match &login.certificate {
+            Some(certificate) => Some(in_memory("certificate", certificate.bytes())?),
+            None => None,
+        };
         let target = [
             format!("-l{}", config.address.user()),
             config.address.host().to_owned(),
@@ -96,18 +104,18 @@ impl Connection {
             "PreferredAuthentications=publickey".to_owned(),
             "IdentitiesOnly=yes".to_owned(),
             "IdentityAgent=none".to_owned(),
-            // As this process has it open: ssh reads it anew, more than once.
-            format!(
-                "IdentityFile=/proc/{}/fd/{}",
-                std::process::id(),
-                identity.as_raw_fd()
-            ),
+            format!("IdentityFile={}", as_we_have_it_open(&identity)),
             "ForwardAgent=no".to_owned(),
             "ClearAllForwardings=yes".to_owned(),
             "PermitLocalCommand=no".to_owned(),
             "EscapeChar=none".to_owned(),
         ] {
             command.arg("-o").arg(option);
+        }
+        if let Some(certificate) = &certificate {
+            command
+                .arg("-o")
+                .arg(format!("CertificateFile={}", as_we_have_it_open(certificate)));
         }
         command.args(&target).stdout(Stdio::null());
         let mut master = command
@@ -119,7 +127,7 @@ impl Connection {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => {
                 let stderr = said(complaints).await;
-                return Err(no_connection(&stderr, &config.address, &config.host_keys));
+                return Err(no_connection(&stderr, config));
             }
             Ok(Err(error)) => {
                 return Err(here(format!("{} could not be followed: {error}", ssh.display())));
@@ -201,9 +209,14 @@ fn private_folder() -> std::io::Result<TempDir> {
         .tempdir()
 }
 
+/// Where ssh, which reads a file anew and more than once, finds one that this process has open.
+fn as_we_have_it_open(file: &File) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
+}
+
 /// A file that is nowhere but in memory. ssh takes no key that others may read.
-fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
-    let memory = memfd_create("identity", MemfdFlags::CLOEXEC)?;
+fn in_memory(name: &str, bytes: &[u8]) -> std::io::Result<File> {
+    let memory = memfd_create(name, MemfdFlags::CLOEXEC)?;
     fchmod(&memory, Mode::RUSR | Mode::WUSR)?;
     let mut file = File::from(memory);
     file.write_all(bytes)?;

@@ -2,14 +2,19 @@
 //!
 //! The texts are those of OpenSSH's `sshconnect.c`, `sshconnect2.c`, `authfile.c` and `misc.c`, the same from 7.4 to 10.0.
 
-use super::address::{Address, HostKeys};
+use super::SshConfig;
 use crate::SchedulerError;
 
 /// The part of a scheduler that is away when ssh does not get through.
 pub(in crate::slurm) const LOGIN_NODE: &str = "the login node";
 
 /// What ssh's complaint means for who can mend it.
-pub(super) fn no_connection(stderr: &str, address: &Address, pinned: &HostKeys) -> SchedulerError {
+pub(super) fn no_connection(stderr: &str, config: &SshConfig) -> SchedulerError {
+    let SshConfig {
+        address,
+        host_keys: pinned,
+        credential,
+    } = config;
     let says = |text: &str| stderr.contains(text);
     if says("Host key verification failed") || says("no matching host key type found") {
         let shown = match shown_fingerprint(stderr) {
@@ -33,10 +38,7 @@ pub(super) fn no_connection(stderr: &str, address: &Address, pinned: &HostKeys) 
         ));
     }
     if says("Permission denied") || says("Too many authentication failures") {
-        return SchedulerError::IdentityRefused(format!(
-            "{address} does not let the given key in: put its public half into authorized_keys of {}, or give the right private key",
-            address.user()
-        ));
+        return SchedulerError::IdentityRefused(credential.when_not_let_in(address));
     }
     SchedulerError::Unreachable {
         who: LOGIN_NODE,
@@ -68,14 +70,19 @@ pub(super) fn in_one_line(stderr: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Address, Credential, HostKeys, Identity};
     use super::*;
 
     fn judged(stderr: &str) -> SchedulerError {
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+        let identity = b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----";
         no_connection(
             stderr,
-            &Address::new("meso", "login.example.org", 22).unwrap(),
-            &HostKeys::parse(&[key]).unwrap(),
+            &SshConfig {
+                address: Address::new("meso", "login.example.org", 22).unwrap(),
+                host_keys: HostKeys::parse(&[key]).unwrap(),
+                credential: Credential::Key(Identity::new(identity).unwrap()),
+            },
         )
     }
 

@@ -18,11 +18,13 @@
 
 mod address;
 mod connection;
+mod credential;
 mod failure;
 mod quote;
 mod take;
 
 pub use address::{Address, HostKey, HostKeys, Identity, InvalidLogin};
+pub use credential::{Credential, Signer};
 
 use super::SlurmConfig;
 use super::command::{Programs, Said, environment};
@@ -52,8 +54,8 @@ pub struct SshConfig {
     pub address: Address,
     /// The keys by which it is known.
     pub host_keys: HostKeys,
-    /// The private key that logs in.
-    pub identity: Identity,
+    /// What logs in.
+    pub credential: Credential,
 }
 
 /// A login node, with the connection to it.

@@ -1,6 +1,6 @@
 //! Allocation: hours granted to a tenant on a scheduler.
 
-use crate::Condition;
+use crate::{Condition, TenantCategory};
 use jiff::civil::Date;
 use kube::{CustomResource, KubeSchema};
 use rust_decimal::Decimal;
@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.validFrom <= self.validUntil").message("the allocation ends before it begins: write a validUntil on or after validFrom"))]
+#[x_kube(validation = Rule::new("has(self.activity) == has(oldSelf.activity) && (!has(self.activity) || self.activity == oldSelf.activity)").message("an allocation's activity does not change, since its use is in the ledger as it was judged: make another allocation for what is judged otherwise, and end this one"))]
 pub struct AllocationSpec {
     /// The scheduler that the hours are on.
     #[schemars(length(min = 1, max = 63))]
@@ -51,10 +52,70 @@ pub struct AllocationSpec {
     /// What happens when they are used up.
     #[serde(default)]
     pub when_exhausted: WhenExhausted,
+    /// Whether what it is used for counts as economic, where a person decided otherwise than the tenant's category says: a
+    /// PrivateClient's is economic, everybody else's is not. It does not change: what is judged otherwise is another allocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<ActivityDecision>,
     /// Users who may use it, out of the tenant's members; none named means every member with a posix account.
     #[serde(default)]
     #[schemars(length(max = 500), inner(length(max = 253)))]
     pub members: Vec<String>,
+}
+
+/// A person's judgement of an activity.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivityDecision {
+    /// Economic or not.
+    pub class: Activity,
+    /// Who judged so and why, for who audits it: stands in each usage record.
+    #[schemars(length(min = 10, max = 300))]
+    pub reason: String,
+}
+
+/// Whether use counts as a market activity (Framework for State aid for R&D&I, 2022/C 414/01, points 20 and 21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Activity {
+    /// It does: offering goods or services on a market.
+    Economic,
+    /// It does not: education, independent research, public tasks.
+    NonEconomic,
+}
+
+impl Activity {
+    /// What holds for a tenant of this category unless a person decided otherwise.
+    pub fn of_category(category: TenantCategory) -> Self {
+        match category {
+            TenantCategory::PrivateClient => Self::Economic,
+            TenantCategory::University | TenantCategory::PublicService => Self::NonEconomic,
+        }
+    }
+
+    /// As the ledger writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Economic => "economic",
+            Self::NonEconomic => "non-economic",
+        }
+    }
+}
+
+impl AllocationSpec {
+    /// Whether its use is economic, and why: a person's decision, else the category of its tenant.
+    pub fn judged(&self, category: TenantCategory) -> (Activity, String) {
+        match &self.activity {
+            Some(decision) => (decision.class, format!("decision: {}", decision.reason)),
+            None => judged_by_category(category),
+        }
+    }
+}
+
+/// What holds where nobody decided, and why.
+pub fn judged_by_category(category: TenantCategory) -> (Activity, String) {
+    (
+        Activity::of_category(category),
+        format!("category {}", category.as_str()),
+    )
 }
 
 /// Hours granted. What is not named is not limited by hours.

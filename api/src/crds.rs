@@ -10,6 +10,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         crate::BatchJob::crd(),
         crate::BillingPeriod::crd(),
         crate::CostPool::crd(),
+        crate::EconomicCeiling::crd(),
         crate::PeeringAgreement::crd(),
         crate::PerimeterReport::crd(),
         crate::PerimeterRules::crd(),

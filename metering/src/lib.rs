@@ -9,10 +9,11 @@
 //!
 //! Everything between the ledger's rows and the statement's bytes is integers and decimals, no floats, and a pure
 //! function: [`rating`], [`sharing`], [`tariff`], [`calendar`],
-//! [`money`], [`invoice`]. I/O is in [`ledger`], and [`period`] joins
+//! [`ceiling`], [`money`], [`invoice`]. I/O is in [`ledger`], and [`period`] joins
 //! the two. Knows no Kubernetes and no scheduler: the operator hands over plain values.
 
 pub mod calendar;
+pub mod ceiling;
 mod digest;
 mod exact;
 pub mod focus;
@@ -27,6 +28,8 @@ pub mod sharing;
 pub mod statement;
 pub mod tariff;
 
+pub use mesocentre_api::Activity;
+
 pub use calendar::{BillingMonth, DatacentreZone, MonthWindow, TimeSpan};
 pub use digest::{Digest, canonical_json};
 pub use ledger::{Appended, Head, Ledger, LedgerError, LedgerUrl, Quarantined, verify};
@@ -36,6 +39,6 @@ pub use period::{
     MonthStatements, PeriodError, close_month, rate_month, recompute_closed_month, unbilled_records,
 };
 pub use rating::{NamedPool, Rated, RatedTenant, Rating, RatingBasis, RatingFault};
-pub use record::{Activity, BatchRun, RecordFault, RecordKey, UsageRecord, ValidRecord, from_batch_run};
+pub use record::{BatchRun, RecordFault, RecordKey, UsageRecord, ValidRecord, from_batch_run};
 pub use statement::{MonthDocument, TenantStatement};
 pub use tariff::{NamedTariff, TariffConflict, senseless_tiers, tariff_conflicts};

@@ -26,14 +26,14 @@ use crate::calendar::{BillingMonth, CalendarError, DatacentreZone, MonthWindow, 
 use crate::ledger::Head;
 use crate::meter::{base_units_per_unit, in_units};
 use crate::money::Cents;
-use crate::record::{Activity, ValidRecord};
+use crate::record::ValidRecord;
 use crate::sharing::{SharedPool, SharingFault, amount_of_month, share_pool};
 use crate::statement::{BilledBefore, TenantStatement};
 use crate::tariff::{NamedTariff, TariffInForce, bands, fall_in_bands};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use mesocentre_api::{
-    AcknowledgedGap, CostPoolSpec, Currency, LedgerReference, LineKind, Meter, StatementLine,
+    AcknowledgedGap, Activity, CostPoolSpec, Currency, LedgerReference, LineKind, Meter, StatementLine,
     StatementPeriod, StatementState, StatementStatus, TenantCategory, Totals, VatTotal,
 };
 use rust_decimal::Decimal;

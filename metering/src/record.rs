@@ -9,43 +9,9 @@
 
 use crate::calendar::TimeSpan;
 use jiff::Timestamp;
-use mesocentre_api::{Meter, TenantCategory};
+use mesocentre_api::{Activity, Meter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Whether use counts as a market activity (Framework for State aid for R&D&I, 2022/C 414/01, points 20 and 21).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Activity {
-    /// It does: offering goods or services on a market.
-    Economic,
-    /// It does not: education, independent research, public tasks.
-    NonEconomic,
-}
-
-impl Activity {
-    /// What holds for a tenant of this category unless a person decided otherwise.
-    pub fn of_category(category: TenantCategory) -> Self {
-        match category {
-            TenantCategory::PrivateClient => Self::Economic,
-            TenantCategory::University | TenantCategory::PublicService => Self::NonEconomic,
-        }
-    }
-
-    /// As the ledger writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Economic => "economic",
-            Self::NonEconomic => "non-economic",
-        }
-    }
-
-    /// From the ledger's word.
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        [Self::Economic, Self::NonEconomic]
-            .into_iter()
-            .find(|activity| activity.as_str() == word)
-    }
-}
 
 /// What a usage record is known by: one of each is in the ledger, once. A source that changes its mind sends the next
 /// revision, which takes the place of the one before; revision with quantity 0 takes it back.

@@ -222,6 +222,48 @@ async fn many_batches_side_by_side_make_one_chain() {
     assert_eq!((proof.records, proof.faults), (100, vec![]));
 }
 
+fn paris() -> DatacentreZone {
+    DatacentreZone::named("Europe/Paris").unwrap()
+}
+
+fn used_in(year: i16, meter: Meter) -> ledger::UseKey {
+    ledger::UseKey {
+        tenant: "univ-caen".into(),
+        allocation: Some("climate-2026".into()),
+        meter,
+        year,
+        activity: Activity::NonEconomic,
+    }
+}
+
+#[tokio::test]
+async fn use_over_new_year_counts_in_both_years_by_the_datacentres_clock_and_sums_to_the_whole() {
+    let test = TestLedger::new().await;
+    // In Paris the year ends at 23:00 UTC.
+    let over = record(
+        "1",
+        "univ-caen",
+        3_601,
+        "2026-12-31T22:00:00Z",
+        "2027-01-01T00:00:00Z",
+    );
+    let up_to_the_end = record(
+        "2",
+        "univ-caen",
+        5,
+        "2026-12-31T22:00:00Z",
+        "2026-12-31T23:00:00Z",
+    );
+    test.append(&[over, up_to_the_end]).await;
+    let head = test.ledger.head().await.unwrap().seq;
+    let used = test.ledger.allocation_use(0, head, &paris()).await.unwrap();
+    let hours = Meter::ComputeCoreHours;
+    assert_eq!(
+        used,
+        [(used_in(2026, hours), 1_800 + 5), (used_in(2027, hours), 1_801)].into()
+    );
+}
+
 #[tokio::test]
 async fn a_revision_takes_the_place_of_the_one_before() {
     let test = TestLedger::new().await;
@@ -232,22 +274,26 @@ async fn a_revision_takes_the_place_of_the_one_before() {
     let before = test.ledger.head().await.unwrap().seq;
     test.append(&[revised(first[0].clone(), 1, 100)]).await;
     let head = test.ledger.head().await.unwrap().seq;
-    let key = |meter| ("univ-caen".to_owned(), Some("climate-2026".to_owned()), meter);
-    let used = test.ledger.allocation_use(0, head).await.unwrap();
+    let key = |meter| used_in(2026, meter);
+    let used = test.ledger.allocation_use(0, head, &paris()).await.unwrap();
     assert_eq!(used[&key(Meter::ComputeCoreHours)], 100);
     assert_eq!(used[&key(Meter::ComputeGpuHours)], 7);
     // The difference alone, for a caller who kept the rest.
-    let difference = test.ledger.allocation_use(before, head).await.unwrap();
+    let difference = test.ledger.allocation_use(before, head, &paris()).await.unwrap();
     assert_eq!(difference, [(key(Meter::ComputeCoreHours), 100 - 3_600)].into());
     // Taken back: the next revision says nothing is left.
     test.append(&[revised(first[0].clone(), 2, 0)]).await;
-    let used = test.ledger.allocation_use(0, head + 1).await.unwrap();
+    let used = test.ledger.allocation_use(0, head + 1, &paris()).await.unwrap();
     assert_eq!(used[&key(Meter::ComputeCoreHours)], 0);
     // An old revision that comes late changes nothing.
     let late = test.ledger.head().await.unwrap().seq;
     test.append(&[revised(three().remove(1), 3, 30)]).await;
     test.append(&[revised(three().remove(1), 2, 99)]).await;
-    let difference = test.ledger.allocation_use(late + 1, late + 2).await.unwrap();
+    let difference = test
+        .ledger
+        .allocation_use(late + 1, late + 2, &paris())
+        .await
+        .unwrap();
     assert_eq!(difference, [].into());
 }
 

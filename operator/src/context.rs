@@ -18,8 +18,8 @@ use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use mesocentre_api::{
-    Allocation, BatchJob, BillingPeriod, CostPool, PeeringAgreement, PerimeterReport, PerimeterRules,
-    Scheduler, Statement, Tariff, Tenant, TrustPerimeter, Workspace,
+    Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, PeeringAgreement, PerimeterReport,
+    PerimeterRules, Scheduler, Statement, Tariff, Tenant, TrustPerimeter, Workspace,
 };
 use mesocentre_metering::{DatacentreZone, Ledger};
 use mesocentre_tenancy::Now;
@@ -141,6 +141,8 @@ stores! {
     tariffs: Tariff = all;
     /// Cost pools.
     pools: CostPool = all;
+    /// Ceilings on economic use.
+    ceilings: EconomicCeiling = all;
     /// Billing periods.
     periods: BillingPeriod = all;
     /// Statements.

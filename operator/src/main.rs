@@ -299,6 +299,15 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
             shutdown()
         ),
         controller::run(
+            "economic_ceiling",
+            c(),
+            s.ceilings.clone(),
+            queues.ceilings,
+            1,
+            billing::ceiling::reconcile,
+            shutdown()
+        ),
+        controller::run(
             "billing_period",
             c(),
             s.periods.clone(),

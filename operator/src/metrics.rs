@@ -3,8 +3,8 @@
 use crate::failure::Failure;
 use kube::runtime::controller::Action;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Metrics {
     convention_days_left: IntGaugeVec,
     /// 1 for each tenant that is suspended, 0 for the others.
     tenant_suspended: IntGaugeVec,
+    /// Percent of a year's capacity that is set aside for economic use, and that is used by it.
+    pub economic_use_percent: GaugeVec,
     /// 1 while this process leads.
     pub leader: IntGauge,
 }
@@ -77,6 +79,14 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
+        let economic_use_percent = GaugeVec::new(
+            Opts::new(
+                "mesocentre_economic_use_percent",
+                "Percent of a year's capacity that is allocated to economic use, or used by it",
+            ),
+            &["year", "measure", "kind"],
+        )?;
+        registry.register(Box::new(economic_use_percent.clone()))?;
         let leader = IntGauge::new("mesocentre_leader", "1 while this process leads")?;
         registry.register(Box::new(leader.clone()))?;
         Ok(Self {
@@ -159,6 +169,7 @@ impl Metrics {
                 "1 when the tenant is suspended, else 0",
                 &["tenant"],
             )?,
+            economic_use_percent,
             leader,
             registry,
         })

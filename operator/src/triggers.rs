@@ -3,12 +3,13 @@
 //! | a change of | has looked at |
 //! | --- | --- |
 //! | TrustPerimeter | its tenants, their workspaces, all agreements |
-//! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools that name it; periods |
+//! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools that name it; ceilings; periods |
 //! | Workspace | its tenant, the tenant's other workspaces (they share a quota), the tenant's agreements |
 //! | PeeringAgreement | the other side's of the same name |
 //! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for (for what is used of a quota: at most twice a second); of a home namespace also periods |
 //! | Scheduler | its allocations, batch jobs that wait for it, all schedulers |
-//! | Allocation | the scheduler's accounts, batch jobs that wait for it, its tenant |
+//! | Allocation | the scheduler's accounts, batch jobs that wait for it, its tenant, ceilings |
+//! | EconomicCeiling | all ceilings; by its grants all allocations and their accounts |
 //! | BatchJob | those that wait for it |
 //! | Tariff | all tariffs, periods |
 //! | CostPool | periods |
@@ -19,6 +20,7 @@
 //! And each has itself looked at. What hangs on the spec alone is not disturbed by a status.
 
 use crate::batch::{Batch, WaitsFor};
+use crate::billing::ceiling::grants_differ;
 use crate::context::{Stores, Watches};
 use crate::controller::{Paced, Queue, Trigger, queue};
 use crate::watch::{Watch, Watchable, key};
@@ -27,8 +29,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{
-    Allocation, BatchJob, BillingPeriod, CostPool, PeeringAgreement, Scheduler, Tariff, Tenant,
-    TrustPerimeter, Workspace, labels,
+    Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, PeeringAgreement, Scheduler, Tariff,
+    Tenant, TrustPerimeter, Workspace, labels,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,6 +75,8 @@ triggers! {
     tariffs: Tariff;
     /// Cost pools.
     pools: CostPool;
+    /// Ceilings on economic use.
+    ceilings: EconomicCeiling;
     /// Billing periods.
     periods: BillingPeriod;
     /// Tenants whose report is to be written.
@@ -84,7 +88,7 @@ pub fn connect(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batc
     tenancy(watches, stores, triggers, batch);
     made_for(watches, triggers);
     batches(watches, stores, triggers, batch);
-    billing(watches, stores, triggers);
+    billing(watches, stores, triggers, batch);
 }
 
 fn tenancy(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &Batch) {
@@ -134,6 +138,7 @@ fn tenancy(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
                 t.pools.reconcile(ObjectRef::from_obj(pool.as_ref()));
             }
         }
+        t.ceilings.reconcile_all(&s.ceilings);
         t.periods.reconcile_all(&s.periods);
     });
 
@@ -278,8 +283,10 @@ fn batches(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
         b.wake(&WaitsFor::Allocation(home, allocation.name_any()));
     });
     let (t, b) = (triggers.clone(), batch.clone());
+    let s = stores.clone();
     watches.allocations.on_spec_change(move |allocation| {
         b.accounts_changed(&allocation.spec.scheduler);
+        t.ceilings.reconcile_all(&s.ceilings);
         t.tenants
             .reconcile(key(None, &allocation.namespace().unwrap_or_default()));
     });
@@ -294,7 +301,7 @@ fn batches(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
     });
 }
 
-fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers) {
+fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &Batch) {
     let (s, t) = (stores.clone(), triggers.clone());
     watches.tariffs.on_spec_change(move |_| {
         // Each may overlap with each.
@@ -305,6 +312,19 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers) {
     watches.pools.on_spec_change(move |pool| {
         t.pools.reconcile(ObjectRef::from_obj(pool.as_ref()));
         t.periods.reconcile_all(&s.periods);
+    });
+    let (s, t, b) = (stores.clone(), triggers.clone(), batch.clone());
+    watches.ceilings.on_difference(move |before, now| {
+        // Two of one year stand in each other's way.
+        if before.map(|ceiling| &ceiling.spec) != now.map(|ceiling| &ceiling.spec) {
+            t.ceilings.reconcile_all(&s.ceilings);
+        }
+        if grants_differ(before, now) {
+            t.allocations.reconcile_all(&s.allocations);
+            for scheduler in s.schedulers.state() {
+                b.accounts_changed(&scheduler.name_any());
+            }
+        }
     });
     let t = triggers.clone();
     watches

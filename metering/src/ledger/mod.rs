@@ -30,7 +30,7 @@ pub use append::{Appended, Quarantined};
 pub use closed::{ClosedMonth, LastClosed};
 pub use head_file::{AnchoredClose, AnchoredIssue, HeadFile};
 pub use invoices::{IssueError, Payment, Standing};
-pub use read::AllocationUse;
+pub use read::{AllocationUse, UseKey};
 pub use unsettled::{Reading, Unsettled};
 pub use url::{LedgerUrl, LedgerUrlError};
 pub use verify::{InQuarantine, LedgerFault, Verification, verify};

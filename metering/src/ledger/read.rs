@@ -5,22 +5,59 @@
 
 use super::row::{COLUMNS, Row};
 use super::{Head, Ledger, LedgerError};
-use crate::calendar::TimeSpan;
+use crate::calendar::{DatacentreZone, Piece, TimeSpan, cut};
 use crate::rating::Change;
 use crate::record::ValidRecord;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use mesocentre_api::Meter;
+use jiff::civil::Date;
+use mesocentre_api::{Activity, Meter};
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
 
-/// What was used: by tenant, allocation and meter, in base units.
-pub type AllocationUse = BTreeMap<(String, Option<String>, Meter), i128>;
+/// What was used, in base units.
+pub type AllocationUse = BTreeMap<UseKey, i128>;
+
+/// Whose use, and of which kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UseKey {
+    /// The tenant.
+    pub tenant: String,
+    /// Its allocation; none of use that belongs to none.
+    pub allocation: Option<String>,
+    /// What was used.
+    pub meter: Meter,
+    /// The civil year.
+    pub year: i16,
+    /// Economic or not.
+    pub activity: Activity,
+}
 
 /// No later revision up to the record that is bound here.
 const LATEST: &str = "NOT EXISTS (SELECT 1 FROM usage_record n WHERE n.revision > 0 AND n.source = r.source \
     AND n.cluster = r.cluster AND n.native_key = r.native_key AND n.meter = r.meter \
     AND n.revision > r.revision AND n.seq <= ?)";
+
+/// A record's quantity in each civil year that it touches.
+fn by_year(record: &ValidRecord, zone: &DatacentreZone) -> Vec<(i16, i128)> {
+    let span = record.span();
+    let year_of = |instant| zone.day_of(instant).year();
+    let (first, last) = (year_of(span.from), year_of(span.to));
+    let new_years: Vec<Timestamp> = (first..last)
+        .filter_map(|year| zone.start_of(Date::new(year + 1, 1, 1).ok()?).ok())
+        .collect();
+    // What no number of 128 bits can cut stays whole.
+    let pieces = cut(span, record.quantity, &new_years).unwrap_or_else(|| {
+        vec![Piece {
+            span,
+            quantity: record.quantity,
+        }]
+    });
+    pieces
+        .into_iter()
+        .map(|piece| (year_of(piece.span.from), piece.quantity))
+        .collect()
+}
 
 impl Ledger {
     /// The end of the chain.
@@ -85,19 +122,32 @@ impl Ledger {
     }
 
     /// What changed of each allocation's use between two points of the ledger, since the beginning with `after` 0.
-    /// Added to what the caller had at `after`, it is the use at `up_to`.
+    /// Added to what the caller had at `after`, it is the use at `up_to`. Use over New Year in this zone is cut there.
     ///
     /// # Errors
     /// [`LedgerError`], when the file cannot be read or a row is no record.
-    pub async fn allocation_use(&self, after: i64, up_to: i64) -> Result<AllocationUse, LedgerError> {
+    pub async fn allocation_use(
+        &self,
+        after: i64,
+        up_to: i64,
+        zone: &DatacentreZone,
+    ) -> Result<AllocationUse, LedgerError> {
         let mut used = AllocationUse::new();
         self.for_each_change(after, up_to, |change, record| {
-            let sum = used
-                .entry((record.tenant.clone(), record.allocation.clone(), record.key.meter))
-                .or_default();
-            match change {
-                Change::Added => *sum += record.quantity,
-                Change::Removed => *sum -= record.quantity,
+            for (year, quantity) in by_year(record, zone) {
+                let sum = used
+                    .entry(UseKey {
+                        tenant: record.tenant.clone(),
+                        allocation: record.allocation.clone(),
+                        meter: record.key.meter,
+                        year,
+                        activity: record.activity,
+                    })
+                    .or_default();
+                match change {
+                    Change::Added => *sum += quantity,
+                    Change::Removed => *sum -= quantity,
+                }
             }
         })
         .await?;

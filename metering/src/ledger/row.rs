@@ -3,8 +3,9 @@
 use super::chain::CanonicalRow;
 use crate::digest::Digest;
 use crate::meter::parse_meter;
-use crate::record::{Activity, RecordKey, UsageRecord, ValidRecord};
+use crate::record::{RecordKey, UsageRecord, ValidRecord};
 use jiff::Timestamp;
+use mesocentre_api::Activity;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -101,7 +102,9 @@ impl<'a> Row<'a> {
             tenant: self.tenant.to_owned(),
             allocation: self.allocation.map(str::to_owned),
             user: self.person.map(str::to_owned),
-            activity: Activity::parse(self.activity)
+            activity: [Activity::Economic, Activity::NonEconomic]
+                .into_iter()
+                .find(|activity| activity.as_str() == self.activity)
                 .ok_or_else(|| format!("no activity class is called {:?}", self.activity))?,
             activity_reason: self.activity_reason.to_owned(),
             quantity: self

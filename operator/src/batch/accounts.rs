@@ -8,6 +8,7 @@ use super::Cluster;
 use super::WaitsFor;
 use super::allocation::validate::{ValidAllocation, valid_tenant};
 use crate::Context;
+use crate::billing::ceiling::standing;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_scheduler_bridge::slurm::accounts::{AllocationAccount, DesiredAccounts};
@@ -248,13 +249,16 @@ pub fn desired(context: &Context, scheduler: &str) -> DesiredAccounts {
             // No such tenant, or none that ever was one.
             continue;
         };
-        let valid = tenant
-            .as_ref()
-            .ok()
-            .and_then(|tenant| ValidAllocation::new(&allocation, tenant, context.today()).ok());
+        let valid = tenant.as_ref().ok().and_then(|tenant| {
+            let standing = standing(context, &allocation);
+            ValidAllocation::new(&allocation, tenant, context.today(), &standing).ok()
+        });
         let suspended = tenant.as_ref().is_ok_and(|tenant| tenant.suspension.is_some());
         let limits = valid.as_ref().map_or_else(
-            || super::allocation::validate::limits(&allocation.spec, suspended),
+            || {
+                let spec = &allocation.spec;
+                super::allocation::validate::limits(&spec.budget, spec.when_exhausted, suspended)
+            },
             |valid| valid.limits,
         );
         let members = valid.map(|valid| valid.posix_accounts()).unwrap_or_default();

@@ -15,10 +15,11 @@ use super::Cluster;
 use super::pace::Pace;
 use crate::Context;
 use crate::failure::Failure;
+use crate::watch::key;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use mesocentre_api::TenantCategory;
+use mesocentre_api::{Allocation, TenantCategory, judged_by_category};
 use mesocentre_metering::ledger::{Reading, Unsettled};
 use mesocentre_metering::{Activity, Appended, BatchRun, UsageRecord, from_batch_run};
 use mesocentre_scheduler_bridge::{BatchScheduler, JobId, Run, RunRows, Window};
@@ -202,6 +203,17 @@ impl Feed {
         for tenant in context.stores.tenants.state() {
             categories.insert(tenant.name_any(), tenant.spec.category);
         }
+        let judged = |tenant: &str, allocation: &str, category: TenantCategory| {
+            let granted = context
+                .stores
+                .allocations
+                .get(&key::<Allocation>(Some(tenant), allocation));
+            match granted {
+                Some(granted) => granted.spec.judged(category),
+                // Of one that is gone its tenant's category is what is known.
+                None => judged_by_category(category),
+            }
+        };
         let mut offered = Offered::default();
         for row in &rows.malformed {
             let tenant = row.account.as_deref().map(|account| account.split_once('.'));
@@ -237,7 +249,8 @@ impl Feed {
                 offered.unsettled.insert(name, why);
                 continue;
             }
-            if let Some(run) = to_batch_run(run, tenant, allocation, *category) {
+            let judged = judged(tenant, allocation, *category);
+            if let Some(run) = to_batch_run(run, tenant, allocation, judged) {
                 for record in from_batch_run(&run) {
                     offered.records.push(record);
                     offered.runs.push(name.clone());
@@ -346,7 +359,12 @@ fn makes_no_sense(run: &Run) -> Option<String> {
     })
 }
 
-fn to_batch_run(run: &Run, tenant: &str, allocation: &str, category: TenantCategory) -> Option<BatchRun> {
+fn to_batch_run(
+    run: &Run,
+    tenant: &str,
+    allocation: &str,
+    (activity, activity_reason): (Activity, String),
+) -> Option<BatchRun> {
     Some(BatchRun {
         source: SOURCE.into(),
         cluster: run.cluster.to_string(),
@@ -355,8 +373,8 @@ fn to_batch_run(run: &Run, tenant: &str, allocation: &str, category: TenantCateg
         tenant: tenant.into(),
         allocation: Some(allocation.into()),
         user: Some(run.user.clone()).filter(|user| !user.is_empty()),
-        activity: Activity::of_category(category),
-        activity_reason: format!("category {}", category.as_str()),
+        activity,
+        activity_reason,
         cpus: run.tres.cpus,
         gpus: run.tres.gpus,
         start: run.started_at?,
@@ -416,7 +434,8 @@ mod tests {
 
     #[test]
     fn a_run_of_seven_seconds_on_two_cores_is_fourteen_core_seconds() {
-        let run = to_batch_run(&run(), "univ-caen", "climate-2026", TenantCategory::University).unwrap();
+        let judged = judged_by_category(TenantCategory::University);
+        let run = to_batch_run(&run(), "univ-caen", "climate-2026", judged).unwrap();
         let records = from_batch_run(&run);
         assert_eq!(records.len(), 1);
         assert_eq!(records[0].quantity, 14);

@@ -11,6 +11,7 @@
 //! A provisional statement is a view of the ledger as it is; a final one is a copy of the closed month that the ledger
 //! keeps. So a statement that somebody changes or deletes costs nothing but a write: it is made again from there.
 
+pub mod ceiling;
 pub mod cost_pool;
 pub mod period;
 pub mod tariff;

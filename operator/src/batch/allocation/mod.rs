@@ -123,10 +123,14 @@ fn verdict(valid: &Result<ValidAllocation, Refused>, accounts: Option<&AccountsV
             valid.strangers.join(", ")
         )
     };
+    let curtailed = valid
+        .curtailed
+        .as_ref()
+        .map_or_else(String::new, |why| format!("; {why}"));
     Verdict::yes(
         "AccountReady",
         format!(
-            "{} may submit to the Slurm account {}{strangers}",
+            "{} may submit to the Slurm account {}{strangers}{curtailed}",
             match valid.members.len() {
                 0 => "nobody".to_owned(),
                 1 => "one member".to_owned(),

@@ -1,10 +1,11 @@
 //! From an Allocation to a [`ValidAllocation`]: hours that can be used today, by persons who are members.
 
 use crate::Context;
+use crate::billing::ceiling::{Standing, standing};
 use crate::watch::key;
 use jiff::civil::Date;
 use kube::ResourceExt;
-use mesocentre_api::{Allocation, AllocationSpec, Tenant, TrustPerimeter, WhenExhausted};
+use mesocentre_api::{Allocation, Budget, Tenant, TrustPerimeter, WhenExhausted};
 use mesocentre_scheduler_bridge::slurm::accounts::Limits;
 use mesocentre_scheduler_bridge::{AccountName, InvalidName, UserName};
 use mesocentre_tenancy::validate::MemberSubject;
@@ -92,6 +93,26 @@ pub enum Refused {
         /// Its last day.
         ended: Date,
     },
+    /// A ceiling on economic use that has not counted it.
+    #[error(
+        "the allocation {allocation} is economic, and the ceiling {ceiling} has not counted it yet: wait a moment; kubectl get economicceiling {ceiling} says what it waits for"
+    )]
+    CeilingPending {
+        /// Its name.
+        allocation: String,
+        /// The ceiling.
+        ceiling: String,
+    },
+    /// A ceiling on economic use that leaves nothing for it.
+    #[error("the allocation {allocation} is economic, and the ceiling {ceiling} grants it nothing: {why}")]
+    CeilingReached {
+        /// Its name.
+        allocation: String,
+        /// The ceiling.
+        ceiling: String,
+        /// Why.
+        why: String,
+    },
     /// A name that Slurm's commands would misread.
     #[error("the Slurm account of {allocation} cannot be named: {why}")]
     Unnameable {
@@ -114,6 +135,8 @@ impl Refused {
             Self::KubernetesNotServed { .. } => "KubernetesNotServed",
             Self::NotBegun { .. } => "NotBegun",
             Self::Over { .. } => "AllocationOver",
+            Self::CeilingPending { .. } => "CeilingPending",
+            Self::CeilingReached { .. } => "CeilingReached",
             Self::Unnameable { .. } => "BadName",
         }
     }
@@ -130,11 +153,18 @@ pub struct ValidAllocation {
     pub members: Vec<(String, UserName)>,
     /// Users that it names and who cannot use it.
     pub strangers: Vec<String>,
+    /// Why less than its budget may be used.
+    pub curtailed: Option<String>,
 }
 
 impl ValidAllocation {
     /// Proves that an allocation can be used today. Whether its scheduler exists is for who has the schedulers.
-    pub fn new(allocation: &Allocation, tenant: &ValidTenant, today: Date) -> Result<Self, Refused> {
+    pub fn new(
+        allocation: &Allocation,
+        tenant: &ValidTenant,
+        today: Date,
+        standing: &Standing,
+    ) -> Result<Self, Refused> {
         let (name, spec) = (allocation.name_any(), &allocation.spec);
         let perimeter = &tenant.perimeter;
         if !perimeter.rules.schedulers.contains(&spec.scheduler) {
@@ -161,6 +191,28 @@ impl ValidAllocation {
                 ended: spec.valid_until,
             });
         }
+        let (budget, curtailed) = match standing {
+            Standing::Whole => (&spec.budget, None),
+            Standing::NotCounted { ceiling } => {
+                return Err(Refused::CeilingPending {
+                    allocation: name,
+                    ceiling: ceiling.clone(),
+                });
+            }
+            Standing::Less { ceiling, why, .. } if standing.is_nothing() => {
+                return Err(Refused::CeilingReached {
+                    allocation: name,
+                    ceiling: ceiling.clone(),
+                    why: why.clone(),
+                });
+            }
+            Standing::Less { budget, ceiling, why } => (
+                budget,
+                Some(format!(
+                    "less than its budget is granted by the ceiling {ceiling}: {why}"
+                )),
+            ),
+        };
         let account =
             AccountName::new(&format!("{}.{name}", tenant.name)).map_err(|why| Refused::Unnameable {
                 allocation: name,
@@ -190,7 +242,8 @@ impl ValidAllocation {
             .collect();
         Ok(Self {
             account,
-            limits: limits(spec, tenant.suspension.is_some()),
+            limits: limits(budget, spec.when_exhausted, tenant.suspension.is_some()),
+            curtailed,
             members,
             strangers,
         })
@@ -212,12 +265,12 @@ impl ValidAllocation {
 
 /// What Slurm enforces: hours × 60, whole minutes, nothing where what is over is charged; and that nothing new starts
 /// while the tenant is suspended.
-pub fn limits(spec: &AllocationSpec, suspended: bool) -> Limits {
+pub fn limits(budget: &Budget, when_exhausted: WhenExhausted, suspended: bool) -> Limits {
     let minutes = |hours: Option<Decimal>| hours?.checked_mul(Decimal::from(60))?.floor().to_u64();
-    match spec.when_exhausted {
+    match when_exhausted {
         WhenExhausted::Refuse => Limits {
-            core_minutes: minutes(spec.budget.core_hours),
-            gpu_minutes: minutes(spec.budget.gpu_hours),
+            core_minutes: minutes(budget.core_hours),
+            gpu_minutes: minutes(budget.gpu_hours),
             closed: suspended,
         },
         WhenExhausted::Charge => Limits {
@@ -282,43 +335,31 @@ pub fn validate(context: &Context, allocation: &Allocation) -> Result<ValidAlloc
         Some(scheduler) if scheduler.spec.slurm.is_none() => Err(Refused::KubernetesNotServed {
             scheduler: name.clone(),
         }),
-        Some(_) => ValidAllocation::new(allocation, &tenant, context.today()),
+        Some(_) => ValidAllocation::new(
+            allocation,
+            &tenant,
+            context.today(),
+            &standing(context, allocation),
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesocentre_api::Budget;
 
-    fn spec(core_hours: &str, when_exhausted: WhenExhausted) -> AllocationSpec {
-        AllocationSpec {
-            scheduler: "austral".into(),
-            title: "t".into(),
-            valid_from: jiff::civil::date(2026, 1, 1),
-            valid_until: jiff::civil::date(2026, 12, 31),
-            budget: Budget {
-                core_hours: Some(core_hours.parse().unwrap()),
-                gpu_hours: None,
-            },
-            when_exhausted,
-            members: Vec::new(),
-        }
+    fn of(core_hours: &str, when_exhausted: WhenExhausted) -> Limits {
+        let budget = Budget {
+            core_hours: Some(core_hours.parse().unwrap()),
+            gpu_hours: None,
+        };
+        limits(&budget, when_exhausted, false)
     }
 
     #[test]
     fn hours_become_whole_minutes_and_what_is_charged_has_no_limit() {
-        assert_eq!(
-            limits(&spec("50000", WhenExhausted::Refuse), false).core_minutes,
-            Some(3_000_000)
-        );
-        assert_eq!(
-            limits(&spec("0.5083", WhenExhausted::Refuse), false).core_minutes,
-            Some(30)
-        );
-        assert_eq!(
-            limits(&spec("50000", WhenExhausted::Charge), false),
-            Limits::default()
-        );
+        assert_eq!(of("50000", WhenExhausted::Refuse).core_minutes, Some(3_000_000));
+        assert_eq!(of("0.5083", WhenExhausted::Refuse).core_minutes, Some(30));
+        assert_eq!(of("50000", WhenExhausted::Charge), Limits::default());
     }
 }

@@ -1,0 +1,270 @@
+//! What a ceiling's status says: grants, measures, and how near economic use is.
+
+use super::WITHIN_CEILING;
+use super::gather::{Gathered, Id};
+use crate::Context;
+use crate::report::Verdict;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use mesocentre_api::{
+    CeilingGrant, CeilingMeasure, CeilingMeasureName, EconomicCeiling, EconomicCeilingStatus, LedgerMark,
+};
+use mesocentre_metering::ceiling::{Ceiling, Grants, HeldSeconds};
+use mesocentre_metering::{DatacentreZone, TimeSpan};
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
+use std::collections::HashMap;
+
+/// Fills in all but what says whether it could be counted.
+pub fn fill_in(
+    status: &mut EconomicCeilingStatus,
+    object: &EconomicCeiling,
+    ceiling: &Ceiling,
+    gathered: &Gathered,
+    granted: &Grants<Id>,
+    context: &Context,
+) {
+    let run = run_of_year(&context.zone, object.spec.year, Timestamp::now());
+    status.measures = ceiling
+        .measures()
+        .into_iter()
+        .map(|name| measure_of(name, ceiling, gathered, granted.set_aside, run))
+        .collect();
+    status.grants = grants_of(ceiling, gathered, granted, object.spec.year);
+    status.ledger = gathered.ledger.map(|head| LedgerMark {
+        records: head.seq,
+        hash: head.hash.to_string(),
+    });
+    within(&status.measures, object).set(&mut status.conditions, WITHIN_CEILING, object.metadata.generation);
+}
+
+fn grants_of(ceiling: &Ceiling, gathered: &Gathered, granted: &Grants<Id>, year: i16) -> Vec<CeilingGrant> {
+    let used: HashMap<&Id, HeldSeconds> = gathered.claims.iter().map(|c| (&c.id, c.used)).collect();
+    let because = |id: &Id| gathered.because.get(&id.name).cloned().unwrap_or_default();
+    let counted = granted.grants.iter().map(|grant| {
+        let used = used.get(&grant.id).copied().unwrap_or_default();
+        CeilingGrant {
+            allocation: grant.id.name.clone(),
+            because: because(&grant.id),
+            core_hours: exact_hours(grant.amount.core),
+            gpu_hours: exact_hours(grant.amount.gpu),
+            used_core_hours: hours(used.core),
+            used_gpu_hours: hours(used.gpu),
+            refused: grant.refused_by.map(|by| {
+                format!(
+                    "it would take economic use of {year} past the ceiling of {} % of all {}, of which {} % are set aside by now; ask for less, or wait until other economic allocations are given back",
+                    ceiling.percent,
+                    by.as_str(),
+                    percent(ceiling, by, ceiling.measured(by, granted.set_aside)),
+                )
+            }),
+        }
+    });
+    let boundless = gathered.boundless.iter().map(|(id, what)| CeilingGrant {
+        allocation: id.name.clone(),
+        because: because(id),
+        core_hours: "0".into(),
+        gpu_hours: "0".into(),
+        used_core_hours: "0.000000".into(),
+        used_gpu_hours: "0.000000".into(),
+        refused: Some(format!(
+            "it is economic and has no end in {what}, so it cannot be held within the ceiling of {year}: write budget.{what}, \"0\" where none is meant"
+        )),
+    });
+    counted.chain(boundless).collect()
+}
+
+fn measure_of(
+    name: CeilingMeasureName,
+    ceiling: &Ceiling,
+    gathered: &Gathered,
+    set_aside: HeldSeconds,
+    run: Option<Decimal>,
+) -> CeilingMeasure {
+    let of = |amount| ceiling.measured(name, amount);
+    let used = of(gathered.economic);
+    let forecast = run.and_then(|run| used.checked_div(run));
+    CeilingMeasure {
+        name,
+        decides: ceiling.decides(name),
+        capacity: hours(of(ceiling.capacity)),
+        allocated: hours(of(set_aside)),
+        allocated_percent: percent(ceiling, name, of(set_aside)),
+        used: hours(used),
+        used_percent: percent(ceiling, name, used),
+        non_economic_used: hours(of(gathered.non_economic)),
+        forecast_percent: forecast.map(|forecast| percent(ceiling, name, forecast)),
+    }
+}
+
+/// How much of the year has run, from 0 to 1; none before it and in its first day, which foretells nothing.
+fn run_of_year(zone: &DatacentreZone, year: i16, now: Timestamp) -> Option<Decimal> {
+    let (first, last) = (Date::new(year, 1, 1).ok()?, Date::new(year, 12, 31).ok()?);
+    let TimeSpan { from, to } = zone.days(first, last).ok()?;
+    let (ran, all) = (
+        now.min(to).as_second() - from.as_second(),
+        to.as_second() - from.as_second(),
+    );
+    (ran >= 86_400).then(|| Decimal::from(ran).checked_div(Decimal::from(all)))?
+}
+
+/// Whether economic use is within the ceiling, and how near to it: the highest of what decides.
+fn within(measures: &[CeilingMeasure], object: &EconomicCeiling) -> Verdict {
+    let number = |text: &str| text.parse::<Decimal>().unwrap_or_default();
+    let highest = |of: fn(&CeilingMeasure) -> &str| {
+        measures
+            .iter()
+            .filter(|measure| measure.decides)
+            .map(|measure| (number(of(measure)), measure.name))
+            .max()
+    };
+    let (Some((allocated, by)), Some((used, used_by))) =
+        (highest(|m| &m.allocated_percent), highest(|m| &m.used_percent))
+    else {
+        return Verdict::no(
+            "NoCapacity",
+            "there is no capacity to measure by: write it in spec.capacity",
+        );
+    };
+    let (year, most) = (object.spec.year, object.spec.percent);
+    let told = format!(
+        "{allocated} % of the {} of {year} are set aside for economic use and {used} % of the {} are used by it",
+        by.as_str(),
+        used_by.as_str()
+    );
+    if used > Decimal::from(most) {
+        return Verdict::no(
+            "Passed",
+            format!(
+                "{told}: that is above the ceiling of {most} %. End or shorten economic allocations, and tell who answers for the funding"
+            ),
+        );
+    }
+    let reached = |percent: i64| allocated.max(used) >= Decimal::from(percent);
+    if reached(most) {
+        return Verdict::no(
+            "Reached",
+            format!("{told}: the ceiling is {most} %, and no further economic allocation is granted"),
+        );
+    }
+    match object.spec.alert_at.iter().filter(|at| reached(**at)).max() {
+        Some(at) => Verdict::no(
+            &format!("Above{at}"),
+            format!("{told}: more than {at} %, and the ceiling is {most} %"),
+        ),
+        None => Verdict::yes("Within", format!("{told}; the ceiling is {most} %")),
+    }
+}
+
+/// What /metrics shows of it.
+pub fn measure(context: &Context, object: &EconomicCeiling, status: &EconomicCeilingStatus) {
+    let year = object.spec.year.to_string();
+    for measure in &status.measures {
+        for (kind, percent) in [
+            ("allocated", &measure.allocated_percent),
+            ("used", &measure.used_percent),
+        ] {
+            if let Some(percent) = percent
+                .parse::<Decimal>()
+                .ok()
+                .and_then(|percent| percent.to_f64())
+            {
+                context
+                    .metrics
+                    .economic_use_percent
+                    .with_label_values(&[year.as_str(), measure.name.as_str(), kind])
+                    .set(percent);
+            }
+        }
+    }
+}
+
+/// Hours with six decimals, half-up.
+fn hours(seconds: Decimal) -> String {
+    let hours = seconds / Decimal::from(3600);
+    format!(
+        "{:.6}",
+        hours.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero)
+    )
+}
+
+/// Hours of a grant, from which the same seconds are read again: what was asked for is in hours of few decimals.
+fn exact_hours(granted: Decimal) -> String {
+    (granted / Decimal::from(3600)).normalize().to_string()
+}
+
+fn percent(ceiling: &Ceiling, measure: CeilingMeasureName, amount: Decimal) -> String {
+    match ceiling.percent_of(measure, amount) {
+        Some(percent) => format!("{percent:.2}"),
+        None => "0.00".into(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+mod tests {
+    use super::super::seconds;
+    use super::*;
+    use mesocentre_api::ConditionStatus;
+    use serde_json::json;
+
+    fn measured(allocated: &str, used: &str) -> (ConditionStatus, String) {
+        let object: EconomicCeiling = serde_json::from_value(json!({
+            "apiVersion": "mesocentre.io/v1alpha1", "kind": "EconomicCeiling", "metadata": {"name": "2026"},
+            "spec": {"year": 2026, "capacity": {"coreHours": "1000"}, "basis": "a year of tests"},
+        }))
+        .unwrap();
+        let measure = CeilingMeasure {
+            name: CeilingMeasureName::CoreHours,
+            decides: true,
+            capacity: "1000.000000".into(),
+            allocated: String::new(),
+            allocated_percent: allocated.into(),
+            used: String::new(),
+            used_percent: used.into(),
+            non_economic_used: String::new(),
+            forecast_percent: None,
+        };
+        let verdict = within(&[measure], &object);
+        (verdict.status, verdict.reason)
+    }
+
+    #[test]
+    fn the_condition_warns_at_fifteen_and_eighteen_and_says_when_it_is_reached_or_passed() {
+        let no = |reason: &str| (ConditionStatus::False, reason.to_owned());
+        assert_eq!(
+            measured("14.99", "0.00"),
+            (ConditionStatus::True, "Within".to_owned())
+        );
+        assert_eq!(measured("15.00", "3.00"), no("Above15"));
+        assert_eq!(measured("17.99", "17.99"), no("Above15"));
+        assert_eq!(measured("18.00", "1.00"), no("Above18"));
+        assert_eq!(measured("20.00", "20.00"), no("Reached"));
+        assert_eq!(measured("21.00", "20.01"), no("Passed"));
+    }
+
+    #[test]
+    fn what_a_grant_says_is_read_as_the_same_seconds() {
+        for hours in ["20000", "0.001", "2.334", "123456789012345.12345678"] {
+            let granted = seconds(hours.parse().unwrap()).unwrap();
+            assert_eq!(
+                seconds(exact_hours(granted).parse().unwrap()),
+                Some(granted),
+                "{hours}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_year_foretells_nothing_on_its_first_day_and_all_of_it_at_its_end() {
+        let zone = DatacentreZone::named("Europe/Paris").unwrap();
+        let run = |at: &str| run_of_year(&zone, 2026, at.parse().unwrap());
+        assert_eq!(run("2025-12-31T00:00:00Z"), None);
+        assert_eq!(run("2026-01-01T12:00:00Z"), None);
+        assert_eq!(
+            run("2026-07-02T10:00:00Z").unwrap().round_dp(3),
+            Decimal::new(5, 1)
+        );
+        assert_eq!(run("2027-03-01T00:00:00Z"), Some(Decimal::ONE));
+    }
+}

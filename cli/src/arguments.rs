@@ -3,8 +3,8 @@
 use crate::connection::Place;
 use crate::failure::EXIT_CODES;
 use crate::{
-    allocations, cancel, completion, efficiency, extend, hold, ledger_verify, logs, perimeter, queue, show,
-    statement, submit,
+    allocations, cancel, ceiling, completion, efficiency, extend, hold, ledger_verify, logs, perimeter,
+    queue, show, statement, submit,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -46,6 +46,8 @@ pub enum Command {
     Allocations(allocations::Options),
     /// Show what a tenant owes for a month (décompte)
     Statement(statement::Options),
+    /// Show how much of a year's capacity goes to economic use (plafond d'usage économique)
+    Ceiling(ceiling::Options),
     /// Prove the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),

@@ -9,6 +9,7 @@ mod api_answer;
 mod arguments;
 mod batch_jobs;
 mod cancel;
+mod ceiling;
 mod completion;
 mod connection;
 mod efficiency;
@@ -63,6 +64,7 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Efficiency(options) => efficiency::run(options, cli.place).await,
         Command::Allocations(options) => allocations::run(options, cli.place).await,
         Command::Statement(options) => statement::run(options, cli.place).await,
+        Command::Ceiling(options) => ceiling::run(options, cli.place).await,
         Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,
         Command::Perimeter(PerimeterCommand::Verify(options)) => perimeter::verify(options, cli.place).await,
         Command::Perimeter(PerimeterCommand::Check(options)) => perimeter::check(options).await,

@@ -187,8 +187,8 @@ pub fn job_id(status: &BatchJobStatus) -> &str {
         .unwrap_or_default()
 }
 
-/// Core seconds in hours as an allocation's status shows them: six decimals, half-up.
-fn hours(core_seconds: u64) -> String {
+/// Core seconds in hours as statuses show them: six decimals, half-up.
+pub fn hours(core_seconds: u64) -> String {
     let hours = (Decimal::from(core_seconds) / Decimal::from(3_600))
         .round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero);
     format!("{hours:.6}")

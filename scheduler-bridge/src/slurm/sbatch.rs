@@ -9,9 +9,10 @@ use super::command::{Programs, Said, tells_of_absence};
 use super::posix_account::PosixAccount;
 use super::script_header::ScriptHeader;
 use crate::{DependencyKind, InvalidSubmission, JobId, Submission, SubmitError};
-use std::process::Stdio;
+use std::io::PipeReader;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe::Sender;
 use tokio::process::Child;
 
 /// A submission that has been checked, as arguments.
@@ -369,32 +370,20 @@ pub(super) async fn submit(
         .arg(format!("--chdir={}", prepared.work_dir))
         .args(&prepared.environment)
         .arg(sbatch)
-        .args(&prepared.options)
-        .stdin(Stdio::piped());
+        .args(&prepared.options);
+    let (reads, writes) = pipe_of(account, submission)?;
+    command.stdin(reads);
     if !submission.arguments.is_empty() {
         // Where arguments follow, sbatch wants a name for the script, and opens it anew, as the person.
         command.arg("/dev/stdin").args(&submission.arguments);
     }
-    let mut child = command
+    let child = command
         .spawn()
         .map_err(|error| SubmitError::NotAsked(format!("sbatch could not be started: {error}")))?;
-    if !submission.arguments.is_empty()
-        && let Some(stdin) = &child.stdin
-        && let Err(error) = rustix::fs::fchown(
-            stdin,
-            Some(rustix::fs::Uid::from_raw(account.uid)),
-            Some(rustix::fs::Gid::from_raw(account.gid)),
-        )
-    {
-        // It still waits for its script.
-        let _ = child.start_kill();
-        return Err(SubmitError::NotAsked(format!(
-            "the script's pipe could not be given to {}: {error}",
-            submission.user
-        )));
-    }
+    // Its end that reads goes with it: the script's end is seen when nobody here can write any more.
+    drop(command);
     // From here on there may be a job. When the time is up, the child is killed by being dropped.
-    match tokio::time::timeout(config.submit_within, hand_over(child, &submission.script)).await {
+    match tokio::time::timeout(config.submit_within, hand_over(child, writes, &submission.script)).await {
         Ok(Ok(said)) => answer(&said),
         Ok(Err(error)) => Err(SubmitError::Unknown(format!(
             "sbatch could not be followed: {error}"
@@ -406,26 +395,47 @@ pub(super) async fn submit(
     }
 }
 
+/// The pipe that the script goes through: its end that reads, and ours. It is the person's before anybody has it, since
+/// sbatch may open it by its name at once.
+fn pipe_of(account: &PosixAccount, submission: &Submission) -> Result<(PipeReader, Sender), SubmitError> {
+    let not_asked = |error: std::io::Error| {
+        SubmitError::NotAsked(format!(
+            "no pipe for the script could be given to {}: {error}",
+            submission.user
+        ))
+    };
+    let (reads, writes) = std::io::pipe().map_err(not_asked)?;
+    if !submission.arguments.is_empty() {
+        rustix::fs::fchown(
+            &writes,
+            Some(rustix::fs::Uid::from_raw(account.uid)),
+            Some(rustix::fs::Gid::from_raw(account.gid)),
+        )
+        .map_err(|error| not_asked(error.into()))?;
+    }
+    let writes = Sender::from_owned_fd(writes.into()).map_err(not_asked)?;
+    Ok((reads, writes))
+}
+
 /// Writes the script and waits. A script that is cut by our own death must not be submitted, so it is written only
 /// when the child is already bound to die with us, and in one piece where the pipe can be made large enough.
-async fn hand_over(mut child: Child, script: &[u8]) -> std::io::Result<Said> {
+async fn hand_over(child: Child, mut writes: Sender, script: &[u8]) -> std::io::Result<Said> {
     if let Some(pid) = child.id() {
         bound_to_us(pid).await;
     }
-    if let Some(mut stdin) = child.stdin.take() {
-        // A pipe takes 64 KiB at once unless told otherwise (pipe(7)). It is only a matter of one piece or several.
-        if script.len() > 65536
-            && let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdin, script.len())
-        {
-            tracing::debug!(%error, bytes = script.len(), "the script goes to sbatch in several pieces");
-        }
-        match stdin.write_all(script).await {
-            Ok(()) => {}
-            // It ended before it read everything: its answer says why.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            Err(error) => return Err(error),
-        }
+    // A pipe takes 64 KiB at once unless told otherwise (pipe(7)). It is only a matter of one piece or several.
+    if script.len() > 65536
+        && let Err(error) = rustix::pipe::fcntl_setpipe_size(&writes, script.len())
+    {
+        tracing::debug!(%error, bytes = script.len(), "the script goes to sbatch in several pieces");
     }
+    match writes.write_all(script).await {
+        Ok(()) => {}
+        // It ended before it read everything: its answer says why.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(error) => return Err(error),
+    }
+    drop(writes);
     child.wait_with_output().await.map(|output| Said::of(&output))
 }
 
@@ -507,6 +517,23 @@ mod tests {
 
     fn options(submission: &Submission) -> Vec<String> {
         prepare(submission, &alice(), &config()).unwrap().options
+    }
+
+    #[tokio::test]
+    async fn the_pipe_of_a_script_with_arguments_is_its_authors_before_anybody_can_open_it() {
+        use std::os::unix::fs::MetadataExt;
+        let own = tempfile::tempfile().unwrap().metadata().unwrap();
+        // Only root can give files away.
+        let (uid, gid) = match own.uid() {
+            0 => (1001, 1001),
+            uid => (uid, own.gid()),
+        };
+        let account = PosixAccount { uid, gid, ..alice() };
+        let mut job = submission("#!/bin/bash\n");
+        job.arguments = vec!["x".to_owned()];
+        let (reads, _writes) = pipe_of(&account, &job).unwrap();
+        let file = std::fs::File::from(std::os::fd::OwnedFd::from(reads));
+        assert_eq!(file.metadata().unwrap().uid(), uid);
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct EconomicCeilingSpec {
     /// The civil year, in the datacentre's zone.
     #[schemars(range(min = 2020, max = 2199))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("a ceiling's year does not change: make another EconomicCeiling"))]
-    pub year: i16,
+    pub year: i32,
     /// What the datacentre can give in that year, to everybody.
     #[x_kube(validation = Rule::new("has(self.coreHours) || has(self.gpuHours)").message("write the year's capacity, for example coreHours: \"2242560\" for 256 cores over 8760 hours"))]
     pub capacity: Budget,
@@ -78,6 +78,13 @@ pub struct EconomicCeilingSpec {
     #[serde(default = "fifteen_and_eighteen")]
     #[schemars(length(max = 5), inner(range(min = 1, max = 20)))]
     pub alert_at: Vec<i64>,
+}
+
+impl EconomicCeilingSpec {
+    /// The civil year; the schema lets in no other than such a one.
+    pub fn civil_year(&self) -> i16 {
+        i16::try_from(self.year).unwrap_or(i16::MAX)
+    }
 }
 
 fn twenty() -> i64 {

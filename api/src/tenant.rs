@@ -146,6 +146,14 @@ pub struct Invoicing {
     /// Address for invoices.
     #[schemars(length(min = 3, max = 254))]
     pub email: String,
+    /// Its address in the French directory of electronic invoicing: the SIREN, or the SIREN and what follows it. Without one,
+    /// invoices name the address for mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 9, max = 125))]
+    pub directory_address: Option<String>,
+    /// Which law says how soon it pays and what a delay costs. Absent: Business for a PrivateClient, Public for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buyer: Option<BuyerLaw>,
     /// Service code that Chorus Pro routes public invoices by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
@@ -154,6 +162,23 @@ pub struct Invoicing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     pub engagement_number: Option<String>,
+    /// Whether it refuses invoices without a service code, as Chorus Pro's directory says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub service_code_required: bool,
+    /// Whether it refuses invoices without a commitment, as Chorus Pro's directory says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub engagement_required: bool,
+}
+
+/// Which law holds for a buyer's payments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BuyerLaw {
+    /// A business: within 60 days (code de commerce, L441-10).
+    Business,
+    /// A public buyer: within 30 days (code de la commande publique, R2192-10).
+    Public,
+    /// A public health establishment: within 50 days (code de la commande publique, R2192-11).
+    PublicHealth,
 }
 
 /// The agreement under which a tenant uses the datacentre. Both days are included, in the datacentre's zone.

@@ -3,8 +3,8 @@
 use crate::connection::Place;
 use crate::failure::EXIT_CODES;
 use crate::{
-    allocations, cancel, ceiling, completion, efficiency, extend, hold, ledger_verify, logs, perimeter,
-    queue, show, statement, submit,
+    allocations, cancel, ceiling, completion, efficiency, extend, hold, invoice, ledger_verify, logs,
+    perimeter, queue, show, statement, submit,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -46,6 +46,9 @@ pub enum Command {
     Allocations(allocations::Options),
     /// Show what a tenant owes for a month (décompte)
     Statement(statement::Options),
+    /// A tenant's invoices and credit notes (factures et avoirs)
+    #[command(subcommand)]
+    Invoice(InvoiceCommand),
     /// Show how much of a year's capacity goes to economic use (plafond d'usage économique)
     Ceiling(ceiling::Options),
     /// Prove the ledger
@@ -56,6 +59,19 @@ pub enum Command {
     Perimeter(PerimeterCommand),
     /// Print the shell's completion script
     Completion(completion::Options),
+}
+
+/// What to do with invoices.
+#[derive(Debug, Subcommand)]
+pub enum InvoiceCommand {
+    /// List them, with what is owed
+    List(invoice::ListOptions),
+    /// Show one
+    Show(invoice::ShowOptions),
+    /// Write the PDF, with the XML inside (Factur-X)
+    Pdf(invoice::DocumentOptions),
+    /// Write the XML (EN 16931)
+    Xml(invoice::DocumentOptions),
 }
 
 /// What to do with the ledger.

@@ -18,7 +18,7 @@ use mesocentre_api::{CeilingMeasureName, ConditionStatus, EconomicCeiling, find_
 pub struct Options {
     /// The year, for example 2026 [default: the latest]
     #[arg(value_name = "YEAR")]
-    year: Option<i16>,
+    year: Option<i32>,
     #[command(flatten)]
     format: FormatArgument,
     #[command(flatten)]

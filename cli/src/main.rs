@@ -18,6 +18,7 @@ mod extend;
 mod failure;
 mod french_number;
 mod hold;
+mod invoice;
 mod ledger_verify;
 mod logs;
 mod outlook;
@@ -34,8 +35,9 @@ mod suspension;
 mod table;
 mod wait;
 
-use arguments::{Cli, Command, LedgerCommand, PerimeterCommand};
+use arguments::{Cli, Command, InvoiceCommand, LedgerCommand, PerimeterCommand};
 use failure::Failure;
+use invoice::DocumentForm;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -65,6 +67,14 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Allocations(options) => allocations::run(options, cli.place).await,
         Command::Statement(options) => statement::run(options, cli.place).await,
         Command::Ceiling(options) => ceiling::run(options, cli.place).await,
+        Command::Invoice(InvoiceCommand::List(options)) => invoice::list(options, cli.place).await,
+        Command::Invoice(InvoiceCommand::Show(options)) => invoice::show(options, cli.place).await,
+        Command::Invoice(InvoiceCommand::Pdf(options)) => {
+            invoice::document(options, DocumentForm::Pdf, cli.place).await
+        }
+        Command::Invoice(InvoiceCommand::Xml(options)) => {
+            invoice::document(options, DocumentForm::Xml, cli.place).await
+        }
         Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,
         Command::Perimeter(PerimeterCommand::Verify(options)) => perimeter::verify(options, cli.place).await,
         Command::Perimeter(PerimeterCommand::Check(options)) => perimeter::check(options).await,

@@ -71,6 +71,8 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
     let record = state::of_the_stack()?;
     let config = kubeconfig::write_operator(&record).await?;
     state::folder(&paths::state().join("ledger"))?;
+    let invoices = paths::state().join("invoices");
+    state::folder(&invoices)?;
     let path = std::env::join_paths([
         paths::bin(),
         "/usr/local/bin".into(),
@@ -81,6 +83,7 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
         ("KUBECONFIG", config.display().to_string()),
         ("SLURM_CONF", slurm::conf().display().to_string()),
         ("MESO_LEDGER_URL", ledger_url()),
+        ("MESO_INVOICE_FOLDER", invoices.display().to_string()),
         ("MESO_HTTP", format!("127.0.0.1:{port}")),
         ("MESO_TIME_ZONE", "Europe/Paris".into()),
         ("MESO_LOG_FORMAT", "human".into()),

@@ -1,5 +1,7 @@
 //! Promise: every example applies as it stands and becomes Ready; the month closes, and closing it again gives the same
-//! bytes. One test, since the examples are one datacentre.
+//! bytes; its statements become invoices that add up. One test, since the examples are one datacentre.
+
+mod invoicing;
 
 use anyhow::{Context, Result};
 use mesocentre_e2e::{Part, Stack, fixture, wait_for};
@@ -103,7 +105,8 @@ async fn every_example_applies_and_becomes_ready_and_a_second_close_gives_the_sa
     })
     .await;
     a_close_waits_for_use_that_was_not_read(&stack).await?;
-    close_twice(&stack).await
+    close_twice(&stack).await?;
+    invoicing::of_the_month(&stack, MONTH).await
 }
 
 /// The month is asked to be closed while nobody can tell what ran last: it waits, says why, and is closed by itself.

@@ -18,8 +18,8 @@ use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use mesocentre_api::{
-    Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, PeeringAgreement, PerimeterReport,
-    PerimeterRules, Scheduler, Statement, Tariff, Tenant, TrustPerimeter, Workspace,
+    Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, Invoice, InvoiceSeries, PeeringAgreement,
+    PerimeterReport, PerimeterRules, Scheduler, Statement, Tariff, Tenant, TrustPerimeter, Workspace,
 };
 use mesocentre_metering::{DatacentreZone, Ledger};
 use mesocentre_tenancy::Now;
@@ -55,6 +55,8 @@ pub struct Context {
     pub zone: DatacentreZone,
     /// The batch schedulers, and what is known of them.
     pub batch: Batch,
+    /// Where invoices are written to; none where they are not.
+    pub invoice_folder: Option<std::path::PathBuf>,
     /// What is known of billing beyond the caches.
     pub billing: crate::billing::Billing,
     /// Since when this process alone acts: when it took the lease.
@@ -145,6 +147,10 @@ stores! {
     ceilings: EconomicCeiling = all;
     /// Billing periods.
     periods: BillingPeriod = all;
+    /// Series of invoices.
+    series: InvoiceSeries = all;
+    /// Invoices.
+    invoices: Invoice = all;
     /// Statements.
     statements: Statement = all;
     /// Rules of admission, in tenants' namespaces.

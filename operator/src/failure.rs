@@ -31,6 +31,16 @@ pub enum Failure {
     /// A batch scheduler.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
+    /// An issued document could not be written out.
+    #[error(
+        "writing out the document {number} failed: {why}; this is a defect of the operator, please report it"
+    )]
+    Render {
+        /// Its number.
+        number: String,
+        /// Why.
+        why: String,
+    },
     /// An object of ours has no form that can be sent: a defect of this program.
     #[error("{doing} failed: {source}; this is a defect of the operator, please report it")]
     Form {

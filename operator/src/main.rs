@@ -200,6 +200,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         ledger,
         zone,
         batch,
+        invoice_folder: settings.invoice_folder.clone(),
         billing: Default::default(),
         in_charge_since,
         authority,
@@ -296,6 +297,24 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
             queues.pools,
             4,
             billing::cost_pool::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "invoice_series",
+            c(),
+            s.series.clone(),
+            queues.series,
+            1,
+            billing::invoice::series::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "invoice",
+            c(),
+            s.invoices.clone(),
+            queues.invoices,
+            1,
+            billing::invoice::reconcile,
             shutdown()
         ),
         controller::run(

@@ -45,6 +45,10 @@ pub struct Metrics {
     tenant_suspended: IntGaugeVec,
     /// Percent of a year's capacity that is set aside for economic use, and that is used by it.
     pub economic_use_percent: GaugeVec,
+    /// Invoices and credit notes that were issued.
+    pub invoices_issued: IntCounter,
+    /// Invoices that are past their day and not paid.
+    pub invoices_overdue: IntGauge,
     /// 1 while this process leads.
     pub leader: IntGauge,
 }
@@ -87,6 +91,11 @@ impl Metrics {
             &["year", "measure", "kind"],
         )?;
         registry.register(Box::new(economic_use_percent.clone()))?;
+        let invoices_overdue = IntGauge::new(
+            "mesocentre_invoices_overdue",
+            "Invoices that are past their day and not paid",
+        )?;
+        registry.register(Box::new(invoices_overdue.clone()))?;
         let leader = IntGauge::new("mesocentre_leader", "1 while this process leads")?;
         registry.register(Box::new(leader.clone()))?;
         Ok(Self {
@@ -170,6 +179,11 @@ impl Metrics {
                 &["tenant"],
             )?,
             economic_use_percent,
+            invoices_overdue,
+            invoices_issued: counter(
+                "mesocentre_invoices_issued_total",
+                "Invoices and credit notes that were issued",
+            )?,
             leader,
             registry,
         })

@@ -74,6 +74,9 @@ pub struct Settings {
         value_parser = clap::value_parser!(u64).range(1..=1440)
     )]
     pub report_minutes: u64,
+    /// Folder that issued invoices are written to, each series in a folder of its own [default: none, they are written nowhere]
+    #[arg(long, env = "MESO_INVOICE_FOLDER", value_name = "FOLDER")]
+    pub invoice_folder: Option<PathBuf>,
     /// The key that reports are signed with, made at the first start [default: signing-key.pk8 beside the ledger]
     #[arg(long, env = "MESO_SIGNING_KEY", value_name = "FILE")]
     pub signing_key: Option<PathBuf>,

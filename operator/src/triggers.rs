@@ -3,7 +3,7 @@
 //! | a change of | has looked at |
 //! | --- | --- |
 //! | TrustPerimeter | its tenants, their workspaces, all agreements |
-//! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools that name it; ceilings; periods |
+//! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools that name it; ceilings; its invoices; periods |
 //! | Workspace | its tenant, the tenant's other workspaces (they share a quota), the tenant's agreements |
 //! | PeeringAgreement | the other side's of the same name |
 //! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for (for what is used of a quota: at most twice a second); of a home namespace also periods |
@@ -13,6 +13,9 @@
 //! | BatchJob | those that wait for it |
 //! | Tariff | all tariffs, periods |
 //! | CostPool | periods |
+//! | InvoiceSeries | all series, all invoices |
+//! | Invoice, its number | the invoices of its tenant |
+//! | BillingPeriod | drafts of its month |
 //! | Statement | its period |
 //! | Tenant, its namespaces, workspaces, agreements; foreign objects in its namespaces; a request in its report | the tenant's report |
 //! | a policy of the chart | the guard of these, and the reports of all tenants when it was not as it should be |
@@ -29,8 +32,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{
-    Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, PeeringAgreement, Scheduler, Tariff,
-    Tenant, TrustPerimeter, Workspace, labels,
+    Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, Invoice, InvoiceSeries, PeeringAgreement,
+    Scheduler, Tariff, Tenant, TrustPerimeter, Workspace, labels,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -77,6 +80,10 @@ triggers! {
     pools: CostPool;
     /// Ceilings on economic use.
     ceilings: EconomicCeiling;
+    /// Series of invoices.
+    series: InvoiceSeries;
+    /// Invoices.
+    invoices: Invoice;
     /// Billing periods.
     periods: BillingPeriod;
     /// Tenants whose report is to be written.
@@ -139,6 +146,11 @@ fn tenancy(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
             }
         }
         t.ceilings.reconcile_all(&s.ceilings);
+        for invoice in s.invoices.state() {
+            if invoice.namespace().as_deref() == Some(&name) {
+                t.invoices.reconcile(ObjectRef::from_obj(invoice.as_ref()));
+            }
+        }
         t.periods.reconcile_all(&s.periods);
     });
 
@@ -326,10 +338,40 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
             }
         }
     });
-    let t = triggers.clone();
-    watches
-        .periods
-        .on_change(move |period| t.periods.reconcile(ObjectRef::from_obj(period.as_ref())));
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.periods.on_change(move |period| {
+        t.periods.reconcile(ObjectRef::from_obj(period.as_ref()));
+        // Drafts wait until their month is closed.
+        for invoice in s.invoices.state() {
+            let is_issued = invoice
+                .status
+                .as_ref()
+                .is_some_and(|status| status.number.is_some());
+            if !is_issued && invoice.spec.month.as_ref() == Some(&period.spec.month) {
+                t.invoices.reconcile(ObjectRef::from_obj(invoice.as_ref()));
+            }
+        }
+    });
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.series.on_spec_change(move |_| {
+        t.series.reconcile_all(&s.series);
+        t.invoices.reconcile_all(&s.invoices);
+    });
+    // What one is issued as says what another may credit, replace or bill.
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.invoices.on_difference(move |before, now| {
+        let number = |invoice: Option<&Invoice>| invoice?.status.as_ref()?.number.clone();
+        let spec = |invoice: Option<&Invoice>| invoice.map(|invoice| invoice.spec.clone());
+        if spec(before) == spec(now) && number(before) == number(now) {
+            return;
+        }
+        let home = now.or(before).and_then(ResourceExt::namespace);
+        for invoice in s.invoices.state() {
+            if invoice.namespace() == home {
+                t.invoices.reconcile(ObjectRef::from_obj(invoice.as_ref()));
+            }
+        }
+    });
     // A statement stands in its tenant's home namespace, and waits for it.
     let (s, t) = (stores.clone(), triggers.clone());
     watches.namespaces.on_change(move |namespace| {

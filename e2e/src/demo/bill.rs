@@ -65,6 +65,68 @@ pub async fn close(administrator: &Person, month: &str) -> Result<()> {
     .await
 }
 
+/// Who sells in the demonstration; the numbers fit their check digits and are nobody's.
+const SERIES: &str = "apiVersion: mesocentre.io/v1alpha1
+kind: InvoiceSeries
+metadata: {name: factures-2026}
+spec:
+  series: F2026
+  seller:
+    name: Mésocentre de démonstration
+    legalForm: GIP
+    siret: \"13000000300017\"
+    vatNumber: FR75130000003
+    address: {street: 1 rue de la Recherche, postalCode: \"14000\", city: Caen, countryCode: FR}
+    electronicAddress: {directory: \"130000003\"}
+    account: {iban: FR7630001007941234567890185}
+";
+
+/// Issues the month's invoices, and gives the sum of their net amounts.
+pub async fn invoice(administrator: &Person, tenants: &[&str], month: &str) -> Result<Decimal> {
+    let mut manifest = SERIES.to_owned();
+    for tenant in tenants {
+        manifest.push_str(&format!(
+            "---\napiVersion: mesocentre.io/v1alpha1\nkind: Invoice\nmetadata: {{name: facture-{month}, namespace: {tenant}}}\n\
+             spec: {{series: factures-2026, month: \"{month}\", issue: true}}\n"
+        ));
+    }
+    let made = administrator
+        .run("kubectl", &["apply", "-f", "-"], &manifest)
+        .await?;
+    ensure!(made.succeeded, "writing the invoices: {}", made.complaint);
+    let mut net = Decimal::ZERO;
+    for tenant in tenants {
+        let name = format!("facture-{month}");
+        let issued = wait::until(
+            &format!("the invoice of {tenant} is issued"),
+            Duration::from_secs(60),
+            async || {
+                let invoice = administrator
+                    .kubectl(&["get", "invoice", &name, "-n", tenant, "-o", "json"])
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let invoice: Value = serde_json::from_str(&invoice).map_err(|error| error.to_string())?;
+                if invoice["status"]["document"].is_string() {
+                    Ok(invoice)
+                } else {
+                    Err(invoice["status"].to_string())
+                }
+            },
+        )
+        .await?;
+        net += decimal(&issued["status"]["net"])?;
+    }
+    Ok(net)
+}
+
+/// The net amount of a closed month, as the period says it.
+pub async fn net_of(administrator: &Person, month: &str) -> Result<Decimal> {
+    let period = administrator
+        .kubectl(&["get", "billingperiod", month, "-o", "json"])
+        .await?;
+    decimal(&serde_json::from_str::<Value>(&period)?["status"]["net"])
+}
+
 /// A statement that was recomputed.
 pub struct Checked {
     /// What was found, in words.

@@ -6,6 +6,7 @@
 //! 3 members compute         examples/60 by kubectl, two sbatch scripts by meso; a stranger is refused
 //! 4 use is metered          sacct beside the ledger, a row an account
 //! 5 the month is closed     statements, recomputed here from sacct and the tariffs
+//! 6 invoices are issued     numbers without a gap, as PDF with EN 16931 inside
 //! ```
 //! Whatever is not as it should be ends it with a sentence: exit code 0 means that all of it is true.
 
@@ -140,6 +141,26 @@ pub async fn demo() -> Result<()> {
         nets.insert(tenant, checked.share);
     }
     say(&bill::shares_sum(&nets)?);
+
+    chapter(
+        6,
+        "Invoices are issued",
+        "numbers without a gap, PDF with EN 16931 inside (Factur-X), for the eyes of those who pay",
+    );
+    let tenants = ["univ-caen", "chu-rouen", "nova-motors"];
+    let (invoiced, net) = (
+        bill::invoice(&administrator, &tenants, &month).await?,
+        bill::net_of(&administrator, &month).await?,
+    );
+    ensure!(
+        invoiced == net,
+        "the invoices come to {invoiced} €, and the month to {net} €"
+    );
+    show(&administrator.meso(&["invoice", "list", "--all-tenants"]).await?);
+    say(&format!(
+        "the three come to the {net} € of the month; each tenant's Owners and Billing keep theirs by `meso invoice pdf`, and all are in {}",
+        crate::paths::state().join("invoices").display()
+    ));
     let verified = administrator.meso(&["ledger", "verify"]).await?;
     show(&verified);
     ensure!(

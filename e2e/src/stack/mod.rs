@@ -117,6 +117,11 @@ impl Stack {
         slurm::conf()
     }
 
+    /// Where the operator delivers invoices.
+    pub fn invoice_folder(&self) -> PathBuf {
+        paths::state().join("invoices")
+    }
+
     /// Runs SQL in slurmdbd's own database, behind its back: for what only a clock set back or a defect makes.
     ///
     /// # Errors

@@ -144,6 +144,13 @@ impl Seller {
         siren_of(&self.siret)
     }
 
+    /// All reasons why it cannot issue invoices.
+    pub fn check(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        self.in_one_form().faults(&mut faults);
+        faults
+    }
+
     /// The same in the one form in which it is checked and written.
     pub(super) fn in_one_form(&self) -> Self {
         Self {

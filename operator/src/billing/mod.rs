@@ -6,6 +6,7 @@
 //!  ledger (the batch feed fills it) ───┴─► metering: rate, or close ─► Statement in each home namespace
 //!                                                   │
 //!                                                   └─► the closed month, in the ledger: the last word
+//!  Invoice, InvoiceSeries, closed month ──► metering: draft, issue ─► the document, in the ledger ─► files, InvoiceDocument
 //! ```
 //!
 //! A provisional statement is a view of the ledger as it is; a final one is a copy of the closed month that the ledger
@@ -13,6 +14,7 @@
 
 pub mod ceiling;
 pub mod cost_pool;
+pub mod invoice;
 pub mod period;
 pub mod tariff;
 

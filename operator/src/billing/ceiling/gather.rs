@@ -76,7 +76,7 @@ pub fn judged(context: &Context, allocation: &Allocation) -> Option<(Activity, S
 }
 
 pub async fn gather(context: &Context, object: &EconomicCeiling) -> Gathered {
-    let year = object.spec.year;
+    let year = object.spec.civil_year();
     let meters = [Meter::ComputeCoreHours, Meter::ComputeGpuHours];
     let (ledger, used) = context.batch.usage().of_year(year, &meters).await;
     let mut gathered = Gathered {
@@ -169,8 +169,13 @@ pub fn wanted(allocation: &Allocation, ceiling: &EconomicCeiling) -> Wanted {
     let spec = &allocation.spec;
     let part = |hours: Option<Decimal>| {
         let hours = hours.unwrap_or_default();
-        part_of_year(hours, spec.valid_from, spec.valid_until, ceiling.spec.year)
-            .map(|hours| seconds(hours).unwrap_or(Decimal::MAX))
+        part_of_year(
+            hours,
+            spec.valid_from,
+            spec.valid_until,
+            ceiling.spec.civil_year(),
+        )
+        .map(|hours| seconds(hours).unwrap_or(Decimal::MAX))
     };
     let (Some(core), Some(gpu)) = (part(spec.budget.core_hours), part(spec.budget.gpu_hours)) else {
         return Wanted::Nothing;

@@ -24,13 +24,13 @@ pub fn fill_in(
     granted: &Grants<Id>,
     context: &Context,
 ) {
-    let run = run_of_year(&context.zone, object.spec.year, Timestamp::now());
+    let run = run_of_year(&context.zone, object.spec.civil_year(), Timestamp::now());
     status.measures = ceiling
         .measures()
         .into_iter()
         .map(|name| measure_of(name, ceiling, gathered, granted.set_aside, run))
         .collect();
-    status.grants = grants_of(ceiling, gathered, granted, object.spec.year);
+    status.grants = grants_of(ceiling, gathered, granted, object.spec.civil_year());
     status.ledger = gathered.ledger.map(|head| LedgerMark {
         records: head.seq,
         hash: head.hash.to_string(),

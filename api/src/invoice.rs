@@ -1,0 +1,190 @@
+//! Invoice: a month of a tenant, from draft to paid; or a credit note on one.
+
+use crate::{Condition, Currency};
+use jiff::civil::Date;
+use kube::{CustomResource, KubeSchema};
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A month of a tenant as an invoice, or a credit note.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "mesocentre.io",
+    version = "v1alpha1",
+    kind = "Invoice",
+    plural = "invoices",
+    category = "meso",
+    namespaced,
+    status = "InvoiceStatus",
+    doc = "A closed month of a tenant as an invoice, in its home namespace, or a credit note on one. A draft until issue: true; then it has its number and nothing of it changes, here or in the ledger, which keeps it. Written by administrators, read by the tenant's Owners and Billing.",
+    derive = "PartialEq",
+    printcolumn(name = "Number", type_ = "string", json_path = ".status.number"),
+    printcolumn(name = "Month", type_ = "string", json_path = ".status.month"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Gross", type_ = "string", json_path = ".status.gross"),
+    printcolumn(name = "Due", type_ = "string", json_path = ".status.due"),
+    printcolumn(name = "Due-on", type_ = "string", json_path = ".status.dueOn"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    // At the root, where a rule sees the status: until it has its number, whoever wrote it may mend it.
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.number) || (self.spec.issue && self.spec.series == oldSelf.spec.series && has(self.spec.month) == has(oldSelf.spec.month) && (!has(self.spec.month) || self.spec.month == oldSelf.spec.month) && has(self.spec.replaces) == has(oldSelf.spec.replaces) && (!has(self.spec.replaces) || self.spec.replaces == oldSelf.spec.replaces) && has(self.spec.credits) == has(oldSelf.spec.credits) && (!has(self.spec.credits) || self.spec.credits == oldSelf.spec.credits))").message("what was issued does not change: credit it by another Invoice with credits, and issue one that replaces it").field_path(".spec")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.month) != has(self.credits)").message("an invoice bills a month, and a credit note takes back what was billed: write month or credits"))]
+#[x_kube(validation = Rule::new("!has(self.credits) || (!has(self.replaces) && (!has(self.payments) || self.payments.size() == 0))").message("a credit note neither replaces an invoice nor is paid: write replaces and payments on invoices"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.payments) || oldSelf.payments.size() == 0 || (has(self.payments) && oldSelf.payments.all(p, self.payments.exists(q, q == p)))").message("a payment that was recorded stays: take it back by another one below zero, with a reference of its own"))]
+pub struct InvoiceSpec {
+    /// The InvoiceSeries that it is issued in.
+    #[schemars(length(min = 1, max = 63))]
+    pub series: String,
+    /// The month that it bills, for example 2026-11; it must be closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 7))]
+    #[x_kube(validation = Rule::new("self.matches('^20[0-9]{2}-(0[1-9]|1[0-2])$')").message("write the month as year and month, for example 2026-11"))]
+    pub month: Option<String>,
+    /// true issues it: the number is taken, and nothing of it changes any more. Until then it is a draft.
+    #[serde(default)]
+    pub issue: bool,
+    /// The Invoice of the same month that this one takes the place of, by its name here; it must have been credited whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub replaces: Option<String>,
+    /// Makes it a credit note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credits: Option<InvoiceCredit>,
+    /// What was paid on it, one entry a payment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.reference == p.reference))").message("each payment has a reference of its own"))]
+    pub payments: Vec<InvoicePayment>,
+}
+
+/// What a credit note takes back, and why.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvoiceCredit {
+    /// The Invoice, by its name here.
+    #[schemars(length(min = 1, max = 63))]
+    pub invoice: String,
+    /// Why: stands on the credit note.
+    #[schemars(length(min = 3, max = 300))]
+    pub reason: String,
+    /// Which lines, and how much of each; none named takes back all that is left of the invoice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 500))]
+    pub lines: Vec<InvoiceCreditLine>,
+}
+
+/// How much of a line is taken back.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvoiceCreditLine {
+    /// The line's number on the invoice.
+    #[schemars(range(min = 1, max = 100000))]
+    pub line: i64,
+    /// Amount without VAT, of the line's own sign.
+    #[schemars(schema_with = "crate::schema::money")]
+    pub amount: Decimal,
+}
+
+/// A payment.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvoicePayment {
+    /// The bank's or the accounts' reference.
+    #[schemars(length(min = 1, max = 100))]
+    pub reference: String,
+    /// How much; below zero for what was paid back.
+    #[schemars(schema_with = "crate::schema::money")]
+    pub amount: Decimal,
+    /// When.
+    #[schemars(schema_with = "crate::schema::date")]
+    pub paid_on: Date,
+}
+
+/// How far an invoice has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum InvoicePhase {
+    /// Worked out, and nothing kept of it.
+    #[default]
+    Draft,
+    /// It has its number.
+    Issued,
+    /// Something of it is paid.
+    PartlyPaid,
+    /// Nothing of it is due.
+    Paid,
+    /// Taken back whole.
+    Credited,
+}
+
+/// What the operator knows of the invoice, out of the ledger. Amounts are in the currency, with two decimals.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvoiceStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How far it has come.
+    #[serde(default)]
+    pub phase: InvoicePhase,
+    /// Its number, once it is issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    /// The number of the invoice that it corrects, of a credit note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<String>,
+    /// The month that is billed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<String>,
+    /// Day of its issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_date")]
+    pub issued_on: Option<Date>,
+    /// Day until which it is to be paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_date")]
+    pub due_on: Option<Date>,
+    /// Currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+    /// Without VAT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<String>,
+    /// VAT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vat: Option<String>,
+    /// With VAT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gross: Option<String>,
+    /// What credit notes took back, with VAT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credited: Option<String>,
+    /// What was paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid: Option<String>,
+    /// What is still to be paid; below zero where something is to be paid back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
+    /// The InvoiceDocument with its PDF and XML, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+    /// The files that it was delivered as.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<DeliveredFile>,
+    /// Conditions: Ready, Delivered, Overdue.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+/// A file that a document was delivered as.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredFile {
+    /// Below the operator's MESO_INVOICE_FOLDER.
+    pub path: String,
+    /// SHA-256 of what was written.
+    pub sha256: String,
+}

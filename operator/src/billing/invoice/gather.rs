@@ -1,0 +1,147 @@
+//! What an Invoice refers to: from the caches, and from the ledger.
+
+use super::Wrong;
+use super::series::first_of_series;
+use crate::Context;
+use crate::failure::Failure;
+use crate::report::is_leaving;
+use crate::watch::key;
+use kube::ResourceExt;
+use mesocentre_api::{Invoice, InvoiceSeries, Tenant};
+use mesocentre_metering::invoice::{InvoiceNumber, IssuedInvoice, Purpose};
+use mesocentre_metering::{BillingMonth, MonthDocument, TenantStatement};
+use std::sync::Arc;
+
+/// The tenant whose home namespace it is in.
+pub fn tenant(context: &Context, invoice: &Invoice) -> Result<Arc<Tenant>, Wrong> {
+    let home = invoice.namespace().unwrap_or_default();
+    context.stores.tenants.get(&key(None, &home)).ok_or_else(|| {
+        Wrong::new(
+            "NoTenant",
+            format!(
+                "{home} is no tenant's home namespace: write the invoice into the namespace of the tenant's own name"
+            ),
+        )
+    })
+}
+
+/// The series that it is issued in.
+pub fn series(context: &Context, invoice: &Invoice) -> Result<Arc<InvoiceSeries>, Wrong> {
+    let name = &invoice.spec.series;
+    let Some(series) = context.stores.series.get(&key(None, name)) else {
+        return Err(Wrong::new(
+            "UnknownSeries",
+            format!(
+                "there is no InvoiceSeries {name}: make it, or name one that kubectl get invoiceseries shows"
+            ),
+        ));
+    };
+    match first_of_series(context, &series) {
+        None => Ok(series),
+        Some(first) => Err(Wrong::new(
+            "SeriesTaken",
+            format!(
+                "the numbers {} are those of the InvoiceSeries {first}, which was made before {name}: write spec.series: {first}",
+                series.spec.series
+            ),
+        )),
+    }
+}
+
+/// Another Invoice of the same namespace that was made for the same.
+pub fn rival(context: &Context, invoice: &Invoice) -> Option<String> {
+    let seniority = |i: &Invoice| {
+        (
+            i.status.as_ref().is_none_or(|status| status.number.is_none()),
+            i.metadata.creation_timestamp.clone().map(|made| made.0),
+            i.name_any(),
+        )
+    };
+    context
+        .stores
+        .invoices
+        .state()
+        .iter()
+        .filter(|other| other.namespace() == invoice.namespace() && !is_leaving(other.as_ref()))
+        .filter(|other| {
+            other.spec.month.is_some()
+                && other.spec.month == invoice.spec.month
+                && other.spec.replaces == invoice.spec.replaces
+        })
+        .filter(|other| seniority(other) < seniority(invoice))
+        .map(|other| other.name_any())
+        .next()
+}
+
+/// The number of an Invoice of the same namespace.
+pub fn number_of(context: &Context, invoice: &Invoice, name: &str) -> Result<InvoiceNumber, Wrong> {
+    let home = invoice.namespace().unwrap_or_default();
+    let Some(named) = context.stores.invoices.get(&key::<Invoice>(Some(&home), name)) else {
+        return Err(Wrong::new(
+            "UnknownInvoice",
+            format!(
+                "there is no Invoice {name} in {home}: name one that kubectl get invoices -n {home} shows"
+            ),
+        ));
+    };
+    match named.status.as_ref().and_then(|status| status.number.clone()) {
+        Some(number) => Ok(InvoiceNumber(number)),
+        None => Err(Wrong::new(
+            "NotIssued",
+            format!(
+                "the Invoice {name} is not issued, so there is nothing to credit or to replace: issue it, or change the draft"
+            ),
+        )),
+    }
+}
+
+/// What the ledger has issued for this month, this replaced invoice or none.
+pub async fn issued(
+    context: &Context,
+    tenant: &str,
+    month: BillingMonth,
+    replaces: Option<&InvoiceNumber>,
+) -> Result<Option<IssuedInvoice>, Failure> {
+    let all = context.ledger.invoices_of(tenant, month).await?;
+    Ok(all.into_iter().find(|issued| {
+        matches!(issued.document().purpose(), Purpose::Invoice { replaces: replaced } if replaced.as_ref() == replaces)
+    }))
+}
+
+/// The tenant's statement of a closed month, as the ledger keeps it.
+pub async fn statement(
+    context: &Context,
+    tenant: &str,
+    month: BillingMonth,
+) -> Result<Result<TenantStatement, Wrong>, Failure> {
+    let Some(closed) = context.ledger.closed_month(month).await? else {
+        return Ok(Err(Wrong::new(
+            "MonthOpen",
+            format!(
+                "{month} is not closed, and only a closed month is invoiced: it waits for close: true of the BillingPeriod {month}"
+            ),
+        )));
+    };
+    let read: Result<MonthDocument, _> = serde_json::from_slice(&closed.statements);
+    let document = match read {
+        Ok(document) => document,
+        Err(error) => {
+            return Ok(Err(Wrong::new(
+                "UnreadableMonth",
+                format!(
+                    "the closed month {month} in the ledger cannot be read ({error}): run meso ledger verify"
+                ),
+            )));
+        }
+    };
+    Ok(document
+        .statements
+        .into_iter()
+        .find(|statement| statement.tenant == tenant)
+        .ok_or_else(|| {
+            Wrong::new(
+                "NoStatement",
+                format!("{tenant} has no statement in {month}, so there is nothing to invoice: delete this invoice"),
+            )
+        }))
+}

@@ -1,0 +1,207 @@
+//! What an Invoice's status says, and where the document was delivered.
+
+use super::deliver::{self, Folder};
+use super::{Found, Wrong};
+use crate::Context;
+use crate::failure::Failure;
+use crate::report::{Verdict, event, warn_when_not, warn_when_not_ready, write_status};
+use crate::watch::key;
+use jiff::civil::Date;
+use kube::ResourceExt;
+use kube::runtime::events::EventType;
+use mesocentre_api::{
+    Condition, ConditionStatus, Invoice, InvoicePhase, InvoiceSeries, InvoiceStatus, find_condition,
+};
+use mesocentre_metering::invoice::{IssuedInvoice, Purpose, ValidInvoice};
+use mesocentre_metering::ledger::Standing;
+use std::sync::Arc;
+
+const DELIVERED: &str = "Delivered";
+const OVERDUE: &str = "Overdue";
+
+/// Delivers what was issued, and writes the status. `beside` is wrong with what was asked beside the document.
+///
+/// # Errors
+/// When the API server could not be read or written to now.
+pub async fn report(
+    context: &Context,
+    invoice: Arc<Invoice>,
+    found: Result<Found, Wrong>,
+    beside: Option<Wrong>,
+) -> Result<(), Failure> {
+    let before = invoice.status.clone().unwrap_or_default();
+    let mut status = before.clone();
+    status.observed_generation = invoice.metadata.generation;
+    let generation = invoice.metadata.generation;
+    let ready = match found {
+        Ok(Found::Draft(draft)) => {
+            let said = Verdict::yes(
+                "Draft",
+                format!(
+                    "a draft over {} with VAT: issue: true issues it, and then nothing of it changes",
+                    draft.sums().gross
+                ),
+            );
+            say(&mut status, &draft);
+            said
+        }
+        Ok(Found::Issued(issued, standing)) => {
+            say(&mut status, issued.document());
+            tell(&mut status, &issued, standing, context.today());
+            deliver(context, &invoice, &mut status, &issued).await?;
+            Verdict::yes(
+                "Issued",
+                format!("{} of {} is issued", issued.number(), issued.issued_on()),
+            )
+        }
+        Err(wrong) => {
+            if status.number.is_none() {
+                // Of a draft that cannot be made any more nothing is true.
+                let conditions = std::mem::take(&mut status.conditions);
+                status = InvoiceStatus {
+                    observed_generation: generation,
+                    conditions,
+                    ..InvoiceStatus::default()
+                };
+            }
+            Verdict::no(wrong.reason, wrong.message)
+        }
+    };
+    let ready = beside.map_or(ready, |wrong| Verdict::no(wrong.reason, wrong.message));
+    ready.ready(&mut status.conditions, generation);
+    let now = status.conditions.clone();
+    let invoice = write_status(context, &invoice, status).await?;
+    warn_when_not_ready(context, invoice.as_ref(), &before.conditions, &now).await;
+    warn_when_not(context, invoice.as_ref(), DELIVERED, &before.conditions, &now).await;
+    if let (None, Some(told)) = (overdue(&before.conditions), overdue(&now)) {
+        event(context, invoice.as_ref(), EventType::Warning, "Overdue", &told).await;
+    }
+    let others = context.stores.invoices.state();
+    let overdue = others
+        .iter()
+        .filter(|other| other.uid() != invoice.uid())
+        .filter_map(|other| overdue(&other.status.as_ref()?.conditions))
+        .chain(overdue(&now))
+        .count();
+    context
+        .metrics
+        .invoices_overdue
+        .set(i64::try_from(overdue).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// What is told of an invoice that is past its day.
+fn overdue(conditions: &[Condition]) -> Option<String> {
+    find_condition(conditions, OVERDUE)
+        .filter(|condition| condition.status == ConditionStatus::True)
+        .map(|condition| condition.message.clone())
+}
+
+/// What a document says, issued or not.
+fn say(status: &mut InvoiceStatus, document: &ValidInvoice) {
+    let sums = document.sums();
+    status.month = Some(document.month().to_string());
+    status.currency = Some(document.currency());
+    status.net = Some(sums.net.to_string());
+    status.vat = Some(sums.vat.to_string());
+    status.gross = Some(sums.gross.to_string());
+    status.corrects = match document.purpose() {
+        Purpose::Invoice { .. } => None,
+        Purpose::CreditNote { corrects, .. } => Some(corrects.to_string()),
+    };
+}
+
+/// What came of it since it was issued.
+fn tell(status: &mut InvoiceStatus, issued: &IssuedInvoice, standing: Option<Standing>, today: Date) {
+    status.number = Some(issued.number().to_string());
+    status.issued_on = Some(issued.issued_on());
+    status.due_on = issued.due_on();
+    status.phase = standing.map_or(InvoicePhase::Issued, phase_of);
+    status.credited = standing.map(|standing| standing.credited.to_string());
+    status.paid = standing.map(|standing| standing.paid.to_string());
+    status.due = standing.map(|standing| standing.due().to_string());
+    let is_due = standing.is_some_and(|standing| standing.due().0 > 0);
+    let verdict = match status.due_on.filter(|due_on| is_due && today > *due_on) {
+        Some(due_on) => Verdict::yes(
+            "NotPaid",
+            format!(
+                "{} was due on {due_on}, and {} is not paid",
+                issued.number(),
+                status.due.as_deref().unwrap_or_default()
+            ),
+        ),
+        None if standing.is_none() => return,
+        None => Verdict::no("InTime", "nothing is to be paid that is past its day"),
+    };
+    verdict.set(&mut status.conditions, OVERDUE, status.observed_generation);
+}
+
+fn phase_of(standing: Standing) -> InvoicePhase {
+    if standing.credited == standing.gross {
+        InvoicePhase::Credited
+    } else if standing.due().0 <= 0 {
+        InvoicePhase::Paid
+    } else if standing.paid.0 != 0 {
+        InvoicePhase::PartlyPaid
+    } else {
+        InvoicePhase::Issued
+    }
+}
+
+async fn deliver(
+    context: &Context,
+    invoice: &Invoice,
+    status: &mut InvoiceStatus,
+    issued: &IssuedInvoice,
+) -> Result<(), Failure> {
+    let series = context
+        .stores
+        .series
+        .get(&key::<InvoiceSeries>(None, &invoice.spec.series));
+    let spec = series.as_ref().map(|series| &series.spec);
+    status.document = deliver::to_home(context, invoice, spec, issued).await?;
+    let (Some(root), Some(series)) = (&context.invoice_folder, &series) else {
+        return Ok(());
+    };
+    let folder = Folder {
+        root: root.clone(),
+        series: series.spec.folder.clone().unwrap_or_else(|| series.name_any()),
+    };
+    let verdict = match deliver::to_folder(folder, issued.clone(), status.files.clone()).await {
+        Ok(files) => {
+            let told = files
+                .iter()
+                .map(|file| file.path.as_str())
+                .collect::<Vec<_>>()
+                .join(" and ");
+            status.files = files;
+            Verdict::yes(DELIVERED, format!("written as {told}"))
+        }
+        Err(why) => Verdict::no("NotWritten", why),
+    };
+    verdict.set(&mut status.conditions, DELIVERED, invoice.metadata.generation);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesocentre_metering::Cents;
+
+    #[test]
+    fn a_phase_follows_from_what_was_paid_and_taken_back() {
+        let phase = |credited, paid| {
+            phase_of(Standing {
+                gross: Cents(100),
+                credited: Cents(credited),
+                paid: Cents(paid),
+            })
+        };
+        assert_eq!(phase(0, 0), InvoicePhase::Issued);
+        assert_eq!(phase(40, 0), InvoicePhase::Issued);
+        assert_eq!(phase(0, 99), InvoicePhase::PartlyPaid);
+        assert_eq!(phase(40, 60), InvoicePhase::Paid);
+        assert_eq!(phase(0, 120), InvoicePhase::Paid);
+        assert_eq!(phase(100, 0), InvoicePhase::Credited);
+    }
+}

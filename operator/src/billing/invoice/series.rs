@@ -1,0 +1,74 @@
+//! InvoiceSeries: says whether invoices can be issued in it. Nothing is applied: it is read where an invoice is drafted.
+
+use super::parties;
+use crate::Context;
+use crate::failure::Failure;
+use crate::report::{Verdict, is_leaving, warn_when_not_ready, write_status};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use mesocentre_api::InvoiceSeries;
+use std::sync::Arc;
+
+/// One reconcile.
+///
+/// # Errors
+/// When the status could not be written now.
+pub async fn reconcile(series: Arc<InvoiceSeries>, context: Arc<Context>) -> Result<Action, Failure> {
+    if is_leaving(series.as_ref()) {
+        return Ok(Action::await_change());
+    }
+    let faults = parties::seller(&series.spec).check();
+    let verdict = if let Some(first) = first_of_series(&context, &series) {
+        Verdict::no(
+            "SeriesTaken",
+            format!(
+                "the numbers {} are those of the InvoiceSeries {first}, which was made before: write another series, or delete this one",
+                series.spec.series
+            ),
+        )
+    } else if faults.is_empty() {
+        Verdict::yes(
+            "InOrder",
+            format!(
+                "invoices are issued as {0}-000001, {0}-000002 ...",
+                series.spec.series
+            ),
+        )
+    } else {
+        let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Verdict::no("BadSeller", all.join("; "))
+    };
+    let before = series.status.clone().unwrap_or_default();
+    let mut status = before.clone();
+    status.observed_generation = series.metadata.generation;
+    verdict.ready(&mut status.conditions, series.metadata.generation);
+    let now = status.conditions.clone();
+    let series = write_status(&context, &series, status).await?;
+    warn_when_not_ready(&context, series.as_ref(), &before.conditions, &now).await;
+    Ok(Action::await_change())
+}
+
+/// The InvoiceSeries that had the same numbers first; none when it is this one.
+pub fn first_of_series(context: &Context, series: &InvoiceSeries) -> Option<String> {
+    let numbers = |s: &InvoiceSeries| {
+        let mut both = vec![s.spec.series.clone()];
+        both.extend(s.spec.credit_series.clone());
+        both
+    };
+    let seniority = |s: &InvoiceSeries| {
+        (
+            s.metadata.creation_timestamp.clone().map(|made| made.0),
+            s.name_any(),
+        )
+    };
+    let ours = numbers(series);
+    context
+        .stores
+        .series
+        .state()
+        .iter()
+        .filter(|other| !is_leaving(other.as_ref()) && seniority(other) < seniority(series))
+        .filter(|other| numbers(other).iter().any(|theirs| ours.contains(theirs)))
+        .map(|other| other.name_any())
+        .next()
+}

@@ -52,6 +52,10 @@ pub struct AllocationSpec {
     /// What happens when they are used up.
     #[serde(default)]
     pub when_exhausted: WhenExhausted,
+    /// Percentages of the budget at which the condition WithinBudget warns.
+    #[serde(default = "eighty_and_ninety_five")]
+    #[schemars(length(max = 5), inner(range(min = 1, max = 100)))]
+    pub alert_at: Vec<i64>,
     /// Whether what it is used for counts as economic, where a person decided otherwise than the tenant's category says: a
     /// PrivateClient's is economic, everybody else's is not. It does not change: what is judged otherwise is another allocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +64,10 @@ pub struct AllocationSpec {
     #[serde(default)]
     #[schemars(length(max = 500), inner(length(max = 253)))]
     pub members: Vec<String>,
+}
+
+fn eighty_and_ninety_five() -> Vec<i64> {
+    vec![80, 95]
 }
 
 /// A person's judgement of an activity.
@@ -161,10 +169,19 @@ pub struct AllocationStatus {
     /// GPU-hours used since the beginning, from the ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_gpu_hours: Option<String>,
+    /// GPU-hours left of the budget, from the ledger; negative when over. Absent without a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_gpu_hours: Option<String>,
+    /// Percent of the budget that is used, of the hours of which the larger part is. Absent without a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_percent: Option<String>,
+    /// The same on the last day, if it goes on as so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast_percent: Option<String>,
     /// Users whose jobs the scheduler takes in it.
     #[serde(default)]
     pub members: Vec<String>,
-    /// Conditions: Ready.
+    /// Conditions: Ready, WithinBudget.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

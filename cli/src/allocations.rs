@@ -53,6 +53,8 @@ fn table(allocations: &[Allocation]) -> Table {
         ("LEFT", Align::Right),
         ("GPU-HOURS", Align::Right),
         ("USED", Align::Right),
+        ("USED-%", Align::Right),
+        ("FORECAST-%", Align::Right),
         ("UNTIL", Align::Left),
         ("READY", Align::Left),
         ("WHY", Align::Left),
@@ -69,11 +71,16 @@ fn table(allocations: &[Allocation]) -> Table {
             or_dash(status.remaining_core_hours),
             or_dash(spec.budget.gpu_hours.map(|hours| hours.to_string())),
             or_dash(status.used_gpu_hours),
+            or_dash(status.used_percent),
+            or_dash(status.forecast_percent),
             spec.valid_until.to_string(),
             ready.map_or("Unknown", |ready| ready.status.as_str()).to_owned(),
-            ready
-                .filter(|ready| ready.status != ConditionStatus::True)
-                .map(|ready| ready.message.clone())
+            // Why it cannot be used comes before how little is left.
+            [ready, find_condition(&status.conditions, "WithinBudget")]
+                .into_iter()
+                .flatten()
+                .find(|condition| condition.status != ConditionStatus::True)
+                .map(|condition| condition.message.clone())
                 .unwrap_or_default(),
         ]);
     }
@@ -91,7 +98,8 @@ mod tests {
             "metadata": {"name": "climate-2026", "namespace": "univ-caen"},
             "spec": {"scheduler": "austral", "title": "x", "validFrom": "2026-01-01", "validUntil": "2026-12-31",
                      "budget": {"coreHours": "50000"}},
-            "status": {"usedCoreHours": "20.000278", "remainingCoreHours": "49979.999722", "conditions": [
+            "status": {"usedCoreHours": "20.000278", "remainingCoreHours": "49979.999722", "usedPercent": "0.04",
+                       "forecastPercent": "0.05", "conditions": [
                 {"type": "Ready", "status": "False", "reason": "SchedulerDown", "message": "slurmctld does not answer",
                  "lastTransitionTime": "2026-11-24T10:00:00Z"}]},
         }))
@@ -108,6 +116,8 @@ mod tests {
                 "49979.999722",
                 "-",
                 "-",
+                "0.04",
+                "0.05",
                 "2026-12-31",
                 "False",
                 "slurmctld",

@@ -3,8 +3,8 @@
 use crate::connection::Place;
 use crate::failure::EXIT_CODES;
 use crate::{
-    allocations, cancel, ceiling, completion, efficiency, extend, hold, invoice, ledger_verify, logs,
-    perimeter, queue, show, statement, submit,
+    allocations, cancel, ceiling, completion, efficiency, extend, history, hold, invoice, ledger_verify,
+    logs, perimeter, queue, show, statement, submit,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -28,6 +28,8 @@ pub enum Command {
     Submit(Box<submit::Options>),
     /// List your jobs, as squeue does
     Queue(queue::Options),
+    /// List jobs that have ended, as sacct does
+    History(history::Options),
     /// Show everything that is known of a job
     Show(show::Options),
     /// Print a job's output

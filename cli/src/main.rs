@@ -17,6 +17,7 @@ mod elapsed;
 mod extend;
 mod failure;
 mod french_number;
+mod history;
 mod hold;
 mod invoice;
 mod ledger_verify;
@@ -34,6 +35,7 @@ mod submit;
 mod suspension;
 mod table;
 mod wait;
+mod whose;
 
 use arguments::{Cli, Command, InvoiceCommand, LedgerCommand, PerimeterCommand};
 use failure::Failure;
@@ -57,6 +59,7 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
     match cli.command {
         Command::Submit(options) => submit::run(*options, cli.place, name).await,
         Command::Queue(options) => queue::run(options, cli.place).await,
+        Command::History(options) => history::run(options, cli.place).await,
         Command::Show(options) => show::run(options, cli.place).await,
         Command::Logs(options) => logs::run(options, cli.place).await,
         Command::Cancel(options) => cancel::run(options, cli.place).await,

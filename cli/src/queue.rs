@@ -1,6 +1,6 @@
 //! `meso queue`: jobs and where they are, as squeue.
 
-use crate::batch_jobs::{list_all, phase, who_am_i};
+use crate::batch_jobs::phase;
 use crate::connection::{Connection, Place};
 use crate::elapsed::{clock, ran};
 use crate::failure::Failure;
@@ -9,13 +9,14 @@ use crate::output::{self, Format, FormatArgument, List, machine_readable};
 use crate::suspension;
 use crate::table::{Align, Table};
 use crate::wait::refusal;
+use crate::whose::{Whose, is_of, jobs_of, of, written};
 use clap::Args;
 use futures::StreamExt;
 use jiff::{Timestamp, tz::TimeZone};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use mesocentre_api::{BatchJob, Workspace};
+use mesocentre_api::BatchJob;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -23,18 +24,11 @@ use std::time::Duration;
 /// What `queue` takes.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Jobs of every workspace of the tenant
-    #[arg(short = 'A', long)]
-    all_tenant: bool,
+    #[command(flatten)]
+    whose: Whose,
     /// Finished jobs as well
     #[arg(long)]
     all: bool,
-    /// Jobs of this user [default: yours]
-    #[arg(short = 'u', long, value_name = "USER")]
-    user: Option<String>,
-    /// Jobs of everyone
-    #[arg(long, conflicts_with = "user")]
-    everyone: bool,
     /// Follow the changes until Ctrl-C
     #[arg(short = 'w', long, conflicts_with = "format")]
     watch: bool,
@@ -53,11 +47,7 @@ struct Wanted {
 
 impl Wanted {
     fn takes(&self, job: &BatchJob) -> bool {
-        let is_users = self
-            .user
-            .as_ref()
-            .is_none_or(|user| job.spec.submitted_by.as_ref() == Some(user));
-        is_users && (self.finished || !phase(job).is_finished())
+        is_of(job, self.user.as_deref()) && (self.finished || !phase(job).is_finished())
     }
 }
 
@@ -67,35 +57,24 @@ impl Wanted {
 /// [`Failure`], as the API server answers.
 pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
     let connection = Connection::open(options.place.or(before)).await?;
-    let namespaces = if options.all_tenant {
-        workspaces(&connection).await?
-    } else {
-        vec![connection.namespace()?.to_owned()]
-    };
-    let user = match (options.user, options.everyone) {
-        (Some(user), _) => Some(user),
-        (None, true) => None,
-        (None, false) => Some(who_am_i(&connection).await?),
-    };
+    let namespaces = options.whose.namespaces(&connection).await?;
     let wanted = Wanted {
-        user,
+        user: options.whose.user(&connection).await?,
         finished: options.all,
     };
     if options.watch {
-        return watch(&connection, &namespaces, &wanted, options.all_tenant).await;
+        return watch(&connection, &namespaces, &wanted, options.whose.all_tenant).await;
     }
 
-    let mut jobs = Vec::new();
-    for namespace in &namespaces {
-        let api: Api<BatchJob> = Api::namespaced(connection.client.clone(), namespace);
-        jobs.extend(list_all(&api, &format!("listing the jobs of {namespace}")).await?);
-    }
+    let mut jobs = jobs_of(&connection, &namespaces).await?;
     jobs.retain(|job| wanted.takes(job));
-    oldest_first(&mut jobs);
+    jobs.sort_by_key(written);
     if let Some(text) = machine_readable(options.format.format, &List::of(&jobs))? {
         return output::print(&text);
     }
-    output::print(&table(&jobs, options.all_tenant, Timestamp::now()).render(output::terminal_width()))?;
+    output::print(
+        &table(&jobs, options.whose.all_tenant, Timestamp::now()).render(output::terminal_width()),
+    )?;
     if jobs.is_empty() && options.format.format == Format::Table {
         eprintln!("{}", nothing(&wanted, &namespaces));
     }
@@ -105,24 +84,9 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The namespaces of the tenant's workspaces, those that stand.
-async fn workspaces(connection: &Connection) -> Result<Vec<String>, Failure> {
-    let home = connection.home()?;
-    let api: Api<Workspace> = Api::namespaced(connection.client.clone(), home);
-    let all = list_all(&api, &format!("listing the workspaces of {home}")).await?;
-    Ok(all
-        .into_iter()
-        .filter_map(|workspace| workspace.status.and_then(|status| status.namespace))
-        .collect())
-}
-
 /// Why the table is empty, and what would fill it.
 fn nothing(wanted: &Wanted, namespaces: &[String]) -> String {
-    let whose = wanted
-        .user
-        .as_ref()
-        .map(|user| format!(" of {user}"))
-        .unwrap_or_default();
+    let whose = of(wanted.user.as_deref());
     let which = if wanted.finished { "" } else { " unfinished" };
     let mut more = Vec::new();
     if !wanted.finished {
@@ -137,16 +101,6 @@ fn nothing(wanted: &Wanted, namespaces: &[String]) -> String {
         format!("; {}", more.join(", "))
     };
     format!("No{which} job{whose} in {}{more}", namespaces.join(", "))
-}
-
-fn oldest_first(jobs: &mut [BatchJob]) {
-    jobs.sort_by_key(|job| {
-        (
-            job.creation_timestamp().map(|time| time.0),
-            job.namespace(),
-            job.name_any(),
-        )
-    });
 }
 
 fn table(jobs: &[BatchJob], with_namespace: bool, now: Timestamp) -> Table {
@@ -252,7 +206,7 @@ async fn watch(
             }
             _ = tick.tick(), if is_listed || trouble.is_some() => {
                 let mut shown: Vec<BatchJob> = jobs.values().filter(|job| wanted.takes(job)).cloned().collect();
-                oldest_first(&mut shown);
+                shown.sort_by_key(written);
                 let table = table(&shown, with_namespace, Timestamp::now()).render(output::terminal_width());
                 let text = format!("{}{table}", trouble.unwrap_or_default());
                 if is_terminal {

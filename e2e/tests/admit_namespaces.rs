@@ -188,6 +188,14 @@ async fn what_holds_a_namespace_is_the_operators_alone() -> Result<()> {
         "budget": {"coreHours": "1000000"}, "whenExhausted": "Refuse", "members": [ground.tenant.owner.as_str()],
     }});
     let allocations = format!("{MESO}/namespaces/{{home}}/allocations");
+    let invoice = json!({"apiVersion": "mesocentre.io/v1alpha1", "kind": "Invoice", "metadata": {"name": "tried"}, "spec": {
+        "series": "factures", "month": "2026-11", "issue": true,
+    }});
+    let invoices = format!("{MESO}/namespaces/{{home}}/invoices");
+    let document = json!({"apiVersion": "mesocentre.io/v1alpha1", "kind": "InvoiceDocument", "metadata": {"name": "tried"}, "spec": {
+        "number": "F2026-000001", "pdf": "JVBERg==", "xml": "<x/>",
+    }});
+    let documents = format!("{MESO}/namespaces/{{home}}/invoicedocuments");
     ground
         .refuses(vec![
             held(Attempt::patch("a larger quota", &quota, json!({"spec": more}))),
@@ -217,6 +225,11 @@ async fn what_holds_a_namespace_is_the_operators_alone() -> Result<()> {
                 .by(Who::Owner)
                 .no_right()
                 .told_of_no_perimeter("grants hours of the datacentre", "ask the administrators for what"),
+            Attempt::create("a bill of one's own making", &invoices, invoice.clone())
+                .by(Who::Owner)
+                .no_right()
+                .told_of_no_perimeter("bills in the name of the datacentre", "ask the administrators for what"),
+            held(Attempt::create("a bill as the operator writes it", &documents, document.clone()).by(Who::Owner)),
         ])
         .await;
     Ok(())

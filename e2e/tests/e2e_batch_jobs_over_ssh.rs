@@ -11,13 +11,16 @@ use mesocentre_e2e::Vault;
 use mesocentre_e2e::lab::{Lab, job_id};
 use mesocentre_e2e::{apply_yaml, wait_for};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::future::Future;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The one that the stack's chart lets the operator read.
@@ -49,6 +52,13 @@ async fn with_certificates_of_minutes_from_vault_no_key_is_kept_and_vault_decide
     outcome
 }
 
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn with_the_connection_cut_before_and_after_slurm_acted_each_job_is_there_once() -> Result<()> {
+    let lab = Lab::alone("sshc").await?;
+    back_to_local(&lab, is_cut(&lab)).await
+}
+
 /// Does something with the Scheduler, and sets it to run commands here again, whatever came of it.
 async fn back_to_local(lab: &Lab, doing: impl Future<Output = Result<()>>) -> Result<()> {
     let outcome = AssertUnwindSafe(doing).catch_unwind().await;
@@ -65,6 +75,120 @@ async fn back_to_local(lab: &Lab, doing: impl Future<Output = Result<()>>) -> Re
     outcome.unwrap_or_else(|panic| resume_unwind(panic))?;
     deleted?;
     Ok(())
+}
+
+/// How many jobs are submitted, and how many of their submissions are cut off.
+const JOBS: usize = 8;
+const CUTS: usize = 6;
+
+async fn is_cut(lab: &Lab) -> Result<()> {
+    let marks = tempfile::Builder::new().prefix("meso-").tempdir_in("/var/tmp")?;
+    let bin = marks.path().join("bin");
+    fs::create_dir(&bin)?;
+    // The real one, which says before and after it acted that it does, and leaves time to be cut off.
+    let at = marks.path().display();
+    let sbatch = format!(
+        "#!/bin/sh\ntouch {at}/before.$$; sleep 0.5\nsaid=$(/usr/bin/sbatch \"$@\"); code=$?\n\
+         touch {at}/after.$$; sleep 0.5\necho \"$said\"; exit $code\n"
+    );
+    fs::write(bin.join("sbatch"), sbatch)?;
+    // It runs as the jobs' author.
+    fs::set_permissions(bin.join("sbatch"), fs::Permissions::from_mode(0o755))?;
+    fs::set_permissions(&bin, fs::Permissions::from_mode(0o755))?;
+    fs::set_permissions(marks.path(), fs::Permissions::from_mode(0o777))?;
+
+    let node = LoginNode::start()?;
+    let way = Way::to(node.port).await?;
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    pin_at(lab, &node, way.port, &json!({"secretName": SECRET}), Some(&path)).await?;
+    until_it_says(lab, "Answers").await;
+    let names: Vec<String> = (0..JOBS).map(|number| format!("cut-{number}")).collect();
+    for name in &names {
+        lab.submit(
+            name,
+            json!({"script": "#!/bin/bash\ntrue\n", "resources": {"memory": "10Mi", "timeLimit": "5m"}}),
+        )
+        .await?;
+    }
+    // In turn before Slurm is asked and after it has acted, each time on a submission that was not cut yet.
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for cut in 0..CUTS {
+        let moment = if cut % 2 == 0 { "before." } else { "after." };
+        let mark = wait_for(&format!("a submission comes to {moment}"), PATIENCE, async || {
+            marked(marks.path(), moment, &seen).map_err(|error| error.to_string())
+        })
+        .await;
+        way.cut();
+        seen.insert(mark);
+    }
+    for name in &names {
+        let status = lab.until_metered(name).await;
+        assert_eq!(status.phase, Phase::Succeeded, "{name}: {status:?}");
+    }
+    let mut tokens: Vec<Vec<String>> = lab.sacct("Comment").await?;
+    tokens.sort();
+    tokens.dedup();
+    assert_eq!(tokens.len(), JOBS, "{tokens:?}");
+    assert_eq!(
+        lab.sacct("Comment").await?.len(),
+        JOBS,
+        "a token ran twice: {tokens:?}"
+    );
+    Ok(())
+}
+
+/// The process number of a submission that is at this moment now, and was not seen before.
+fn marked(folder: &Path, moment: &str, seen: &BTreeSet<String>) -> Result<String> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // It stays there for half a second.
+        let is_there = entry.metadata()?.modified()?.elapsed()? < Duration::from_millis(400);
+        if let Some(process) = name.strip_prefix(moment)
+            && is_there
+            && !seen.contains(process)
+        {
+            return Ok(process.to_owned());
+        }
+    }
+    anyhow::bail!("none has")
+}
+
+/// A way to a port of this machine that can be cut: what is under way ends at once, on both sides.
+struct Way {
+    port: u16,
+    cut: watch::Sender<()>,
+}
+
+impl Way {
+    async fn to(port: u16) -> Result<Self> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let (cut, cuts) = watch::channel(());
+        let way = Self {
+            port: listener.local_addr()?.port(),
+            cut,
+        };
+        tokio::spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let mut cuts = cuts.clone();
+                cuts.borrow_and_update();
+                tokio::spawn(async move {
+                    let Ok(mut to) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else {
+                        return;
+                    };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut from, &mut to) => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
+            }
+        });
+        Ok(way)
+    }
+
+    fn cut(&self) {
+        self.cut.send_replace(());
+    }
 }
 
 /// As docs/administrator.md has it under "Certificates instead of a key", each step after what its absence is told by.
@@ -218,10 +342,14 @@ fn secrets(lab: &Lab) -> Api<Secret> {
 
 /// Has the Scheduler's commands run there, known by the host key that it has now.
 async fn pin(lab: &Lab, node: &LoginNode, identity: &Value) -> Result<()> {
+    pin_at(lab, node, node.port, identity, None).await
+}
+
+/// The same through another port, and with commands in other folders.
+async fn pin_at(lab: &Lab, node: &LoginNode, port: u16, identity: &Value, path: Option<&str>) -> Result<()> {
     let indented = |text: &str| text.trim_end().replace('\n', "\n    ");
     let known_hosts = format!(
-        "# as ssh-keyscan writes it\n[127.0.0.1]:{} {}",
-        node.port,
+        "# as ssh-keyscan writes it\n[127.0.0.1]:{port} {}",
         fs::read_to_string(node.at("host.pub"))?
     );
     let secret = format!(
@@ -232,8 +360,9 @@ async fn pin(lab: &Lab, node: &LoginNode, identity: &Value) -> Result<()> {
     );
     apply_yaml(&lab.stack.admin(), &secret).await?;
     let ssh = json!({
+        "path": path,
         "host": "127.0.0.1",
-        "port": node.port,
+        "port": port,
         "user": "root",
         "knownHostsSecret": SECRET,
         "identity": identity,

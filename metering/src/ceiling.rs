@@ -123,13 +123,10 @@ impl Ceiling {
             .map_or(Decimal::ZERO, |product| product / Decimal::ONE_HUNDRED)
     }
 
-    /// An amount of the capacity, in percent with two decimals; none of no capacity.
+    /// An amount of the capacity, in percent; none of no capacity.
     pub fn percent_of(&self, measure: CeilingMeasureName, amount: Decimal) -> Option<Decimal> {
         let capacity = self.measured(measure, self.capacity);
-        amount
-            .checked_mul(Decimal::ONE_HUNDRED)?
-            .checked_div(capacity)
-            .map(|percent| percent.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero))
+        amount.checked_mul(Decimal::ONE_HUNDRED)?.checked_div(capacity)
     }
 }
 

@@ -3,12 +3,14 @@
 //! The account itself is kept by `accounts.rs`, with all others of the scheduler in as few calls as can be; here it is
 //! said whether it stands, and the object's deletion waits until it is gone.
 
+mod budget;
 pub mod validate;
 
 use super::accounts::AccountsView;
 use crate::Context;
 use crate::failure::Failure;
 use crate::report::{self, Verdict, write_status};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::{Allocation, AllocationStatus, Meter};
@@ -22,6 +24,8 @@ use validate::{Refused, ValidAllocation};
 /// Days begin and end: a look now and then is enough.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(300);
 const SECONDS_AN_HOUR: i128 = 3_600;
+/// The condition that says how much of the hours is used.
+const WITHIN_BUDGET: &str = "WithinBudget";
 
 /// One reconcile.
 ///
@@ -61,11 +65,13 @@ pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Re
         // This process has only just started: what its predecessor said holds until it knows better.
         return Ok(Action::requeue(Duration::from_secs(2)));
     }
-    fill_in(&mut status, &allocation, &context, valid.as_ref().ok());
     let before = status.conditions.clone();
+    fill_in(&mut status, &allocation, &context, valid.as_ref().ok());
     verdict.ready(&mut status.conditions, allocation.metadata.generation);
-    report::warn_when_not_ready(&context, allocation.as_ref(), &before, &status.conditions).await;
+    let now = status.conditions.clone();
     write_status(&context, &allocation, status).await?;
+    report::warn_when_not_ready(&context, allocation.as_ref(), &before, &now).await;
+    report::warn_when_not(&context, allocation.as_ref(), WITHIN_BUDGET, &before, &now).await;
     Ok(Action::requeue(LOOKED_AT_EVERY))
 }
 
@@ -163,6 +169,33 @@ fn fill_in(
         .core_hours
         .zip(status.used_core_hours.as_deref())
         .and_then(|(budget, used)| remaining(budget, used));
+    status.remaining_gpu_hours = allocation
+        .spec
+        .budget
+        .gpu_hours
+        .zip(in_units(gpus, SECONDS_AN_HOUR))
+        .and_then(|(budget, used)| remaining(budget, &used));
+    let used = budget::Used {
+        core_seconds: cores,
+        gpu_seconds: gpus,
+    };
+    let standing = budget::standing(&allocation.spec, used, &context.zone, Timestamp::now());
+    status.used_percent = standing.as_ref().map(|standing| budget::shown(standing.percent));
+    status.forecast_percent = standing
+        .as_ref()
+        .and_then(|standing| standing.forecast.map(budget::shown));
+    match standing {
+        Some(standing) => {
+            budget::verdict(&allocation.spec, &standing).set(
+                &mut status.conditions,
+                WITHIN_BUDGET,
+                allocation.metadata.generation,
+            );
+        }
+        None => status
+            .conditions
+            .retain(|condition| condition.type_ != WITHIN_BUDGET),
+    }
     status.used_gpu_hours = (gpus > 0 || allocation.spec.budget.gpu_hours.is_some())
         .then(|| in_units(gpus, SECONDS_AN_HOUR))
         .flatten();

@@ -35,7 +35,24 @@ pub fn fill_in(
         records: head.seq,
         hash: head.hash.to_string(),
     });
-    within(&status.measures, object).set(&mut status.conditions, WITHIN_CEILING, object.metadata.generation);
+    let highest = |amount: HeldSeconds| {
+        ceiling
+            .measures()
+            .into_iter()
+            .filter(|measure| ceiling.decides(*measure))
+            .filter_map(|measure| {
+                Some((
+                    ceiling.percent_of(measure, ceiling.measured(measure, amount))?,
+                    measure,
+                ))
+            })
+            .max()
+    };
+    within(highest(granted.set_aside), highest(gathered.economic), object).set(
+        &mut status.conditions,
+        WITHIN_CEILING,
+        object.metadata.generation,
+    );
 }
 
 fn grants_of(ceiling: &Ceiling, gathered: &Gathered, granted: &Grants<Id>, year: i16) -> Vec<CeilingGrant> {
@@ -109,18 +126,12 @@ fn run_of_year(zone: &DatacentreZone, year: i16, now: Timestamp) -> Option<Decim
 }
 
 /// Whether economic use is within the ceiling, and how near to it: the highest of what decides.
-fn within(measures: &[CeilingMeasure], object: &EconomicCeiling) -> Verdict {
-    let number = |text: &str| text.parse::<Decimal>().unwrap_or_default();
-    let highest = |of: fn(&CeilingMeasure) -> &str| {
-        measures
-            .iter()
-            .filter(|measure| measure.decides)
-            .map(|measure| (number(of(measure)), measure.name))
-            .max()
-    };
-    let (Some((allocated, by)), Some((used, used_by))) =
-        (highest(|m| &m.allocated_percent), highest(|m| &m.used_percent))
-    else {
+fn within(
+    allocated: Option<(Decimal, CeilingMeasureName)>,
+    used: Option<(Decimal, CeilingMeasureName)>,
+    object: &EconomicCeiling,
+) -> Verdict {
+    let (Some((allocated, by)), Some((used, used_by))) = (allocated, used) else {
         return Verdict::no(
             "NoCapacity",
             "there is no capacity to measure by: write it in spec.capacity",
@@ -128,8 +139,10 @@ fn within(measures: &[CeilingMeasure], object: &EconomicCeiling) -> Verdict {
     };
     let (year, most) = (object.spec.year, object.spec.percent);
     let told = format!(
-        "{allocated} % of the {} of {year} are set aside for economic use and {used} % of the {} are used by it",
+        "{} % of the {} of {year} are set aside for economic use and {} % of the {} are used by it",
+        shown(allocated),
         by.as_str(),
+        shown(used),
         used_by.as_str()
     );
     if used > Decimal::from(most) {
@@ -194,10 +207,15 @@ fn exact_hours(granted: Decimal) -> String {
 }
 
 fn percent(ceiling: &Ceiling, measure: CeilingMeasureName, amount: Decimal) -> String {
-    match ceiling.percent_of(measure, amount) {
-        Some(percent) => format!("{percent:.2}"),
-        None => "0.00".into(),
-    }
+    shown(ceiling.percent_of(measure, amount).unwrap_or_default())
+}
+
+/// A percentage with two decimals, rounded down: what is told as 20 % is 20 %.
+fn shown(percent: Decimal) -> String {
+    format!(
+        "{:.2}",
+        percent.round_dp_with_strategy(2, RoundingStrategy::ToZero)
+    )
 }
 
 #[cfg(test)]
@@ -214,18 +232,8 @@ mod tests {
             "spec": {"year": 2026, "capacity": {"coreHours": "1000"}, "basis": "a year of tests"},
         }))
         .unwrap();
-        let measure = CeilingMeasure {
-            name: CeilingMeasureName::CoreHours,
-            decides: true,
-            capacity: "1000.000000".into(),
-            allocated: String::new(),
-            allocated_percent: allocated.into(),
-            used: String::new(),
-            used_percent: used.into(),
-            non_economic_used: String::new(),
-            forecast_percent: None,
-        };
-        let verdict = within(&[measure], &object);
+        let of = |percent: &str| Some((percent.parse().unwrap(), CeilingMeasureName::CoreHours));
+        let verdict = within(of(allocated), of(used), &object);
         (verdict.status, verdict.reason)
     }
 
@@ -236,11 +244,13 @@ mod tests {
             measured("14.99", "0.00"),
             (ConditionStatus::True, "Within".to_owned())
         );
+        assert_eq!(measured("14.9999", "3.00").1, "Within");
         assert_eq!(measured("15.00", "3.00"), no("Above15"));
         assert_eq!(measured("17.99", "17.99"), no("Above15"));
         assert_eq!(measured("18.00", "1.00"), no("Above18"));
         assert_eq!(measured("20.00", "20.00"), no("Reached"));
-        assert_eq!(measured("21.00", "20.01"), no("Passed"));
+        assert_eq!(measured("21.00", "20.0001"), no("Passed"));
+        assert_eq!(shown(Decimal::new(199_999, 4)), "19.99");
     }
 
     #[test]

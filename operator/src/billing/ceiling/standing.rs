@@ -73,7 +73,7 @@ pub fn standing(context: &Context, allocation: &Allocation) -> Standing {
         }
         // It holds from its first count on, so that whoever is at work is not stopped for want of one.
         let status = ceiling.status.as_ref();
-        let Some(status) = status.filter(|status| status.observed_generation.is_some()) else {
+        let Some(status) = status.filter(|status| !status.measures.is_empty()) else {
             continue;
         };
         let Some(grant) = status.grants.iter().find(|grant| grant.allocation == name) else {

@@ -1,0 +1,168 @@
+//! How much of an allocation's hours is used, how it goes on, and when somebody should hear of it. Pure.
+
+use crate::report::Verdict;
+use jiff::Timestamp;
+use mesocentre_api::{AllocationSpec, WhenExhausted};
+use mesocentre_metering::DatacentreZone;
+use rust_decimal::{Decimal, RoundingStrategy};
+
+/// Seconds of cores and GPUs, from the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Of cores.
+    pub core_seconds: i128,
+    /// Of GPUs.
+    pub gpu_seconds: i128,
+}
+
+/// How a budget stands: that of the hours of which the larger part is used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// `core-hours` or `GPU-hours`.
+    pub hours: &'static str,
+    /// Percent of them that is used.
+    pub percent: Decimal,
+    /// The same at the allocation's end, if it goes on as so far; none in its first day, and after its last.
+    pub forecast: Option<Decimal>,
+}
+
+/// How the budget stands; none where there is none, or nobody may use it yet.
+pub fn standing(
+    spec: &AllocationSpec,
+    used: Used,
+    zone: &DatacentreZone,
+    now: Timestamp,
+) -> Option<Standing> {
+    let of = |hours: &'static str, budget: Option<Decimal>, seconds: i128| {
+        let budget = budget?.checked_mul(Decimal::from(3600))?;
+        let seconds = Decimal::try_from_i128_with_scale(seconds, 0).ok()?;
+        let percent = seconds.checked_mul(Decimal::ONE_HUNDRED)?.checked_div(budget)?;
+        Some((percent, hours))
+    };
+    let (percent, hours) = [
+        of("core-hours", spec.budget.core_hours, used.core_seconds),
+        of("GPU-hours", spec.budget.gpu_hours, used.gpu_seconds),
+    ]
+    .into_iter()
+    .flatten()
+    .max()?;
+    let forecast = run_of(spec, zone, now).and_then(|run| percent.checked_div(run));
+    Some(Standing {
+        hours,
+        percent,
+        forecast,
+    })
+}
+
+/// A percentage with two decimals, rounded down: what is told as 80 % is 80 %.
+pub fn shown(percent: Decimal) -> String {
+    format!(
+        "{:.2}",
+        percent.round_dp_with_strategy(2, RoundingStrategy::ToZero)
+    )
+}
+
+/// How much of the allocation's time has run, between 0 and 1.
+fn run_of(spec: &AllocationSpec, zone: &DatacentreZone, now: Timestamp) -> Option<Decimal> {
+    let span = zone.days(spec.valid_from, spec.valid_until).ok()?;
+    let ran = now.as_second() - span.from.as_second();
+    let all = span.to.as_second() - span.from.as_second();
+    (ran >= 86_400 && ran < all).then(|| Decimal::from(ran).checked_div(Decimal::from(all)))?
+}
+
+/// Whether there is enough, in a sentence that can be sent to who answers for the allocation.
+pub fn verdict(spec: &AllocationSpec, standing: &Standing) -> Verdict {
+    let Standing {
+        hours,
+        percent,
+        forecast,
+    } = standing;
+    let told = match forecast {
+        Some(forecast) => format!(
+            "{} % of the {hours} are used; as it went so far it will be {} % on {}",
+            shown(*percent),
+            shown(*forecast),
+            spec.valid_until
+        ),
+        None => format!("{} % of the {hours} are used", shown(*percent)),
+    };
+    if *percent >= Decimal::ONE_HUNDRED {
+        let then = match spec.when_exhausted {
+            WhenExhausted::Refuse => {
+                "jobs wait until more are granted: ask the administrators for a larger budget"
+            }
+            WhenExhausted::Charge => {
+                "what is over is billed at the tariff: ask the administrators for a larger budget if that is not meant"
+            }
+        };
+        return Verdict::no("Exhausted", format!("{told}: {then}"));
+    }
+    match spec
+        .alert_at
+        .iter()
+        .filter(|at| *percent >= Decimal::from(**at))
+        .max()
+    {
+        Some(at) => Verdict::no(&format!("Above{at}"), format!("{told}: more than {at} %")),
+        None => Verdict::yes("Within", told),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+mod tests {
+    use super::*;
+    use mesocentre_api::ConditionStatus;
+    use serde_json::json;
+
+    fn spec(budget: &serde_json::Value) -> AllocationSpec {
+        serde_json::from_value(json!({
+            "scheduler": "austral", "title": "t", "validFrom": "2026-01-01", "validUntil": "2026-12-31", "budget": budget,
+        }))
+        .unwrap()
+    }
+
+    fn stands(
+        budget: &serde_json::Value,
+        core_seconds: i128,
+        gpu_seconds: i128,
+        now: &str,
+    ) -> Option<Standing> {
+        let zone = DatacentreZone::named("Europe/Paris").unwrap();
+        let used = Used {
+            core_seconds,
+            gpu_seconds,
+        };
+        standing(&spec(budget), used, &zone, now.parse().unwrap())
+    }
+
+    #[test]
+    fn the_budget_of_which_more_is_used_is_told_with_where_it_leads() {
+        let both = json!({"coreHours": "100", "gpuHours": "10"});
+        let half_a_year = "2026-07-02T10:00:00Z";
+        let found = stands(&both, 36_000, 18_000, half_a_year).unwrap();
+        assert_eq!((found.hours, found.percent), ("GPU-hours", Decimal::from(50)));
+        assert_eq!(shown(Decimal::new(799_997, 4)), "79.99");
+        assert_eq!(found.forecast.unwrap().round_dp(0), Decimal::from(100));
+        assert_eq!(stands(&json!({}), 36_000, 0, half_a_year), None);
+        assert_eq!(stands(&json!({"coreHours": "0"}), 36_000, 0, half_a_year), None);
+        for day in ["2026-01-01T12:00:00Z", "2027-01-02T00:00:00Z"] {
+            assert_eq!(stands(&both, 36_000, 0, day).unwrap().forecast, None, "{day}");
+        }
+    }
+
+    #[test]
+    fn alerts_come_at_their_percentages_and_when_nothing_is_left() {
+        let said = |seconds: i128| {
+            let spec = spec(&json!({"coreHours": "100"}));
+            let found = stands(&json!({"coreHours": "100"}), seconds, 0, "2026-07-02T10:00:00Z").unwrap();
+            let verdict = verdict(&spec, &found);
+            (verdict.status, verdict.reason)
+        };
+        let no = |reason: &str| (ConditionStatus::False, reason.to_owned());
+        assert_eq!(said(287_999), (ConditionStatus::True, "Within".to_owned()));
+        assert_eq!(said(288_000), no("Above80"));
+        assert_eq!(said(342_000), no("Above95"));
+        assert_eq!(said(360_000), no("Exhausted"));
+    }
+}

@@ -134,6 +134,13 @@ async fn is_cut(lab: &Lab) -> Result<()> {
         JOBS,
         "a token ran twice: {tokens:?}"
     );
+    // The cuts fell where they were meant to: behind the point from which nobody knows whether there is a job.
+    let log = fs::read_to_string(lab.stack.operator().log())?;
+    let unknown = log
+        .lines()
+        .filter(|line| line.contains(&lab.namespace) && line.contains("outcome is not known"))
+        .count();
+    ensure!(unknown >= CUTS / 2, "only {unknown} outcomes were not known");
     Ok(())
 }
 

@@ -153,10 +153,12 @@ impl Ground {
             assert!(report.stdout.contains(part), "{report:?}");
         }
 
-        // What is given back can be granted.
-        self.asks("first", "1000000").await?;
-        self.is_ready("second").await;
-        assert_eq!(self.limit_on_slurm("first").await?, "60000000");
+        // What is given back can be granted: enough for all who wait, whichever of them is the oldest by the second.
+        self.asks("first", "700000").await?;
+        for name in ["second", "one", "other"] {
+            self.is_ready(name).await;
+        }
+        assert_eq!(self.limit_on_slurm("first").await?, "42000000");
 
         // One ceiling a year; what is judged stays judged; hours without an end cannot be held.
         self.ceiling("ceiling-of-tests-again", json!({})).await?;

@@ -11,6 +11,7 @@ mod batch;
 mod billing;
 mod context;
 mod controller;
+mod elder;
 mod failure;
 mod http;
 mod leader;

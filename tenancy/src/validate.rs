@@ -9,6 +9,7 @@ use crate::quantity::QuantityError;
 use crate::quota::Amounts;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mesocentre_api::{
     Role, RulesSuspension, ServiceAccountName, Tenant, TenantCategory, TrustPerimeter, TrustPerimeterSpec,
     Workspace,
@@ -524,7 +525,7 @@ fn members(
     valid
 }
 
-fn name_of(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
+fn name_of(metadata: &ObjectMeta) -> &str {
     metadata.name.as_deref().unwrap_or("")
 }
 
@@ -685,14 +686,13 @@ impl ValidWorkspace {
     }
 }
 
-/// Orders workspaces by creation, then by name: those first in it keep their places when there are too many.
-pub fn seniority(workspace: &Workspace) -> (Timestamp, String) {
+/// Orders objects of a kind by creation, then by name: who is first in it keeps what others ask for as well.
+pub fn seniority(metadata: &ObjectMeta) -> (Timestamp, String) {
     (
-        workspace
-            .metadata
+        metadata
             .creation_timestamp
             .as_ref()
             .map_or(Timestamp::MAX, |t| t.0),
-        name_of(&workspace.metadata).to_owned(),
+        name_of(metadata).to_owned(),
     )
 }

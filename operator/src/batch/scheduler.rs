@@ -2,12 +2,14 @@
 
 use super::transport;
 use crate::Context;
+use crate::elder::first_before;
 use crate::failure::Failure;
 use crate::report::{self, Verdict, write_status};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::{Scheduler, SchedulerStatus, SlurmScheduler};
 use mesocentre_scheduler_bridge::{BatchScheduler, SchedulerError};
+use mesocentre_tenancy::validate::seniority;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,22 +134,15 @@ fn verdict(
 
 /// The Scheduler that was there first for the same cluster.
 fn who_has_it(scheduler: &Scheduler, slurm: &SlurmScheduler, context: &Context) -> Option<String> {
-    let seniority = |s: &Scheduler| (s.metadata.creation_timestamp.clone().map(|t| t.0), s.name_any());
-    context
-        .stores
-        .schedulers
-        .state()
-        .iter()
-        .filter(|other| {
-            other
-                .spec
-                .slurm
-                .as_ref()
-                .is_some_and(|o| o.cluster == slurm.cluster)
-        })
-        .filter(|other| seniority(other) < seniority(scheduler))
-        .map(|other| other.name_any())
-        .min()
+    first_before(
+        &context.stores.schedulers.state(),
+        scheduler,
+        |s| seniority(&s.metadata),
+        |other| {
+            let theirs = other.spec.slurm.as_ref();
+            theirs.is_some_and(|theirs| theirs.cluster == slurm.cluster)
+        },
+    )
 }
 
 async fn ask_slurm(

@@ -40,10 +40,10 @@ impl Quotas {
 
 /// How many of a tenant's workspaces are older than this one.
 pub fn earlier(context: &Context, workspace: &Workspace) -> usize {
-    let own = seniority(workspace);
+    let own = seniority(&workspace.metadata);
     of_tenant(context, workspace.namespace().as_deref().unwrap_or_default())
         .iter()
-        .filter(|other| other.uid() != workspace.uid() && seniority(other) < own)
+        .filter(|other| other.uid() != workspace.uid() && seniority(&other.metadata) < own)
         .count()
 }
 
@@ -107,7 +107,7 @@ pub async fn share_out(
 /// shrink.
 fn slices(context: &Context, tenant: &ValidTenant) -> Vec<Slice> {
     let mut workspaces = of_tenant(context, tenant.name.as_str());
-    workspaces.sort_by_key(|workspace| seniority(workspace));
+    workspaces.sort_by_key(|workspace| seniority(&workspace.metadata));
     let allowed = usize::try_from(tenant.workspaces).unwrap_or(0);
     let mut leaving: BTreeMap<NamespaceName, bool> = BTreeMap::new();
     for (place, workspace) in workspaces.iter().enumerate() {

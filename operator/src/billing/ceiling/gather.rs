@@ -2,6 +2,7 @@
 
 use super::seconds;
 use crate::Context;
+use crate::elder::first_before;
 use crate::report::is_leaving;
 use crate::watch::key;
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use kube::ResourceExt;
 use mesocentre_api::{Activity, Allocation, CeilingGrant, EconomicCeiling, Meter, Tenant, TenantCategory};
 use mesocentre_metering::Head;
 use mesocentre_metering::ceiling::{Claim, HeldSeconds, part_of_year};
+use mesocentre_tenancy::validate::seniority;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 use std::collections::HashMap;
@@ -42,16 +44,12 @@ pub struct Gathered {
 
 /// The ceiling of the same year that was made before this one.
 pub fn first_of_year(context: &Context, object: &EconomicCeiling) -> Option<String> {
-    let seniority = |c: &EconomicCeiling| (c.metadata.creation_timestamp.clone().map(|t| t.0), c.name_any());
-    context
-        .stores
-        .ceilings
-        .state()
-        .iter()
-        .filter(|other| other.spec.year == object.spec.year && !is_leaving(other.as_ref()))
-        .filter(|other| seniority(other) < seniority(object))
-        .map(|other| other.name_any())
-        .min()
+    first_before(
+        &context.stores.ceilings.state(),
+        object,
+        |ceiling| seniority(&ceiling.metadata),
+        |other| other.spec.year == object.spec.year && !is_leaving(other),
+    )
 }
 
 /// `nova-motors/cfd-2026`.

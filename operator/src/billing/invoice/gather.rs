@@ -3,6 +3,7 @@
 use super::Wrong;
 use super::series::first_of_series;
 use crate::Context;
+use crate::elder::first_before;
 use crate::failure::Failure;
 use crate::report::is_leaving;
 use crate::watch::key;
@@ -10,6 +11,7 @@ use kube::ResourceExt;
 use mesocentre_api::{Invoice, InvoiceSeries, Tenant};
 use mesocentre_metering::invoice::{InvoiceNumber, IssuedInvoice, Purpose};
 use mesocentre_metering::{BillingMonth, MonthDocument, TenantStatement};
+use mesocentre_tenancy::validate::seniority;
 use std::sync::Arc;
 
 /// The tenant whose home namespace it is in.
@@ -50,27 +52,22 @@ pub fn series(context: &Context, invoice: &Invoice) -> Result<Arc<InvoiceSeries>
 
 /// Another Invoice of the same namespace that was made for the same.
 pub fn rival(context: &Context, invoice: &Invoice) -> Option<String> {
-    let seniority = |i: &Invoice| {
-        (
-            i.status.as_ref().is_none_or(|status| status.number.is_none()),
-            i.metadata.creation_timestamp.clone().map(|made| made.0),
-            i.name_any(),
-        )
-    };
-    context
-        .stores
-        .invoices
-        .state()
-        .iter()
-        .filter(|other| other.namespace() == invoice.namespace() && !is_leaving(other.as_ref()))
-        .filter(|other| {
-            other.spec.month.is_some()
+    first_before(
+        &context.stores.invoices.state(),
+        invoice,
+        // What has its number comes first.
+        |invoice| {
+            let number = invoice.status.as_ref().and_then(|status| status.number.as_ref());
+            (number.is_none(), seniority(&invoice.metadata))
+        },
+        |other| {
+            !is_leaving(other)
+                && other.namespace() == invoice.namespace()
+                && other.spec.month.is_some()
                 && other.spec.month == invoice.spec.month
                 && other.spec.replaces == invoice.spec.replaces
-        })
-        .filter(|other| seniority(other) < seniority(invoice))
-        .map(|other| other.name_any())
-        .next()
+        },
+    )
 }
 
 /// The number of an Invoice of the same namespace.

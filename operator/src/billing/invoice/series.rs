@@ -2,11 +2,12 @@
 
 use super::parties;
 use crate::Context;
+use crate::elder::first_before;
 use crate::failure::Failure;
 use crate::report::{Verdict, is_leaving, warn_when_not_ready, write_status};
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::InvoiceSeries;
+use mesocentre_tenancy::validate::seniority;
 use std::sync::Arc;
 
 /// One reconcile.
@@ -55,20 +56,11 @@ pub fn first_of_series(context: &Context, series: &InvoiceSeries) -> Option<Stri
         both.extend(s.spec.credit_series.clone());
         both
     };
-    let seniority = |s: &InvoiceSeries| {
-        (
-            s.metadata.creation_timestamp.clone().map(|made| made.0),
-            s.name_any(),
-        )
-    };
     let ours = numbers(series);
-    context
-        .stores
-        .series
-        .state()
-        .iter()
-        .filter(|other| !is_leaving(other.as_ref()) && seniority(other) < seniority(series))
-        .filter(|other| numbers(other).iter().any(|theirs| ours.contains(theirs)))
-        .map(|other| other.name_any())
-        .next()
+    first_before(
+        &context.stores.series.state(),
+        series,
+        |series| seniority(&series.metadata),
+        |other| !is_leaving(other) && numbers(other).iter().any(|theirs| ours.contains(theirs)),
+    )
 }

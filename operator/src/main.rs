@@ -19,6 +19,7 @@ mod lock;
 mod metrics;
 mod report;
 mod settings;
+mod share;
 mod tenancy;
 mod triggers;
 mod vault;

@@ -1,10 +1,11 @@
 //! How much of an allocation's hours is used, how it goes on, and when somebody should hear of it. Pure.
 
 use crate::report::Verdict;
+use crate::share::{reached, run_of, shown};
 use jiff::Timestamp;
 use mesocentre_api::{AllocationSpec, WhenExhausted};
 use mesocentre_metering::DatacentreZone;
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 
 /// Seconds of cores and GPUs, from the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,28 +47,16 @@ pub fn standing(
     .into_iter()
     .flatten()
     .max()?;
-    let forecast = run_of(spec, zone, now).and_then(|run| percent.checked_div(run));
+    let span = zone.days(spec.valid_from, spec.valid_until).ok();
+    let run = span
+        .and_then(|span| run_of(span, now))
+        .filter(|run| *run < Decimal::ONE);
+    let forecast = run.and_then(|run| percent.checked_div(run));
     Some(Standing {
         hours,
         percent,
         forecast,
     })
-}
-
-/// A percentage with two decimals, rounded down: what is told as 80 % is 80 %.
-pub fn shown(percent: Decimal) -> String {
-    format!(
-        "{:.2}",
-        percent.round_dp_with_strategy(2, RoundingStrategy::ToZero)
-    )
-}
-
-/// How much of the allocation's time has run, between 0 and 1.
-fn run_of(spec: &AllocationSpec, zone: &DatacentreZone, now: Timestamp) -> Option<Decimal> {
-    let span = zone.days(spec.valid_from, spec.valid_until).ok()?;
-    let ran = now.as_second() - span.from.as_second();
-    let all = span.to.as_second() - span.from.as_second();
-    (ran >= 86_400 && ran < all).then(|| Decimal::from(ran).checked_div(Decimal::from(all)))?
 }
 
 /// Whether there is enough, in a sentence that can be sent to who answers for the allocation.
@@ -97,12 +86,7 @@ pub fn verdict(spec: &AllocationSpec, standing: &Standing) -> Verdict {
         };
         return Verdict::no("Exhausted", format!("{told}: {then}"));
     }
-    match spec
-        .alert_at
-        .iter()
-        .filter(|at| *percent >= Decimal::from(**at))
-        .max()
-    {
+    match reached(&spec.alert_at, *percent) {
         Some(at) => Verdict::no(&format!("Above{at}"), format!("{told}: more than {at} %")),
         None => Verdict::yes("Within", told),
     }
@@ -142,7 +126,6 @@ mod tests {
         let half_a_year = "2026-07-02T10:00:00Z";
         let found = stands(&both, 36_000, 18_000, half_a_year).unwrap();
         assert_eq!((found.hours, found.percent), ("GPU-hours", Decimal::from(50)));
-        assert_eq!(shown(Decimal::new(799_997, 4)), "79.99");
         assert_eq!(found.forecast.unwrap().round_dp(0), Decimal::from(100));
         assert_eq!(stands(&json!({}), 36_000, 0, half_a_year), None);
         assert_eq!(stands(&json!({"coreHours": "0"}), 36_000, 0, half_a_year), None);

@@ -10,6 +10,7 @@ use super::accounts::AccountsView;
 use crate::Context;
 use crate::failure::Failure;
 use crate::report::{self, Verdict, write_status};
+use crate::share::shown;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -180,10 +181,10 @@ fn fill_in(
         gpu_seconds: gpus,
     };
     let standing = budget::standing(&allocation.spec, used, &context.zone, Timestamp::now());
-    status.used_percent = standing.as_ref().map(|standing| budget::shown(standing.percent));
+    status.used_percent = standing.as_ref().map(|standing| shown(standing.percent));
     status.forecast_percent = standing
         .as_ref()
-        .and_then(|standing| standing.forecast.map(budget::shown));
+        .and_then(|standing| standing.forecast.map(shown));
     match standing {
         Some(standing) => {
             budget::verdict(&allocation.spec, &standing).set(

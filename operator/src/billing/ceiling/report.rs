@@ -4,13 +4,14 @@ use super::WITHIN_CEILING;
 use super::gather::{Gathered, Id};
 use crate::Context;
 use crate::report::Verdict;
+use crate::share::{reached, run_of, shown};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use mesocentre_api::{
     CeilingGrant, CeilingMeasure, CeilingMeasureName, EconomicCeiling, EconomicCeilingStatus, LedgerMark,
 };
+use mesocentre_metering::DatacentreZone;
 use mesocentre_metering::ceiling::{Ceiling, Grants, HeldSeconds};
-use mesocentre_metering::{DatacentreZone, TimeSpan};
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 use std::collections::HashMap;
@@ -114,15 +115,10 @@ fn measure_of(
     }
 }
 
-/// How much of the year has run, from 0 to 1; none before it and in its first day, which foretells nothing.
+/// How much of the year has run.
 fn run_of_year(zone: &DatacentreZone, year: i16, now: Timestamp) -> Option<Decimal> {
     let (first, last) = (Date::new(year, 1, 1).ok()?, Date::new(year, 12, 31).ok()?);
-    let TimeSpan { from, to } = zone.days(first, last).ok()?;
-    let (ran, all) = (
-        now.min(to).as_second() - from.as_second(),
-        to.as_second() - from.as_second(),
-    );
-    (ran >= 86_400).then(|| Decimal::from(ran).checked_div(Decimal::from(all)))?
+    run_of(zone.days(first, last).ok()?, now)
 }
 
 /// Whether economic use is within the ceiling, and how near to it: the highest of what decides.
@@ -153,14 +149,14 @@ fn within(
             ),
         );
     }
-    let reached = |percent: i64| allocated.max(used) >= Decimal::from(percent);
-    if reached(most) {
+    let highest = allocated.max(used);
+    if highest >= Decimal::from(most) {
         return Verdict::no(
             "Reached",
             format!("{told}: the ceiling is {most} %, and no further economic allocation is granted"),
         );
     }
-    match object.spec.alert_at.iter().filter(|at| reached(**at)).max() {
+    match reached(&object.spec.alert_at, highest) {
         Some(at) => Verdict::no(
             &format!("Above{at}"),
             format!("{told}: more than {at} %, and the ceiling is {most} %"),
@@ -210,14 +206,6 @@ fn percent(ceiling: &Ceiling, measure: CeilingMeasureName, amount: Decimal) -> S
     shown(ceiling.percent_of(measure, amount).unwrap_or_default())
 }
 
-/// A percentage with two decimals, rounded down: what is told as 20 % is 20 %.
-fn shown(percent: Decimal) -> String {
-    format!(
-        "{:.2}",
-        percent.round_dp_with_strategy(2, RoundingStrategy::ToZero)
-    )
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 mod tests {
@@ -250,7 +238,6 @@ mod tests {
         assert_eq!(measured("18.00", "1.00"), no("Above18"));
         assert_eq!(measured("20.00", "20.00"), no("Reached"));
         assert_eq!(measured("21.00", "20.0001"), no("Passed"));
-        assert_eq!(shown(Decimal::new(199_999, 4)), "19.99");
     }
 
     #[test]
@@ -263,18 +250,5 @@ mod tests {
                 "{hours}"
             );
         }
-    }
-
-    #[test]
-    fn a_year_foretells_nothing_on_its_first_day_and_all_of_it_at_its_end() {
-        let zone = DatacentreZone::named("Europe/Paris").unwrap();
-        let run = |at: &str| run_of_year(&zone, 2026, at.parse().unwrap());
-        assert_eq!(run("2025-12-31T00:00:00Z"), None);
-        assert_eq!(run("2026-01-01T12:00:00Z"), None);
-        assert_eq!(
-            run("2026-07-02T10:00:00Z").unwrap().round_dp(3),
-            Decimal::new(5, 1)
-        );
-        assert_eq!(run("2027-03-01T00:00:00Z"), Some(Decimal::ONE));
     }
 }

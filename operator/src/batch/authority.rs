@@ -7,11 +7,9 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::vault::{Vault, VaultFailure};
 use mesocentre_scheduler_bridge::SchedulerError;
-use mesocentre_scheduler_bridge::slurm::ssh::Signer;
+use mesocentre_scheduler_bridge::slurm::ssh::{Signer, Signing};
 use mesocentre_tenancy::vault::VaultPath;
 use serde_json::json;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -69,11 +67,7 @@ impl Signer for RoleSigner {
         &self.name
     }
 
-    fn sign<'a>(
-        &'a self,
-        public_key: &'a str,
-        user: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<String, SchedulerError>> + Send + 'a>> {
+    fn sign<'a>(&'a self, public_key: &'a str, user: &'a str) -> Signing<'a> {
         Box::pin(async move {
             let body = json!({"public_key": public_key, "valid_principals": user, "cert_type": "user"});
             let mut vault = self.authority.vault.lock().await;

@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test may end itself.
 
-use mesocentre_scheduler_bridge::slurm::ssh::{Address, Credential, HostKeys, Identity, Signer, SshConfig};
+use mesocentre_scheduler_bridge::slurm::ssh::{
+    Address, Credential, HostKeys, Identity, Signer, Signing, SshConfig,
+};
 use mesocentre_scheduler_bridge::slurm::{Slurm, SlurmConfig};
 use mesocentre_scheduler_bridge::{AccountName, ClusterName, SchedulerError, Submission, Token, UserName};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -259,11 +260,7 @@ impl Signer for Authority {
         "the test's authority"
     }
 
-    fn sign<'a>(
-        &'a self,
-        public_key: &'a str,
-        user: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<String, SchedulerError>> + Send + 'a>> {
+    fn sign<'a>(&'a self, public_key: &'a str, user: &'a str) -> Signing<'a> {
         Box::pin(async move {
             let validity = self.signs_for.lock().unwrap().clone();
             let validity = validity.ok_or_else(|| SchedulerError::Unreachable {

@@ -160,16 +160,7 @@ impl HostKey {
             return Err(no());
         };
         let kind = KINDS.into_iter().find(|known| *known == kind).ok_or_else(no)?;
-        let blob = STANDARD.decode(key).map_err(|_| no())?;
-        // RFC 4253, section 6.6: the key itself begins with its kind, as a length of four bytes and the text.
-        let length = u32::try_from(kind.len()).map_err(|_| no())?.to_be_bytes();
-        let rest = blob
-            .strip_prefix(&length)
-            .and_then(|rest| rest.strip_prefix(kind.as_bytes()))
-            .ok_or_else(no)?;
-        if rest.is_empty() {
-            return Err(no());
-        }
+        let blob = blob_of(kind, key).ok_or_else(no)?;
         Ok(Self { kind, blob })
     }
 
@@ -182,6 +173,19 @@ impl HostKey {
     pub(super) fn known_as(&self, name: &str) -> String {
         format!("{name} {} {}\n", self.kind, STANDARD.encode(&self.blob))
     }
+}
+
+/// A key or certificate out of its base64: it begins with its kind (RFC 4253, section 6.6), and there is more.
+pub(super) fn blob_of(kind: &str, base64: &str) -> Option<Vec<u8>> {
+    let blob = STANDARD.decode(base64).ok()?;
+    let rest = blob.strip_prefix(text_of(kind.as_bytes()).as_slice())?;
+    (!rest.is_empty()).then_some(blob)
+}
+
+/// A text with its length in front (RFC 4251, section 5: `string`).
+pub(super) fn text_of(text: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), text].concat()
 }
 
 /// The keys by which a login node is known: at least one.

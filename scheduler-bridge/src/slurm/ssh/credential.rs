@@ -1,7 +1,7 @@
 //! What logs in on a login node: a private key that stays, or one that is made for a single login, with a certificate
 //! that holds for minutes.
 
-use super::address::{Address, Identity, InvalidLogin};
+use super::address::{Address, Identity, InvalidLogin, blob_of, text_of};
 use crate::SchedulerError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +12,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+/// A certificate that is on its way: a line as in `authorized_keys`, or why there is none.
+pub type Signing<'a> = Pin<Box<dyn Future<Output = Result<String, SchedulerError>> + Send + 'a>>;
+
 /// Signs public keys: an authority that login nodes trust (`sshd_config(5)`, TrustedUserCAKeys).
 pub trait Signer: Send + Sync {
     /// Which one it is, for people; two that have one name are one.
@@ -21,11 +24,7 @@ pub trait Signer: Send + Sync {
     ///
     /// # Errors
     /// [`SchedulerError::Unreachable`] when it does not answer now, [`SchedulerError::IdentityRefused`] when it says no.
-    fn sign<'a>(
-        &'a self,
-        public_key: &'a str,
-        user: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<String, SchedulerError>> + Send + 'a>>;
+    fn sign<'a>(&'a self, public_key: &'a str, user: &'a str) -> Signing<'a>;
 }
 
 /// What logs in.
@@ -116,9 +115,7 @@ impl Certificate {
         let (Some(kind), Some(blob)) = (words.next(), words.next()) else {
             return Err(InvalidLogin::Certificate);
         };
-        let begins = |blob: &[u8]| blob.starts_with(&text_of(kind.as_bytes()));
-        if !kind.ends_with("-cert-v01@openssh.com") || !STANDARD.decode(blob).is_ok_and(|blob| begins(&blob))
-        {
+        if !kind.ends_with("-cert-v01@openssh.com") || blob_of(kind, blob).is_none() {
             return Err(InvalidLogin::Certificate);
         }
         Ok(Self(format!("{kind} {blob}\n")))
@@ -177,12 +174,6 @@ fn pem(label: &str, bytes: &[u8]) -> String {
         text.push(character);
     }
     text + &format!("\n-----END {label}-----\n")
-}
-
-/// A text with its length in front (RFC 4251, section 5: `string`).
-fn text_of(text: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    [&length.to_be_bytes(), text].concat()
 }
 
 #[cfg(test)]

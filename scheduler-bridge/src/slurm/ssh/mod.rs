@@ -24,7 +24,7 @@ mod quote;
 mod take;
 
 pub use address::{Address, HostKey, HostKeys, Identity, InvalidLogin};
-pub use credential::{Credential, Signer};
+pub use credential::{Credential, Signer, Signing};
 
 use super::SlurmConfig;
 use super::command::{Programs, Said, environment};

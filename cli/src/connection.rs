@@ -133,6 +133,14 @@ impl Connection {
         })
     }
 
+    /// The home namespace of a tenant that is named, else of the one that is meant.
+    ///
+    /// # Errors
+    /// As [`Connection::namespace`].
+    pub fn home_of_tenant<'a>(&'a self, tenant: Option<&'a str>) -> Result<&'a str, Failure> {
+        tenant.map_or_else(|| self.home(), |tenant| Ok(home_of(tenant)))
+    }
+
     /// The home namespace of the tenant that is meant.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 use crate::api_answer;
 use crate::batch_jobs::list_all;
-use crate::connection::{Connection, Place, home_of};
+use crate::connection::{Connection, Place};
 use crate::failure::Failure;
 use crate::french_number::french_money;
 use crate::output::{self, FormatArgument, List, machine_readable};
@@ -32,10 +32,7 @@ struct Tenant {
 
 impl Tenant {
     fn home<'a>(&'a self, connection: &'a Connection) -> Result<&'a str, Failure> {
-        match &self.tenant {
-            Some(tenant) => Ok(home_of(tenant)),
-            None => connection.home(),
-        }
+        connection.home_of_tenant(self.tenant.as_deref())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::api_answer;
 use crate::batch_jobs::list_all;
-use crate::connection::{Connection, Place, home_of};
+use crate::connection::{Connection, Place};
 use crate::failure::Failure;
 use crate::french_number::{french, french_money, french_percent};
 use crate::output::{self, Format, FormatArgument, List, machine_readable};
@@ -84,10 +84,7 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
 }
 
 async fn of_one(connection: &Connection, options: &Options) -> Result<Statement, Failure> {
-    let home = match &options.tenant {
-        Some(tenant) => home_of(tenant),
-        None => connection.home()?,
-    };
+    let home = connection.home_of_tenant(options.tenant.as_deref())?;
     let api: Api<Statement> = Api::namespaced(connection.client.clone(), home);
     match &options.month {
         Some(month) => {

@@ -244,3 +244,39 @@ spec:
 "#
     )
 }
+
+/// Numbers of a seller, of which a test may spoil some.
+#[derive(Clone, Copy, Debug)]
+pub struct Seller {
+    /// SIRET.
+    pub siret: &'static str,
+    /// VAT number.
+    pub vat_number: &'static str,
+    /// IBAN.
+    pub iban: &'static str,
+}
+
+impl Seller {
+    /// Its numbers fit their check digits, and are nobody's.
+    pub const OF_TESTS: Self = Self {
+        siret: "13000000300017",
+        vat_number: "FR75130000003",
+        iban: "FR7630001007941234567890185",
+    };
+
+    /// The InvoiceSeries `factures` with this seller, whose numbers begin with F2026.
+    pub fn series(self) -> String {
+        let Self {
+            siret,
+            vat_number,
+            iban,
+        } = self;
+        format!(
+            "apiVersion: {GROUP}/{VERSION}\nkind: InvoiceSeries\nmetadata: {{name: factures}}\nspec:\n  series: F2026\n  \
+             seller:\n    name: Mésocentre de démonstration\n    legalForm: GIP\n    siret: \"{siret}\"\n    \
+             vatNumber: {vat_number}\n    \
+             address: {{street: 1 rue de la Recherche, postalCode: \"14000\", city: Caen, countryCode: FR}}\n    \
+             electronicAddress: {{directory: \"130000003\"}}\n    account: {{iban: {iban}}}\n"
+        )
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::people::Person;
 use super::usage::CoreSeconds;
+use crate::fixture::Seller;
 use crate::wait;
 use anyhow::{Context, Result, ensure};
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -65,29 +66,13 @@ pub async fn close(administrator: &Person, month: &str) -> Result<()> {
     .await
 }
 
-/// Who sells in the demonstration; the numbers fit their check digits and are nobody's.
-const SERIES: &str = "apiVersion: mesocentre.io/v1alpha1
-kind: InvoiceSeries
-metadata: {name: factures-2026}
-spec:
-  series: F2026
-  seller:
-    name: Mésocentre de démonstration
-    legalForm: GIP
-    siret: \"13000000300017\"
-    vatNumber: FR75130000003
-    address: {street: 1 rue de la Recherche, postalCode: \"14000\", city: Caen, countryCode: FR}
-    electronicAddress: {directory: \"130000003\"}
-    account: {iban: FR7630001007941234567890185}
-";
-
 /// Issues the month's invoices, and gives the sum of their net amounts.
 pub async fn invoice(administrator: &Person, tenants: &[&str], month: &str) -> Result<Decimal> {
-    let mut manifest = SERIES.to_owned();
+    let mut manifest = Seller::OF_TESTS.series();
     for tenant in tenants {
         manifest.push_str(&format!(
             "---\napiVersion: mesocentre.io/v1alpha1\nkind: Invoice\nmetadata: {{name: facture-{month}, namespace: {tenant}}}\n\
-             spec: {{series: factures-2026, month: \"{month}\", issue: true}}\n"
+             spec: {{series: factures, month: \"{month}\", issue: true}}\n"
         ));
     }
     let made = administrator

@@ -1,6 +1,7 @@
 //! The closed month of the examples as invoices: from a seller who cannot issue any to the last cent that is paid.
 
 use anyhow::{Context, Result, ensure};
+use mesocentre_e2e::fixture::Seller;
 use mesocentre_e2e::{Stack, apply_yaml, wait_for};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -25,13 +26,12 @@ pub async fn of_the_month(stack: &Stack, month: &str) -> Result<()> {
 }
 
 async fn what_is_wrong_is_told_with_all_reasons(stack: &Stack, name: &str, month: &str) -> Result<()> {
-    series(
-        stack,
-        "13000000300018",
-        "FR76130000003",
-        "FR7630001007941234567890186",
-    )
-    .await?;
+    let wrong = Seller {
+        siret: "13000000300018",
+        vat_number: "FR76130000003",
+        iban: "FR7630001007941234567890186",
+    };
+    series(stack, wrong).await?;
     let told = wait_for("the series says what is wrong", PATIENCE, async || {
         let series = get(stack, &["invoiceseries", "factures"]).await?;
         match condition(&series, "Ready") {
@@ -75,13 +75,7 @@ async fn what_is_wrong_is_told_with_all_reasons(stack: &Stack, name: &str, month
         says(stack, "univ-caen", other, reason).await;
         delete(stack, "univ-caen", other).await?;
     }
-    series(
-        stack,
-        "13000000300017",
-        "FR75130000003",
-        "FR7630001007941234567890185",
-    )
-    .await?;
+    series(stack, Seller::OF_TESTS).await?;
     for tenant in TENANTS {
         let draft = says(stack, tenant, name, "Draft").await;
         let statement = get(stack, &["statement", month, "-n", tenant])
@@ -343,18 +337,8 @@ async fn what_is_credited_paid_and_replaced_adds_up(stack: &Stack, name: &str, m
     Ok(())
 }
 
-async fn series(stack: &Stack, siret: &str, vat_number: &str, iban: &str) -> Result<()> {
-    apply_yaml(
-        &stack.admin(),
-        &format!(
-            "apiVersion: mesocentre.io/v1alpha1\nkind: InvoiceSeries\nmetadata: {{name: factures}}\nspec:\n  series: F2026\n  \
-             seller:\n    name: Mésocentre de Normandie\n    legalForm: GIP\n    siret: \"{siret}\"\n    vatNumber: {vat_number}\n    \
-             address: {{street: 1 rue de la Recherche, postalCode: \"14000\", city: Caen, countryCode: FR}}\n    \
-             electronicAddress: {{directory: \"130000003\"}}\n    account: {{iban: {iban}}}\n"
-        ),
-    )
-    .await
-    .map(drop)
+async fn series(stack: &Stack, seller: Seller) -> Result<()> {
+    apply_yaml(&stack.admin(), &seller.series()).await.map(drop)
 }
 
 async fn invoice(stack: &Stack, tenant: &str, name: &str, spec: &Value) -> Result<()> {

@@ -126,6 +126,10 @@ fn missing_right(message: &str) -> Option<String> {
                 "{user} has no right to {verb} {resource} in the namespace {namespace}. If you belong to {tenant}, ask one of its Owners or the administrators for a role that may; if not, name your own namespace with --namespace"
             )
         }
+        // Of the whole datacentre, in no namespace.
+        None if resource == "economicceilings" => format!(
+            "{user} has no right to {verb} {resource}: they are the datacentre's, so ask its administrators"
+        ),
         None => format!(
             "{user} has no right to {verb} {resource} in the whole cluster: name one namespace with --namespace"
         ),
@@ -227,6 +231,19 @@ mod tests {
                 3,
                 "submitting pi.sh: carol is not a member of univ-caen: ask an Owner"
             )
+        );
+    }
+
+    #[test]
+    fn what_is_in_no_namespace_is_not_looked_for_in_one() {
+        let (code, said) = told(json!({
+            "status": "Failure", "code": 403, "reason": "Forbidden",
+            "message": "economicceilings.mesocentre.io is forbidden: User \"bob\" cannot list resource \"economicceilings\" in API group \"mesocentre.io\" at the cluster scope",
+        }));
+        assert_eq!(code, 3);
+        assert!(
+            said.ends_with("they are the datacentre's, so ask its administrators"),
+            "{said}"
         );
     }
 

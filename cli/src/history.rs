@@ -99,8 +99,13 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
         eprintln!(
             "{}",
             if jobs.is_empty() {
+                let others = if user.is_some() {
+                    ", --everyone at those of others"
+                } else {
+                    ""
+                };
                 format!(
-                    "No job{} ended in {} since {}; --since looks further back, --everyone at those of others",
+                    "No job{} ended in {} since {}; --since looks further back{others}",
                     of(user.as_deref()),
                     namespaces.join(", "),
                     when(since, &zone)

@@ -25,12 +25,35 @@ pub struct Identity {
     pub key: String,
 }
 
-/// Makes the authority, the API server's certificate, and the key that signs service accounts' tokens, once.
+/// Makes the authority, the API server's certificates, and the key that signs service accounts' tokens, once.
 pub fn make() -> Result<()> {
-    let folder = folder();
-    if folder.join("apiserver.crt").exists() {
-        return Ok(());
+    if !folder().join("apiserver.crt").exists() {
+        make_servers()?;
     }
+    if !folder().join("apiserver-kubelet.crt").exists() {
+        make_kubelets_client()?;
+    }
+    Ok(())
+}
+
+/// What the API server shows to the kubelet, which asks it whether that user may read logs.
+fn make_kubelets_client() -> Result<()> {
+    let mut client = CertificateParams::default();
+    client
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver-kubelet-client");
+    client
+        .distinguished_name
+        .push(DnType::OrganizationName, "system:masters");
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let client = sign(client)?;
+    write_secret(&folder().join("apiserver-kubelet.key"), client.key.as_bytes())?;
+    fs::write(folder().join("apiserver-kubelet.crt"), client.certificate)?;
+    Ok(())
+}
+
+fn make_servers() -> Result<()> {
+    let folder = folder();
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
 
     let key = KeyPair::generate()?;

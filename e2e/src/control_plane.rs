@@ -53,6 +53,9 @@ pub async fn up() -> Result<()> {
             format!("--tls-cert-file={}", pki("apiserver.crt")),
             format!("--tls-private-key-file={}", pki("apiserver.key")),
             format!("--client-ca-file={}", pki("ca.crt")),
+            // For the logs of pods, where there is a node that runs some.
+            format!("--kubelet-client-certificate={}", pki("apiserver-kubelet.crt")),
+            format!("--kubelet-client-key={}", pki("apiserver-kubelet.key")),
             // Where Vault finds the keys that verify service accounts' tokens, by OIDC discovery.
             format!("--service-account-issuer=https://127.0.0.1:{port}"),
             "--api-audiences=https://kubernetes.default.svc".into(),

@@ -303,7 +303,7 @@ impl Ground {
                 None,
             ),
             ("elsewhere", ELSEWHERE, vec![Port::Tcp(443), Port::Udp(53)], None),
-            ("node", NODE_ADDRESS, vec![Port::Tcp(10250)], None),
+            ("node", NODE_ADDRESS, vec![Port::Tcp(pods::kubelet_port()?)], None),
             ("API server", NODE_ADDRESS, vec![Port::Tcp(api)], None),
             ("outside", pods::GATEWAY_ADDRESS, vec![], Some(pods.outside())),
         ] {

@@ -26,7 +26,8 @@ pub async fn up(machine: Machine, admin: &Client) -> Result<()> {
             .as_bytes(),
     )?;
     let configuration = folder().join("kubelet.yaml");
-    fs::write(&configuration, serde_yaml::to_string(&configured())?)?;
+    let port = super::kubelet_port()?;
+    fs::write(&configuration, serde_yaml::to_string(&configured(port))?)?;
     if process::running(NAME)?.is_none() {
         super::make_cgroups()?;
         process::start(
@@ -39,6 +40,7 @@ pub async fn up(machine: Machine, admin: &Client) -> Result<()> {
                 .arg(format!("--node-ip={NODE_ADDRESS}")),
         )?;
     }
+    machine.leads_out(port)?;
     let nodes: Api<Node> = Api::all(admin.clone());
     process::answers(NAME, Duration::from_secs(60), async || {
         nodes.get(NODE).await.map_err(|error| error.to_string())
@@ -96,11 +98,12 @@ pub async fn forget(admin: &Client) -> Result<()> {
     .await
 }
 
-fn configured() -> serde_json::Value {
+fn configured(port: u16) -> serde_json::Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": NODE_ADDRESS,
+        "port": port,
         "healthzPort": 0,
         "authentication": {
             "anonymous": {"enabled": false},

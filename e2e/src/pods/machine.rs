@@ -79,6 +79,33 @@ impl Machine {
         Self::running()?.context("the node's machine ended at once")
     }
 
+    /// Has what listens on a port of the node's address answer on this machine's own, through a socket in a file.
+    pub fn leads_out(&self, port: u16) -> Result<()> {
+        let socket = folder().join(format!("port-{port}.socket"));
+        let inside = format!("pods-port-{port}");
+        if process::running(&inside)?.is_none() {
+            let _ = fs::remove_file(&socket);
+            process::start(
+                &inside,
+                self.daemon("socat").args([
+                    format!("UNIX-LISTEN:{},fork,mode=600", socket.display()),
+                    format!("TCP4:{NODE_ADDRESS}:{port}"),
+                ]),
+            )?;
+        }
+        let outside = format!("pods-port-{port}-here");
+        if process::running(&outside)?.is_none() {
+            process::start(
+                &outside,
+                process::daemon("socat").args([
+                    format!("TCP4-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork"),
+                    format!("UNIX-CONNECT:{}", socket.display()),
+                ]),
+            )?;
+        }
+        Ok(())
+    }
+
     /// A daemon inside.
     pub fn daemon(&self, program: impl AsRef<Path>) -> Command {
         let mut command = process::daemon("nsenter");

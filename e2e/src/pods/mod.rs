@@ -6,6 +6,8 @@
 //!            socat, over  ║   cilium-agent ▶ programs at each pod's door ─┘                 ║  198.51.100.7
 //!            a file       ║                                                                 ║
 //! ```
+//! The kubelet is reached from this machine in the same way, the other way round: the API server asks it for logs.
+//!
 //! It takes time and memory, so it starts only when asked. Nothing of it touches this machine's own network, mounts or
 //! kernel settings; all of it is gone with the first process of its namespaces, but for its cgroups and its folder.
 
@@ -33,8 +35,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The Node's name.
-pub const NODE: &str = "real";
+/// The Node's name. The API server reaches a kubelet by its node's name, and this one through a socket of this machine.
+pub const NODE: &str = "localhost";
 /// A taint of the Node, which other tests' pods do not tolerate and so stay off.
 pub const TAINT: &str = "e2e.meso.test/real-pods";
 
@@ -44,6 +46,14 @@ pub struct Pods {
     admin: Client,
     /// The image that pods run, by name and digest.
     pub image_by_digest: String,
+}
+
+/// Where the kubelet listens, on the node's address and on this machine's own.
+///
+/// # Errors
+/// When no port is free.
+pub fn kubelet_port() -> Result<u16> {
+    state::port("kubelet")
 }
 
 /// Installs and builds what it takes and is missing.

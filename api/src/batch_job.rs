@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.metadata.name.size() <= 100").message("a batch job's name has at most 100 characters")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.array) == has(oldSelf.array) && has(self.resources) == has(oldSelf.resources) && has(self.environment) == has(oldSelf.environment) && has(self.arguments) == has(oldSelf.arguments) && has(self.dependsOn) == has(oldSelf.dependsOn)").message("a batch job that exists does not change: delete it and make another, or set cancel: true"))]
+#[x_kube(validation = Rule::new("has(self.array) == has(oldSelf.array) && has(self.container) == has(oldSelf.container) && has(self.resources) == has(oldSelf.resources) && has(self.environment) == has(oldSelf.environment) && has(self.arguments) == has(oldSelf.arguments) && has(self.dependsOn) == has(oldSelf.dependsOn)").message("a batch job that exists does not change: delete it and make another, or set cancel: true"))]
 #[x_kube(validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)").message("a cancelled job stays cancelled; make another job to run it again"))]
 pub struct BatchJobSpec {
     /// The allocation that pays, in the tenant's home namespace.
@@ -64,6 +64,10 @@ pub struct BatchJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its resources: delete it and make another"))]
     pub resources: Option<JobResources>,
+    /// What the script runs in, on a scheduler that is Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its container: delete it and make another"))]
+    pub container: Option<JobContainer>,
     /// Runs the script once for each index, with SLURM_ARRAY_TASK_ID set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its array: delete it and make another"))]
@@ -144,6 +148,23 @@ pub struct JobResources {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*$')").message("write one partition's name, for example standard"))]
     pub partition: Option<String>,
+}
+
+/// What a script runs in, on a scheduler that is Kubernetes.
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobContainer {
+    /// The image, with the script's interpreter in it; the scheduler's own when absent. Arrays whose indices are not 0, 1, 2
+    /// and so on need /bin/sh in it as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub image: Option<String>,
+    /// A PersistentVolumeClaim of the workspace that is the script's home, where it starts and what it writes stays. Without
+    /// one the home is an empty folder, which goes with the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of a PersistentVolumeClaim, for example results"))]
+    pub home_claim: Option<String>,
 }
 
 /// The indices of a job array.
@@ -307,6 +328,10 @@ pub struct BatchJobStatus {
     /// Where its output is, on the scheduler's file system. %a stands for an array's index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_path: Option<String>,
+    /// What of its allocation is kept for it until what it used is in the ledger, where the operator keeps the budget: on a
+    /// scheduler that is Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<JobHold>,
     /// What it used, from the scheduler's accounting, once it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<JobUsage>,
@@ -370,6 +395,17 @@ pub struct SubmissionRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_instant")]
     pub at: Option<Timestamp>,
+}
+
+/// What is kept of an allocation for a job: all that it may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobHold {
+    /// Cores times the seconds that it may run, over all tasks.
+    pub core_seconds: String,
+    /// GPUs times the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_seconds: Option<String>,
 }
 
 /// What a job used.

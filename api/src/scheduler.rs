@@ -1,9 +1,12 @@
 //! Scheduler: a batch scheduler that allocations are granted on.
 
 use crate::Condition;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How a batch scheduler is reached.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,8 +140,38 @@ pub struct SshIdentity {
 }
 
 /// Kubernetes as the batch scheduler.
-#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
-pub struct KubernetesScheduler {}
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesScheduler {
+    /// The image of jobs that name none; without one here, each job names its own. Perimeters judge it as any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub image: Option<String>,
+    /// How long a job may run that says nothing of it: 1h when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_duration")]
+    pub default_time_limit: Option<Duration>,
+    /// How long any job may run: 168h, a week, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_duration")]
+    pub max_time_limit: Option<Duration>,
+    /// Memory for each CPU of a job that says nothing of memory: 1Gi when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_quantity")]
+    pub default_memory_per_cpu: Option<Quantity>,
+    /// How many pods of one array there are at a time, at most: 500 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub max_pods_at_a_time: Option<i32>,
+    /// Labels of the nodes that jobs run on, where some are kept for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 20))]
+    pub node_selector: BTreeMap<String, String>,
+    /// Keys of the taints that keep other pods off these nodes. A perimeter lists those that its tenants tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 317)))]
+    pub tolerations: Vec<String>,
+}
 
 /// What the operator knows of the scheduler.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]

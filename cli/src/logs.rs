@@ -1,4 +1,4 @@
-//! `meso logs`: a job's output, read where the scheduler wrote it.
+//! `meso logs`: a job's output, read where the scheduler wrote it. That of a job that runs as pods is in `pod_logs.rs`.
 //!
 //! The file is opened as the posix user who runs meso, on a machine that shares the scheduler's file system: what that
 //! user may not read stays unread. Elsewhere one sentence says where the file is.
@@ -7,6 +7,7 @@ use crate::batch_jobs::{get, phase};
 use crate::connection::{Connection, Place};
 use crate::failure::Failure;
 use crate::output;
+use crate::pod_logs;
 use crate::wait::{changes, refusal};
 use clap::Args;
 use futures::StreamExt;
@@ -47,6 +48,18 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
     let doing = format!("reading the output of {}", options.job);
     let (mut job, task) = find(&api, &options.job, &doing).await?;
     let name = job.name_any();
+    if options.follow && job_is_not_handed_over(&job) {
+        job = handed_over(&api, job, &doing).await?;
+    }
+    if pod_logs::runs_as_pods(&job) {
+        let pods = Api::namespaced(connection.client.clone(), connection.namespace()?);
+        let wanted = pod_logs::Wanted {
+            task,
+            follow: options.follow,
+            tail: options.tail,
+        };
+        return pod_logs::run(api, pods, job, &wanted).await;
+    }
     let mut changes = changes(api, &name);
     let mut changes_go_on = options.follow;
     let mut reading: Option<Reading> = None;
@@ -90,6 +103,21 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
             _ = poll.tick() => {}
         }
     }
+}
+
+/// Whether it is not known yet which scheduler has the job, so where its output will be.
+fn job_is_not_handed_over(job: &BatchJob) -> bool {
+    let scheduler = job.status.as_ref().and_then(|status| status.scheduler.as_ref());
+    !phase(job).is_finished() && scheduler.is_none_or(|scheduler| scheduler.job_id.is_none())
+}
+
+/// The job, once a scheduler has it or it is over.
+async fn handed_over(api: &Api<BatchJob>, mut job: BatchJob, doing: &str) -> Result<BatchJob, Failure> {
+    while job_is_not_handed_over(&job) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        job = get(api, &job.name_any(), doing).await?;
+    }
+    Ok(job)
 }
 
 /// The job of this name, or the task of the job before the last dot: names may hold dots themselves.
@@ -153,7 +181,8 @@ fn with_task(pattern: &str, task: Option<&str>) -> Option<String> {
     Some(path)
 }
 
-fn no_output_yet(job: &BatchJob) -> String {
+/// Why there is nothing to read.
+pub fn no_output_yet(job: &BatchJob) -> String {
     let why = job
         .status
         .as_ref()

@@ -26,6 +26,7 @@ mod outlook;
 mod output;
 mod perimeter;
 mod perimeter_document;
+mod pod_logs;
 mod queue;
 mod sbatch;
 mod show;

@@ -20,7 +20,7 @@ use crate::wait;
 use clap::Args;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use mesocentre_api::{Allocation, BatchJob, BatchJobSpec, JobResources, is_ready};
+use mesocentre_api::{Allocation, BatchJob, BatchJobSpec, JobContainer, JobResources, is_ready};
 use std::io::Read;
 
 /// What `submit` takes.
@@ -71,6 +71,12 @@ pub struct Options {
     /// GPUs a node
     #[arg(long, value_name = "N", conflicts_with = "gres")]
     gpus_per_node: Option<String>,
+    /// The image that the script runs in, where the scheduler is Kubernetes
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// The PersistentVolumeClaim that is the script's home there
+    #[arg(long, value_name = "CLAIM")]
+    home: Option<String>,
     /// Variables of the job: NAME=VALUE, or NAME to take the value from here, separated by commas
     #[arg(long, value_name = "LIST")]
     export: Option<String>,
@@ -250,6 +256,10 @@ fn request(
                 None => Vec::new(),
             },
             resources: (resources != JobResources::default()).then_some(resources),
+            container: (options.image.is_some() || options.home.is_some()).then(|| JobContainer {
+                image: options.image.clone(),
+                home_claim: options.home.clone(),
+            }),
             array: options.array.as_deref().map(array::parse).transpose()?,
             depends_on: match &options.dependency {
                 Some(list) => dependency::parse(list)?,

@@ -2,7 +2,7 @@
 //!
 //! Quantities are whole numbers in the unit of their name. Nothing is asked here; the scheduler's module fills these in.
 
-use crate::{ClusterName, JobId, Token, UserName};
+use crate::{ClusterName, JobId, Token, Uid, UserName};
 use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -112,6 +112,31 @@ impl TaskCounts {
             Phase::Failed | Phase::TimedOut | Phase::OutOfMemory | Phase::NodeFailed => self.failed += tasks,
         }
     }
+}
+
+/// Which phase speaks for a job whose tasks are in several: while one is open, the job is; after that the gravest end.
+/// Tasks that wait while others have run make a running job.
+pub(crate) fn phase_of_all(phases: impl IntoIterator<Item = Phase>, tasks: &TaskCounts) -> Phase {
+    if tasks.queued + tasks.running > 0 {
+        return if tasks.queued == tasks.total {
+            Phase::Queued
+        } else {
+            Phase::Running
+        };
+    }
+    const GRAVEST_FIRST: [Phase; 6] = [
+        Phase::Failed,
+        Phase::OutOfMemory,
+        Phase::TimedOut,
+        Phase::NodeFailed,
+        Phase::Cancelled,
+        Phase::Succeeded,
+    ];
+    let phases: Vec<Phase> = phases.into_iter().collect();
+    GRAVEST_FIRST
+        .into_iter()
+        .find(|phase| phases.contains(phase))
+        .unwrap_or(Phase::Queued)
 }
 
 /// Nodes as the scheduler folds them: `n[1-3,7]`.
@@ -473,13 +498,31 @@ pub struct ArrayTask {
     pub index: Option<u32>,
 }
 
+/// What a run is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunId {
+    /// Its row in Slurm's accounting.
+    Row(u64),
+    /// The UID of the pod that it was.
+    Pod(Uid),
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row(row) => write!(f, "row {row} of the accounting"),
+            Self::Pod(uid) => write!(f, "pod {uid}"),
+        }
+    }
+}
+
 /// One run of one job (or of one task of an array), from the accounting: a requeued job has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The cluster.
     pub cluster: ClusterName,
-    /// The run's own row in the accounting: unique in the cluster, for ever.
-    pub db_index: u64,
+    /// What the run is known by: unique in the cluster, for ever.
+    pub id: RunId,
     /// The job's own number, different for each task of an array.
     pub job_id: JobId,
     /// Which task of which array.
@@ -548,8 +591,8 @@ pub struct RunRows {
 pub struct MalformedRow {
     /// As it came.
     pub row: String,
-    /// Its number in the accounting, which is its run's own, where that much can be read.
-    pub db_index: Option<u64>,
+    /// What its run is known by, where that much can be read.
+    pub id: Option<RunId>,
     /// The job's number, where that much can be read.
     pub job: Option<JobId>,
     /// The account that pays, where that much can be read.

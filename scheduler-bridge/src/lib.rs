@@ -13,17 +13,23 @@
 //! over ssh ([`slurm::ssh`]), and starts each `sbatch` as the submitting person's own posix account. Accounts,
 //! associations and limits are kept by difference with [`slurm::accounts`].
 
+mod array;
 mod batch_scheduler;
 mod job;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod lifecycle;
 mod names;
 pub mod slurm;
 mod submission;
 
+pub use array::{ArrayIndices, InvalidArray};
 pub use batch_scheduler::{BatchScheduler, Health, Partition, SchedulerError, Window};
 pub use job::{
     ArrayTask, CoreSeconds, GpuSeconds, Holder, JobAccounting, JobIdentity, MalformedRow, Measured, NodeList,
-    Outlook, Phase, Queue, QueuedJob, Run, RunRows, TaskCounts, Tres,
+    Outlook, Phase, Queue, QueuedJob, Run, RunId, RunRows, TaskCounts, Tres,
 };
-pub use names::{AccountName, ClusterName, InvalidName, JobId, PartitionName, Token, UserName};
-pub use submission::{Dependency, DependencyKind, InvalidSubmission, Submission, SubmitError};
+pub use names::{
+    AccountName, ClusterName, InvalidJobId, InvalidName, JobId, PartitionName, Token, Uid, UserName,
+};
+pub use submission::{Container, Dependency, DependencyKind, InvalidSubmission, Submission, SubmitError};

@@ -561,7 +561,7 @@ mod tests {
 
     fn queued(phase: Phase, tasks: TaskCounts) -> QueuedJob {
         QueuedJob {
-            id: JobId(42),
+            id: JobId::Number(42),
             submitted_at: at(100),
             token: Token::of_attempt("5b0e", 1).ok(),
             user: "alice".to_owned(),
@@ -583,7 +583,7 @@ mod tests {
 
     fn accounted(phase: Phase, tasks: TaskCounts) -> JobAccounting {
         JobAccounting {
-            id: JobId(42),
+            id: JobId::Number(42),
             submitted_at: at(100),
             token: Token::of_attempt("5b0e", 1).ok(),
             user: "alice".to_owned(),
@@ -648,7 +648,10 @@ mod tests {
         let Step::Record(progress) = next(&written(1, 100), &observed, at(200)) else {
             panic!()
         };
-        assert_eq!((progress.phase, progress.id), (Phase::Submitted, Some(JobId(42))));
+        assert_eq!(
+            (progress.phase, progress.id),
+            (Phase::Submitted, Some(JobId::Number(42)))
+        );
     }
 
     #[test]
@@ -687,7 +690,7 @@ mod tests {
     #[test]
     fn a_job_ends_only_when_the_accounting_knows_the_end_of_every_task() {
         let job = JobView {
-            id: Some(JobId(42)),
+            id: Some(JobId::Number(42)),
             tasks: tasks(&[(Phase::Queued, 6)]),
             ..written(1, 100)
         };
@@ -726,7 +729,7 @@ mod tests {
     #[test]
     fn tasks_that_left_the_queue_are_counted_from_the_accounting() {
         let job = JobView {
-            id: Some(JobId(42)),
+            id: Some(JobId::Number(42)),
             tasks: tasks(&[(Phase::Queued, 20)]),
             ..written(1, 100)
         };
@@ -767,7 +770,7 @@ mod tests {
         // It may have been submitted: look first.
         assert_eq!(next(&cancelled(written(1, 0)), &observed, at(0)), Step::LookUp);
         let known = JobView {
-            id: Some(JobId(42)),
+            id: Some(JobId::Number(42)),
             ..written(1, 0)
         };
         let in_queue = Observed {
@@ -791,7 +794,7 @@ mod tests {
         };
         let step = |hold, held, observed: &Observed| {
             let job = JobView {
-                id: Some(JobId(42)),
+                id: Some(JobId::Number(42)),
                 hold,
                 held,
                 ..written(1, 0)
@@ -828,7 +831,7 @@ mod tests {
     fn another_time_limit_is_brought_about_once_while_the_job_waits_or_runs() {
         let step = |wanted, done, phase| {
             let job = JobView {
-                id: Some(JobId(42)),
+                id: Some(JobId::Number(42)),
                 time_limit_seconds: wanted,
                 time_limited_to: done,
                 ..written(1, 0)
@@ -938,7 +941,7 @@ mod tests {
             let answer = match self.roll(7) {
                 0 => {
                     self.jobs.push(token);
-                    Ok(JobId(42))
+                    Ok(JobId::Number(42))
                 }
                 1 => {
                     self.jobs.push(token);
@@ -1037,7 +1040,7 @@ mod tests {
                 prop_assert!(world.jobs.len() + world.on_their_way.len() <= 1, "{:?}", world.jobs);
             }
             world.pass(100);
-            prop_assert_eq!(world.job.id, Some(JobId(42)));
+            prop_assert_eq!(world.job.id, Some(JobId::Number(42)));
             prop_assert_eq!(world.jobs.len(), 1);
         }
     }

@@ -86,21 +86,74 @@ name!(
     PartitionName, "partition name", 63
 );
 
-/// A job's number on its scheduler; of an array, the number of the whole array. Numbers come round again: a job is
-/// known by a [`JobIdentity`](crate::JobIdentity).
+/// What a scheduler calls a job; of an array, the whole array. Slurm's numbers come round again: a job is known by a
+/// [`JobIdentity`](crate::JobIdentity).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub u32);
+pub enum JobId {
+    /// Slurm's number.
+    Number(u32),
+    /// On Kubernetes, the UID of the object that the Job was made for: its name is made of it, so there is never a second.
+    Made(Uid),
+}
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Made(uid) => write!(f, "{MADE_PREFIX}{uid}"),
+        }
     }
 }
 
+/// What the names of Jobs begin with: a name begins with a letter.
+const MADE_PREFIX: &str = "bj-";
+
+/// Text that is no job's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no job: write its number, or bj- and a UID")]
+pub struct InvalidJobId(String);
+
 impl FromStr for JobId {
-    type Err = std::num::ParseIntError;
+    type Err = InvalidJobId;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        let read = match text.strip_prefix(MADE_PREFIX) {
+            Some(uid) => Uid::parse(uid).map(Self::Made),
+            None => text.parse().ok().map(Self::Number),
+        };
+        read.ok_or_else(|| InvalidJobId(text.chars().take(80).collect()))
+    }
+}
+
+/// A UID of Kubernetes: 128 bits, written as a UUID (RFC 9562).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(u128);
+
+impl Uid {
+    /// Reads one, in lower case and with its dashes, as Kubernetes writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let dashes = text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        });
+        if text.len() != 36 || !dashes {
+            return None;
+        }
+        u128::from_str_radix(&text.replace('-', ""), 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = format!("{:032x}", self.0);
+        write!(
+            f,
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
     }
 }
 
@@ -141,6 +194,11 @@ impl Token {
         Self::parse(comment.strip_prefix(COMMENT_PREFIX)?).ok()
     }
 
+    /// The UID of the object that the job is for.
+    pub fn uid(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.0.as_str(), |(uid, _)| uid)
+    }
+
     /// What goes into the job's comment.
     pub fn to_comment(&self) -> String {
         format!("{COMMENT_PREFIX}{}", self.0)
@@ -171,6 +229,23 @@ mod tests {
         }
         assert!(AccountName::new("univ-caen.climate-2026").is_ok());
         assert!(UserName::new(&"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn a_job_is_read_as_it_is_written() {
+        for written in ["42", "bj-5b0e2c1a-0000-4000-8000-00000000000f"] {
+            assert_eq!(written.parse::<JobId>().unwrap().to_string(), written);
+        }
+        for bad in [
+            "",
+            "bj-",
+            "bj-42",
+            "-1",
+            "bj-5B0e2c1a-0000-4000-8000-00000000000f",
+            "bj-5b0e2c1a00004-00-8000-00000000000f-",
+        ] {
+            assert!(bad.parse::<JobId>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

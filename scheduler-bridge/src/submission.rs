@@ -42,6 +42,19 @@ pub struct Submission {
     pub dependencies: Vec<Dependency>,
     /// Held until released, `--hold`.
     pub hold: bool,
+    /// On Kubernetes, where it runs and in what; nothing for Slurm.
+    pub container: Container,
+}
+
+/// Where a job runs on Kubernetes, and in what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// The namespace.
+    pub namespace: String,
+    /// The image; the scheduler's own when absent.
+    pub image: Option<String>,
+    /// The PersistentVolumeClaim that is the job's home; an empty folder that goes with the pod when absent.
+    pub home_claim: Option<String>,
 }
 
 impl Submission {
@@ -72,6 +85,7 @@ impl Submission {
             array: None,
             dependencies: Vec::new(),
             hold: false,
+            container: Container::default(),
         }
     }
 }
@@ -129,6 +143,14 @@ pub enum InvalidSubmission {
         value: String,
         /// What is wrong with it and what to write.
         why: &'static str,
+    },
+    /// A field that asks for what cannot be had.
+    #[error("{field}: {why}")]
+    Field {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it and what to write.
+        why: String,
     },
     /// A variable that would steer the scheduler's own command.
     #[error(

@@ -344,7 +344,7 @@ async fn a_slurm_that_is_away_is_waited_for_and_never_taken_for_a_no() {
     config.slurm_conf = Some(conf);
     let slurm = Slurm::new(config).unwrap();
     let job = submission("true");
-    let identity = identity(&job, JobId(1));
+    let identity = identity(&job, JobId::Number(1));
     let now = Timestamp::now();
     let window = Window {
         from: now - SignedDuration::from_mins(1),

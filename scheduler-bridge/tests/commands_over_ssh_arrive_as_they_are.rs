@@ -36,7 +36,7 @@ async fn a_submission_arrives_byte_for_byte() {
     // Far more than one argument of a program may hold, as the whole would be if it went by a command line.
     one.arguments = vec![odd.to_owned(); 5_000];
     one.arguments.extend(["-x".to_owned(), String::new()]);
-    assert_eq!(node.slurm().submit(&one).await, Ok(JobId(42)));
+    assert_eq!(node.slurm().submit(&one).await, Ok(JobId::Number(42)));
 
     let words = node.recorded("argv");
     let words: Vec<String> = words

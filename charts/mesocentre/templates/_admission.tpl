@@ -7,7 +7,7 @@ neither watched nor put back; a test compares the two.
 {{- $root := . }}
 {{- $helm := dict "labels" (dict "app.kubernetes.io/managed-by" "Helm") "annotations" (dict "meta.helm.sh/release-name" .Release.Name "meta.helm.sh/release-namespace" .Release.Namespace) }}
 {{- $all := list }}
-{{- range $file := list "auditor" "batch-jobs" "deletion" "fences" "peering" "pods" "publishing" "storage-and-services" "suspension" }}
+{{- range $file := list "auditor" "batch-jobs" "deletion" "fences" "peering" "pods" "publishing" "scheduler-jobs" "storage-and-services" "suspension" }}
 {{- range $text := regexSplit "(?m)^---\\s*$" (include (printf "%s/admission/%s.yaml" $root.Template.BasePath $file) $root) -1 }}
 {{- $object := fromYaml $text }}
 {{- if $object.kind }}

@@ -4,13 +4,13 @@
 //! nothing new can be submitted, and nothing that was used is forgotten. A suspended tenant's accounts are closed, members
 //! and all: what waits is not started, and after the grace whatever is left of them is cancelled, by whatever way it came.
 
-use super::Cluster;
-use super::WaitsFor;
 use super::allocation::validate::{ValidAllocation, valid_tenant};
+use super::{Cluster, Engine, WaitsFor};
 use crate::Context;
 use crate::billing::ceiling::standing;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use mesocentre_scheduler_bridge::slurm::Slurm;
 use mesocentre_scheduler_bridge::slurm::accounts::{AllocationAccount, DesiredAccounts};
 use mesocentre_scheduler_bridge::{AccountName, SchedulerError};
 use std::collections::{HashMap, HashSet};
@@ -108,6 +108,10 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
 /// Cancels what is left in the accounts of tenants whose work is to be stopped, once each: they are closed by then, so
 /// nothing comes after it.
 async fn empty(context: &Context, cluster: &Cluster, emptied: &mut HashSet<AccountName>) {
+    let Engine::Slurm(slurm) = &cluster.engine else {
+        // Nothing comes there but by batch jobs, which are cancelled one by one.
+        return;
+    };
     let view = cluster.accounts();
     let mut stopping = HashSet::new();
     for (tenant, allocations) in &view.desired.tenants {
@@ -122,7 +126,7 @@ async fn empty(context: &Context, cluster: &Cluster, emptied: &mut HashSet<Accou
             continue;
         }
         let cancelled = cluster
-            .call(context, "cancel", cluster.slurm.cancel_account(&account))
+            .call(context, "cancel", slurm.cancel_account(&account))
             .await;
         match cancelled {
             Ok(()) => {
@@ -150,9 +154,32 @@ fn tell(context: &Context, cluster: &Cluster) {
 }
 
 async fn keep(context: &Context, cluster: &Cluster, desired: DesiredAccounts) -> AccountsView {
+    match &cluster.engine {
+        Engine::Slurm(slurm) => keep_in_slurm(context, cluster, slurm, desired).await,
+        Engine::Kubernetes(_) => AccountsView {
+            // Nothing to make there: who may submit, and how much, is seen to here.
+            known: desired
+                .tenants
+                .values()
+                .flat_map(|allocations| allocations.keys().cloned())
+                .collect(),
+            desired,
+            wrong: HashMap::new(),
+            away: None,
+            known_once: true,
+        },
+    }
+}
+
+async fn keep_in_slurm(
+    context: &Context,
+    cluster: &Cluster,
+    slurm: &Slurm,
+    desired: DesiredAccounts,
+) -> AccountsView {
     let before = cluster.accounts();
     let kept = cluster
-        .call(context, "accounts", cluster.slurm.keep_accounts(&desired))
+        .call(context, "accounts", slurm.keep_accounts(&desired))
         .await;
     let (conflicts, failed) = match kept {
         Ok(kept) => kept,
@@ -177,7 +204,7 @@ async fn keep(context: &Context, cluster: &Cluster, desired: DesiredAccounts) ->
     let deadline = Instant::now() + HEARD_WITHIN;
     let known = loop {
         let known: HashSet<AccountName> = match cluster
-            .call(context, "account_use", cluster.slurm.account_use(&all))
+            .call(context, "account_use", slurm.account_use(&all))
             .await
         {
             Ok(known) => known

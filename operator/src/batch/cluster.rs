@@ -1,13 +1,14 @@
-//! A Slurm cluster at work: what is known of it, and the tasks that find out.
+//! A batch scheduler at work: what is known of it, and the tasks that find out.
 
 use super::accounts::AccountsView;
+use super::engine::Engine;
 use super::feed::Pass;
+use super::hold::Holds;
 use crate::Context;
 use crate::lock::locked;
 use jiff::Timestamp;
-use mesocentre_api::SlurmScheduler;
-use mesocentre_scheduler_bridge::slurm::{Slurm, SlurmConfig};
-use mesocentre_scheduler_bridge::{JobAccounting, JobIdentity, Queue, SchedulerError};
+use mesocentre_api::SchedulerSpec;
+use mesocentre_scheduler_bridge::{JobAccounting, JobIdentity, Queue};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,14 +17,16 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// A Slurm cluster at work.
+/// A batch scheduler at work.
 pub struct Cluster {
     /// The Scheduler's name.
     pub name: String,
     /// How it is reached.
-    pub spec: SlurmScheduler,
-    /// Its commands.
-    pub slurm: Slurm,
+    pub spec: SchedulerSpec,
+    /// What it is.
+    pub engine: Engine,
+    /// What is kept of allocations for its jobs.
+    pub holds: Holds,
     /// Something was submitted, cancelled or is waited for: ask soon.
     pub ask_soon: Notify,
     /// The accounts that should be have changed.
@@ -46,13 +49,14 @@ impl Cluster {
     pub(super) fn start(
         context: &Arc<Context>,
         name: &str,
-        spec: &SlurmScheduler,
-        config: SlurmConfig,
-    ) -> Result<Arc<Self>, SchedulerError> {
+        spec: &SchedulerSpec,
+        engine: Engine,
+    ) -> Arc<Self> {
         let cluster = Arc::new(Self {
             name: name.to_owned(),
             spec: spec.clone(),
-            slurm: Slurm::new(config)?,
+            engine,
+            holds: Holds::default(),
             ask_soon: Notify::new(),
             accounts_changed: Notify::new(),
             ended: Notify::new(),
@@ -71,7 +75,7 @@ impl Cluster {
             tokio::spawn(super::feed::run(Arc::clone(context), Arc::clone(&cluster))).abort_handle(),
         ];
         locked(&cluster.tasks).extend(tasks);
-        Ok(cluster)
+        cluster
     }
 
     /// Ends its tasks.
@@ -79,10 +83,14 @@ impl Cluster {
         locked(&self.tasks).drain(..).for_each(|task| task.abort());
     }
 
-    /// How long after its sender's death a request may still be taken; Slurm's default until it has said otherwise.
+    /// The partitions that are offered; none named means all.
+    pub fn offers(&self) -> &[String] {
+        self.spec.slurm.as_ref().map_or(&[], |slurm| &slurm.partitions)
+    }
+
+    /// How long after its sender's death a request may still be taken; the usual until it has said otherwise.
     pub fn settle(&self) -> jiff::SignedDuration {
-        let outlives_us = self.slurm.config().outlives_us().as_secs();
-        let seconds = locked(&self.settle_seconds).unwrap_or(10_u64.saturating_add(outlives_us));
+        let seconds = locked(&self.settle_seconds).unwrap_or_else(|| self.engine.settles_within());
         // And a second: times are in whole ones.
         jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(60).saturating_add(1))
     }

@@ -22,14 +22,16 @@ use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{Allocation, TenantCategory, judged_by_category};
 use mesocentre_metering::ledger::{Reading, Unsettled};
 use mesocentre_metering::{Activity, Appended, BatchRun, UsageRecord, from_batch_run};
-use mesocentre_scheduler_bridge::{BatchScheduler, JobId, Run, RunRows, Window};
+use mesocentre_scheduler_bridge::{BatchScheduler, JobId, Run, RunId, RunRows, Window};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What reports these records.
-pub const SOURCE: &str = "slurm";
+/// What reports the records of Slurm's accounting.
+pub const SLURM: &str = "slurm";
+/// What reports those of pods of batch jobs.
+pub const KUBERNETES: &str = "kubernetes";
 /// How far back each reading goes behind what was read before.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 /// How far back a thorough reading goes.
@@ -87,18 +89,19 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
 }
 
 async fn show_state(context: &Context, cluster: &Cluster) {
-    if let Ok(Some(through)) = context.ledger.watermark(SOURCE, &cluster.spec.cluster).await {
+    let (source, name) = (cluster.engine.source(), cluster.engine.cluster().as_str());
+    if let Ok(Some(through)) = context.ledger.watermark(source, name).await {
         context
             .metrics
             .ledger_lag_seconds
-            .with_label_values(&[SOURCE, cluster.spec.cluster.as_str()])
+            .with_label_values(&[source, name])
             .set(Timestamp::now().duration_since(through).as_secs());
     }
-    if let Ok(unsettled) = context.ledger.unsettled(SOURCE, &cluster.spec.cluster).await {
+    if let Ok(unsettled) = context.ledger.unsettled(source, name).await {
         context
             .metrics
             .ledger_unsettled
-            .with_label_values(&[SOURCE, cluster.spec.cluster.as_str()])
+            .with_label_values(&[source, name])
             .set(i64::try_from(unsettled.len()).unwrap_or(i64::MAX));
     }
 }
@@ -108,7 +111,7 @@ struct Feed {
     /// When the accounting was last read thoroughly.
     deep: Option<Instant>,
     /// Rows of the accounting that went into the ledger since then: they need not be offered again.
-    taken: HashSet<u64>,
+    taken: HashSet<RunId>,
     /// Accounts that were told of already.
     unassigned: HashSet<String>,
 }
@@ -116,11 +119,9 @@ struct Feed {
 impl Feed {
     async fn read(&mut self, context: &Context, cluster: &Cluster) -> Result<(), Failure> {
         let now = Timestamp::now();
-        let watermark = context.ledger.watermark(SOURCE, &cluster.spec.cluster).await?;
-        let unsettled_since = context
-            .ledger
-            .unsettled_since(SOURCE, &cluster.spec.cluster)
-            .await?;
+        let (source, name) = (cluster.engine.source(), cluster.engine.cluster().as_str());
+        let watermark = context.ledger.watermark(source, name).await?;
+        let unsettled_since = context.ledger.unsettled_since(source, name).await?;
         let every = if unsettled_since.is_some() {
             UNSETTLED_EVERY
         } else {
@@ -140,18 +141,18 @@ impl Feed {
             .call(
                 context,
                 "accounting_lag",
-                cluster.slurm.accounting_is_up_to_date(),
+                cluster.engine.accounting_is_up_to_date(),
             )
             .await;
         // To the end of this second: what ended in it has its whole number.
         let until = now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now);
         let rows = cluster
-            .call(context, "runs", cluster.slurm.runs(Window { from, until }))
+            .call(context, "runs", cluster.engine.runs(Window { from, until }))
             .await?;
         if thorough {
             self.taken.clear();
         }
-        let mut offered = self.offered(context, &rows);
+        let mut offered = self.offered(context, source, &rows);
         let new = if offered.records.is_empty() {
             0
         } else {
@@ -168,27 +169,26 @@ impl Feed {
             offered.not_taken(&appended);
             appended.new
         };
+        let unsettled_runs: HashSet<String> = offered.unsettled.keys().cloned().collect();
         if unsettled_since.is_some() || !offered.unsettled.is_empty() {
-            offered
-                .note(context, &cluster.spec.cluster, from, thorough)
+            offered.note(context, (source, name), from, thorough).await?;
+        }
+        self.taken
+            .extend(rows.runs.iter().filter(|run| has_ended(run)).map(|run| run.id));
+        up_to_date?;
+        let settled = settled(context, &rows, &unsettled_runs);
+        if !settled.is_empty() {
+            cluster
+                .call(context, "settle", cluster.engine.settle(&settled, &[]))
                 .await?;
         }
-        self.taken.extend(
-            rows.runs
-                .iter()
-                .filter(|run| has_ended(run))
-                .map(|run| run.db_index),
-        );
-        up_to_date?;
-        context
-            .ledger
-            .advance_watermark(SOURCE, &cluster.spec.cluster, now)
-            .await?;
+        context.ledger.advance_watermark(source, name, now).await?;
         if thorough {
             self.deep = Some(Instant::now());
         }
         context.batch.usage().refresh(context).await?;
         cluster.set_pass(Pass { began: now });
+        context.batch.wake(&super::WaitsFor::Use(cluster.name.clone()));
         if new > 0 {
             tracing::info!(scheduler = cluster.name, records = new, "metered");
             crate::billing::ledger_grew(context);
@@ -198,7 +198,7 @@ impl Feed {
         Ok(())
     }
 
-    fn offered(&mut self, context: &Context, rows: &RunRows) -> Offered {
+    fn offered(&mut self, context: &Context, source: &str, rows: &RunRows) -> Offered {
         let mut categories: HashMap<String, TenantCategory> = HashMap::new();
         for tenant in context.stores.tenants.state() {
             categories.insert(tenant.name_any(), tenant.spec.category);
@@ -221,15 +221,13 @@ impl Feed {
             let is_ours =
                 tenant.is_none_or(|tenant| tenant.is_some_and(|(tenant, _)| categories.contains_key(tenant)));
             if is_ours {
-                offered
-                    .unsettled
-                    .insert(named(row.db_index, row.job), row.why.clone());
+                offered.unsettled.insert(named(row.id, row.job), row.why.clone());
             } else {
                 tracing::debug!(row = row.row, why = row.why, "a row of others cannot be read");
             }
         }
         for run in &rows.runs {
-            if !has_ended(run) || self.taken.contains(&run.db_index) {
+            if !has_ended(run) || self.taken.contains(&run.id) {
                 continue;
             }
             let Some((tenant, allocation)) = run.account.split_once('.') else {
@@ -244,13 +242,13 @@ impl Feed {
                 }
                 continue;
             };
-            let name = named(Some(run.db_index), Some(run.job_id));
+            let name = named(Some(run.id), Some(run.job_id));
             if let Some(why) = makes_no_sense(run) {
                 offered.unsettled.insert(name, why);
                 continue;
             }
             let judged = judged(tenant, allocation, *category);
-            if let Some(run) = to_batch_run(run, tenant, allocation, judged) {
+            if let Some(run) = to_batch_run(source, run, tenant, allocation, judged) {
                 for record in from_batch_run(&run) {
                     offered.records.push(record);
                     offered.runs.push(name.clone());
@@ -259,6 +257,33 @@ impl Feed {
         }
         offered
     }
+}
+
+/// Runs that are over, that the ledger has (or that held nothing), and whose job's end is written down or that have no
+/// object any more. Until then the scheduler keeps them, since the end of a job is told from all its runs.
+fn settled(context: &Context, rows: &RunRows, unsettled: &HashSet<String>) -> HashSet<RunId> {
+    let runs = rows.runs.iter().filter(|run| run.phase.is_finished());
+    let pods: Vec<&Run> = runs.filter(|run| matches!(run.id, RunId::Pod(_))).collect();
+    if pods.is_empty() {
+        return HashSet::new();
+    }
+    let open: HashSet<String> = context
+        .stores
+        .jobs
+        .state()
+        .iter()
+        .filter(|job| {
+            !job.status
+                .as_ref()
+                .is_some_and(|status| status.phase.is_finished())
+        })
+        .filter_map(|job| job.uid())
+        .collect();
+    pods.into_iter()
+        .filter(|run| !run.token.as_ref().is_some_and(|token| open.contains(token.uid())))
+        .filter(|run| !unsettled.contains(&named(Some(run.id), Some(run.job_id))))
+        .map(|run| run.id)
+        .collect()
 }
 
 /// What a reading has for the ledger.
@@ -285,7 +310,7 @@ impl Offered {
     async fn note(
         self,
         context: &Context,
-        cluster: &str,
+        (source, cluster): (&str, &str),
         from: Timestamp,
         is_whole: bool,
     ) -> Result<(), Failure> {
@@ -300,7 +325,7 @@ impl Offered {
             .map(|(what, why)| Unsettled { what, why })
             .collect();
         let reading = Reading {
-            source: SOURCE,
+            source,
             cluster,
             unsettled: &unsettled,
             settled: &settled,
@@ -320,11 +345,11 @@ impl Offered {
 }
 
 /// A run, as people find it in the accounting.
-fn named(db_index: Option<u64>, job: Option<JobId>) -> String {
-    match (job, db_index) {
-        (Some(job), Some(index)) => format!("job {job} (row {index} of the accounting)"),
+fn named(run: Option<RunId>, job: Option<JobId>) -> String {
+    match (job, run) {
+        (Some(job), Some(run)) => format!("job {job} ({run})"),
         (Some(job), None) => format!("job {job}"),
-        (None, Some(index)) => format!("row {index} of the accounting"),
+        (None, Some(run)) => run.to_string(),
         (None, None) => "a row that names no job".to_owned(),
     }
 }
@@ -360,15 +385,20 @@ fn makes_no_sense(run: &Run) -> Option<String> {
 }
 
 fn to_batch_run(
+    source: &str,
     run: &Run,
     tenant: &str,
     allocation: &str,
     (activity, activity_reason): (Activity, String),
 ) -> Option<BatchRun> {
     Some(BatchRun {
-        source: SOURCE.into(),
+        source: source.into(),
         cluster: run.cluster.to_string(),
-        job_id: run.job_id.to_string(),
+        job_id: match run.id {
+            RunId::Row(_) => run.job_id.to_string(),
+            // Tasks that start together are told apart by nothing else.
+            RunId::Pod(uid) => format!("{}/{uid}", run.job_id),
+        },
         submitted: run.submitted_at,
         tenant: tenant.into(),
         allocation: Some(allocation.into()),
@@ -405,8 +435,8 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         Run {
             cluster: ClusterName::new("meso").unwrap(),
-            db_index: 7,
-            job_id: JobId(42),
+            id: RunId::Row(7),
+            job_id: JobId::Number(42),
             array_task: None,
             tasks: 1,
             submitted_at: at(100),
@@ -435,7 +465,7 @@ mod tests {
     #[test]
     fn a_run_of_seven_seconds_on_two_cores_is_fourteen_core_seconds() {
         let judged = judged_by_category(TenantCategory::University);
-        let run = to_batch_run(&run(), "univ-caen", "climate-2026", judged).unwrap();
+        let run = to_batch_run(SLURM, &run(), "univ-caen", "climate-2026", judged).unwrap();
         let records = from_batch_run(&run);
         assert_eq!(records.len(), 1);
         assert_eq!(records[0].quantity, 14);

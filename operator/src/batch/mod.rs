@@ -1,7 +1,7 @@
 //! Batch jobs: schedulers, allocations, the jobs themselves, and the feed from the accounting into the ledger.
 //!
 //! ```text
-//!  Scheduler ──► Cluster ─┬─ poll       one squeue a tick for all jobs, one sacct for those that left it
+//!  Scheduler ──► Cluster ─┬─ poll       one squeue (or list of Jobs and pods) a tick for all jobs, one sacct for those that left it
 //!                         ├─ accounts   tenants, allocations and members, by difference
 //!                         └─ feed       runs from the accounting into the ledger, once each
 //!  BatchJob ──► what is written down + what the cluster's tasks saw ──lifecycle::next──► one step after the other
@@ -11,8 +11,11 @@ pub mod accounts;
 pub mod allocation;
 mod authority;
 mod cluster;
+mod engine;
 pub mod feed;
+mod hold;
 pub mod job;
+mod kubernetes;
 mod pace;
 mod poll;
 pub mod scheduler;
@@ -21,16 +24,19 @@ mod usage;
 
 pub use authority::LoginAuthority;
 pub use cluster::Cluster;
+pub use engine::Engine;
 
 use crate::Context;
 use crate::lock::locked;
 use crate::settings::Settings;
 use crate::triggers::Triggers;
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use mesocentre_api::{BatchJob, Phase, SlurmScheduler};
+use mesocentre_api::{BatchJob, Phase, Scheduler, SchedulerSpec};
 use mesocentre_scheduler_bridge::SchedulerError;
+use mesocentre_scheduler_bridge::kubernetes::Kubernetes;
 use mesocentre_scheduler_bridge::lifecycle::OwnDoing;
-use mesocentre_scheduler_bridge::slurm::Transport;
+use mesocentre_scheduler_bridge::slurm::Slurm;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -52,6 +58,23 @@ struct Inner {
     usage: usage::Usage,
 }
 
+/// What a scheduler is spoken to by.
+pub enum Means {
+    /// Slurm's commands, and where they are run.
+    Commands(mesocentre_scheduler_bridge::slurm::Transport),
+    /// The API server that the operator works with.
+    TheApiServer,
+}
+
+impl Means {
+    fn transport(&self) -> Option<&mesocentre_scheduler_bridge::slurm::Transport> {
+        match self {
+            Self::Commands(transport) => Some(transport),
+            Self::TheApiServer => None,
+        }
+    }
+}
+
 /// What a batch job waits for before it can be handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WaitsFor {
@@ -61,6 +84,8 @@ pub enum WaitsFor {
     Allocation(String, String),
     /// Another batch job: its namespace and name.
     Job(String, String),
+    /// What was used on a scheduler to be read.
+    Use(String),
 }
 
 impl Batch {
@@ -89,23 +114,46 @@ impl Batch {
     pub fn employ(
         &self,
         context: &Arc<Context>,
-        scheduler: &str,
-        spec: &SlurmScheduler,
-        transport: Transport,
+        scheduler: &Scheduler,
+        by: Means,
     ) -> Result<Arc<Cluster>, SchedulerError> {
+        let (name, spec) = (scheduler.name_any(), &scheduler.spec);
         let mut clusters = locked(&self.0.clusters);
-        if let Some(cluster) = clusters.get(scheduler)
+        if let Some(cluster) = clusters.get(&name)
             && cluster.spec == *spec
-            && cluster.slurm.config().transport == transport
+            && cluster.engine.transport() == by.transport()
         {
             return Ok(Arc::clone(cluster));
         }
-        let config = transport::config(spec, transport, &self.0.settings)?;
-        let cluster = Cluster::start(context, scheduler, spec, config)?;
-        if let Some(before) = clusters.insert(scheduler.to_owned(), Arc::clone(&cluster)) {
+        let engine = self.engine(context, &name, spec, by)?;
+        let cluster = Cluster::start(context, &name, spec, engine);
+        if let Some(before) = clusters.insert(name, Arc::clone(&cluster)) {
             before.stop();
         }
         Ok(cluster)
+    }
+
+    fn engine(
+        &self,
+        context: &Context,
+        name: &str,
+        spec: &SchedulerSpec,
+        by: Means,
+    ) -> Result<Engine, SchedulerError> {
+        match (by, &spec.slurm, &spec.kubernetes) {
+            (Means::Commands(transport), Some(slurm), _) => {
+                let config = transport::config(slurm, transport, &self.0.settings)?;
+                Slurm::new(config).map(Engine::Slurm)
+            }
+            (Means::TheApiServer, _, Some(kubernetes)) => {
+                let config = kubernetes::config(name, kubernetes)?;
+                Kubernetes::new(context.client.clone(), config).map(Engine::Kubernetes)
+            }
+            // The schema lets no other through.
+            _ => Err(SchedulerError::Misconfigured(
+                "it is neither Slurm nor Kubernetes: write spec.slurm or spec.kubernetes".into(),
+            )),
+        }
     }
 
     /// Sets a cluster aside.

@@ -113,7 +113,7 @@ async fn tick(
     cluster: &Cluster,
     seen: &mut HashMap<String, Seen>,
 ) -> Result<bool, SchedulerError> {
-    let queue = Arc::new(cluster.call(context, "queue", cluster.slurm.queue()).await?);
+    let queue = Arc::new(cluster.call(context, "queue", cluster.engine.queue()).await?);
     cluster.set_queue(Arc::clone(&queue));
     // What is written down since the queue was asked for may not be in it.
     let open = open_jobs(context, &cluster.name);
@@ -190,7 +190,7 @@ async fn ask_accounting(
     let jobs: Vec<JobIdentity> = wanted.iter().map(|(_, job)| job.clone()).collect();
     let asked_at = Timestamp::now();
     let answers = cluster
-        .call(context, "accounting", cluster.slurm.finished(&jobs))
+        .call(context, "accounting", cluster.engine.finished(&jobs))
         .await?;
     let mut by_id: HashMap<JobId, Vec<JobAccounting>> = HashMap::with_capacity(answers.len());
     for answer in answers {

@@ -1,6 +1,6 @@
 //! Scheduler: whether it answers, which one it is, and the tasks that work with it.
 
-use super::transport;
+use super::{Means, transport};
 use crate::Context;
 use crate::elder::first_before;
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ pub async fn reconcile(scheduler: Arc<Scheduler>, context: Arc<Context>) -> Resu
     let scheduler = report::add_finalizer(&context, &scheduler).await?;
     let answer = match (&scheduler.spec.slurm, &scheduler.spec.kubernetes) {
         (Some(slurm), _) => match who_has_it(&scheduler, slurm, &context) {
-            None => ask_slurm(&context, &name, slurm).await,
+            None => ask_slurm(&context, &scheduler, slurm).await,
             Some(other) => {
                 context.batch.dismiss(&name);
                 Err(SchedulerError::Misconfigured(format!(
@@ -48,10 +48,7 @@ pub async fn reconcile(scheduler: Arc<Scheduler>, context: Arc<Context>) -> Resu
                 )))
             }
         },
-        _ => {
-            context.batch.dismiss(&name);
-            ask_kubernetes(&context).await
-        }
+        _ => ask_kubernetes(&context, &scheduler).await,
     };
     let mut status = scheduler.status.clone().unwrap_or_default();
     let before = status.conditions.clone();
@@ -124,10 +121,7 @@ fn verdict(
     }
     let message = match answer.cpus {
         Some(cpus) => format!("{} {} answers, with {cpus} CPUs", answer.kind, answer.version),
-        None => format!(
-            "{} {} answers; this version runs no batch jobs on it yet, so allocations are made on a Slurm scheduler",
-            answer.kind, answer.version
-        ),
+        None => format!("{} {} answers", answer.kind, answer.version),
     };
     (Verdict::yes("Answers", message), ASKED_EVERY)
 }
@@ -147,22 +141,24 @@ fn who_has_it(scheduler: &Scheduler, slurm: &SlurmScheduler, context: &Context) 
 
 async fn ask_slurm(
     context: &Arc<Context>,
-    name: &str,
+    scheduler: &Scheduler,
     spec: &SlurmScheduler,
 ) -> Result<Answer, SchedulerError> {
     let transport = match transport::gather(context, spec).await {
         // Whoever takes the key away takes the way to the cluster away.
         Err(error @ SchedulerError::Misconfigured(_)) => {
-            context.batch.dismiss(name);
+            context.batch.dismiss(&scheduler.name_any());
             return Err(error);
         }
         other => other?,
     };
-    let cluster = context.batch.employ(context, name, spec, transport)?;
-    let health = cluster.call(context, "ping", cluster.slurm.ping()).await?;
+    let cluster = context
+        .batch
+        .employ(context, scheduler, Means::Commands(transport))?;
+    let health = cluster.call(context, "ping", cluster.engine.ping()).await?;
     cluster.set_settle(health.settle_seconds);
     let partitions = cluster
-        .call(context, "partitions", cluster.slurm.partitions())
+        .call(context, "partitions", cluster.engine.partitions())
         .await?;
     // A node may be in several partitions: the largest says most.
     let cpus = partitions.iter().map(|partition| partition.cpus).max();
@@ -178,21 +174,23 @@ async fn ask_slurm(
     })
 }
 
-async fn ask_kubernetes(context: &Context) -> Result<Answer, SchedulerError> {
-    let version = context
-        .client
-        .apiserver_version()
-        .await
-        .map_err(|error| SchedulerError::Unreachable {
-            who: "the API server",
-            why: error.to_string(),
-        })?;
+async fn ask_kubernetes(context: &Arc<Context>, scheduler: &Scheduler) -> Result<Answer, SchedulerError> {
+    let cluster = context.batch.employ(context, scheduler, Means::TheApiServer)?;
+    let health = match cluster.call(context, "ping", cluster.engine.ping()).await {
+        // Whoever takes the rights away takes the scheduler away.
+        Err(error @ SchedulerError::Misconfigured(_)) => {
+            context.batch.dismiss(&scheduler.name_any());
+            return Err(error);
+        }
+        other => other?,
+    };
+    cluster.set_settle(health.settle_seconds);
     Ok(Answer {
         kind: "Kubernetes",
-        version: version.git_version,
+        version: health.version,
         cpus: None,
         partitions: Vec::new(),
-        caveats: Vec::new(),
+        caveats: health.caveats,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Slurm's words for a job's state, and what they mean in a job's life (`squeue(1)`, JOB STATE CODES).
 
-use crate::{Phase, TaskCounts};
+use crate::Phase;
 
 /// The phase of a state as `squeue %T` and `sacct State` write it (`CANCELLED by 1001` included). None for a word of a
 /// later version.
@@ -21,34 +21,11 @@ pub(super) fn phase_of(state: &str) -> Option<Phase> {
     })
 }
 
-/// Which phase speaks for a job whose tasks are in several: while one is open, the job is; after that the gravest end.
-/// Tasks that wait while others have run make a running job.
-pub(super) fn phase_of_all(phases: impl IntoIterator<Item = Phase>, tasks: &TaskCounts) -> Phase {
-    if tasks.queued + tasks.running > 0 {
-        return if tasks.queued == tasks.total {
-            Phase::Queued
-        } else {
-            Phase::Running
-        };
-    }
-    const GRAVEST_FIRST: [Phase; 6] = [
-        Phase::Failed,
-        Phase::OutOfMemory,
-        Phase::TimedOut,
-        Phase::NodeFailed,
-        Phase::Cancelled,
-        Phase::Succeeded,
-    ];
-    let phases: Vec<Phase> = phases.into_iter().collect();
-    GRAVEST_FIRST
-        .into_iter()
-        .find(|phase| phases.contains(phase))
-        .unwrap_or(Phase::Queued)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TaskCounts;
+    use crate::job::phase_of_all;
 
     #[test]
     fn each_state_of_slurm_has_its_phase() {

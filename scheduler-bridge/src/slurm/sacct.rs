@@ -5,12 +5,12 @@
 
 use super::Slurm;
 use super::command::{rows, separator, tells_of_absence};
-use super::job_state::{phase_of, phase_of_all};
+use super::job_state::phase_of;
 use super::squeue::{seconds, tasks_in};
 use super::tres;
 use crate::job::{
     ArrayTask, CoreSeconds, GpuSeconds, JobAccounting, JobIdentity, MalformedRow, Measured, NodeList,
-    Outlook, QueuedJob, Run, RunRows, TaskCounts,
+    Outlook, QueuedJob, Run, RunId, RunRows, TaskCounts, phase_of_all,
 };
 use crate::{ClusterName, JobId, SchedulerError, Token};
 use jiff::Timestamp;
@@ -253,7 +253,7 @@ fn malformed(row: &[&str], why: String) -> MalformedRow {
     };
     MalformedRow {
         row: row.join("|"),
-        db_index: field("DBIndex").and_then(|index| index.parse().ok()),
+        id: field("DBIndex").and_then(|index| index.parse().ok().map(RunId::Row)),
         job: field("JobIDRaw").and_then(|id| id.parse().ok()),
         account: field("Account")
             .filter(|account| !account.is_empty())
@@ -313,7 +313,7 @@ fn read(row: &[&str]) -> Result<Run, String> {
     }
     Ok(Run {
         cluster: ClusterName::new(cluster).map_err(|error| error.to_string())?,
-        db_index: number("the row's number", db_index)?,
+        id: RunId::Row(number("the row's number", db_index)?),
         job_id: raw_id.parse().map_err(|_| format!("the job number {raw_id:?}"))?,
         array_task,
         tasks,
@@ -421,7 +421,7 @@ fn sum_up_one(id: JobId, runs: &[&Run]) -> Result<Option<JobAccounting>, Schedul
             run.array_task.map(|task| task.index),
         );
         let newest = last.entry(task).or_insert(run);
-        if (run.submitted_at, run.db_index) > (newest.submitted_at, newest.db_index) {
+        if (run.submitted_at, run.id) > (newest.submitted_at, newest.id) {
             *newest = run;
         }
     }
@@ -541,7 +541,7 @@ mod tests {
         JobIdentity {
             token: Token::of_attempt("5b0e", 1).unwrap(),
             user: UserName::new("alice").unwrap(),
-            id: id.map(JobId),
+            id: id.map(JobId::Number),
             submitted_at: None,
         }
     }
@@ -576,7 +576,7 @@ mod tests {
             )),
         ];
         let job = sum_up(&[identity(None)], &runs).unwrap().remove(0);
-        assert_eq!(job.id, JobId(42));
+        assert_eq!(job.id, JobId::Number(42));
         assert_eq!(job.phase, Phase::Failed);
         assert_eq!(job.exit_code, Some(3));
         assert_eq!(
@@ -639,7 +639,7 @@ mod tests {
             ["99.batch", "1764000000", "00:09", "mem=9G"],
         ];
         let measured = read_measured(&rows.map(|row| row.to_vec()));
-        let of = |id, second| measured[&(JobId(id), Timestamp::from_second(second).unwrap())];
+        let of = |id, second| measured[&(JobId::Number(id), Timestamp::from_second(second).unwrap())];
         let first = of(12, 1_764_000_000);
         assert_eq!(
             (first.cpu_milliseconds, first.peak_memory_kib),

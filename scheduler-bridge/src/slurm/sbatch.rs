@@ -161,13 +161,13 @@ pub(super) fn output_path(submission: &Submission, home: &str, id: JobId) -> Opt
             let rest = chars.as_str();
             let digits = rest.chars().take_while(char::is_ascii_digit).count();
             let (width, letter) = (&rest[..digits], rest[digits..].chars().next());
-            let padded = |number: u32| {
+            let padded = |id: JobId| {
                 // Slurm pads with zeros, to 10 at most.
                 let width = width.parse::<usize>().unwrap_or(0).min(10);
-                format!("{number:0width$}")
+                format!("{:0>width$}", id.to_string())
             };
             match letter {
-                Some('j' | 'A') if !(is_array && letter == Some('j')) => path.push_str(&padded(id.0)),
+                Some('j' | 'A') if !(is_array && letter == Some('j')) => path.push_str(&padded(id)),
                 Some('x') => path.push_str(name),
                 Some('u') => path.push_str(submission.user.as_str()),
                 Some('%') => path.push('%'),
@@ -570,11 +570,11 @@ mod tests {
         all.dependencies = vec![
             Dependency {
                 kind: DependencyKind::Succeeded,
-                job: JobId(42),
+                job: JobId::Number(42),
             },
             Dependency {
                 kind: DependencyKind::Finished,
-                job: JobId(43),
+                job: JobId::Number(43),
             },
         ];
         all.hold = true;
@@ -655,7 +655,7 @@ mod tests {
 
     #[test]
     fn the_outputs_path_is_known_before_the_job_runs() {
-        let path = |script: &str| output_path(&submission(script), "/home/alice", JobId(42));
+        let path = |script: &str| output_path(&submission(script), "/home/alice", JobId::Number(42));
         assert_eq!(path("#!/bin/sh\n").as_deref(), Some("/home/alice/pi-42.out"));
         assert_eq!(
             path("#!/bin/sh\n#SBATCH -J a -o /scratch/%u/%x.%8j%%\n").as_deref(),
@@ -681,8 +681,11 @@ mod tests {
                 stderr: stderr.to_owned(),
             })
         };
-        assert_eq!(said(Some(0), "42\n", ""), Ok(JobId(42)));
-        assert_eq!(said(Some(0), "42;meso\n", "sbatch: warning"), Ok(JobId(42)));
+        assert_eq!(said(Some(0), "42\n", ""), Ok(JobId::Number(42)));
+        assert_eq!(
+            said(Some(0), "42;meso\n", "sbatch: warning"),
+            Ok(JobId::Number(42))
+        );
         assert!(matches!(
             said(Some(0), "Submitted", ""),
             Err(SubmitError::Unknown(_))

@@ -12,6 +12,8 @@ use crate::InvalidSubmission;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScriptHeader {
     options: Vec<(&'static str, Option<String>)>,
+    /// What is no option of sbatch's own.
+    others: Vec<String>,
 }
 
 /// Whether an option takes a value.
@@ -224,6 +226,21 @@ impl ScriptHeader {
         self.options.iter().any(|(name, _)| *name == option)
     }
 
+    /// The options that are set, by their long names without dashes, as often as they are.
+    pub fn options(&self) -> impl Iterator<Item = &'static str> {
+        self.options.iter().map(|(name, _)| *name)
+    }
+
+    /// What stands there and is no option of sbatch's own: one of a site's plugin, or shortened too far.
+    pub fn others(&self) -> &[String] {
+        &self.others
+    }
+
+    /// The first line of a script that sets an option, for a message; the first of all where it is written in an odd way.
+    pub fn line_of(script: &[u8], option: &str) -> usize {
+        line_of(script, option)
+    }
+
     /// The option's value, the last one where it is set several times.
     pub fn value(&self, option: &str) -> Option<&str> {
         self.options
@@ -243,6 +260,7 @@ impl ScriptHeader {
                     None => (long, None),
                 };
                 let Some((name, takes)) = long_option(written) else {
+                    self.others.push(word);
                     continue;
                 };
                 let value = match (takes, value) {
@@ -265,6 +283,7 @@ impl ScriptHeader {
                         .find(|(_, short, _)| *short == Some(letter))
                         .copied()
                     else {
+                        self.others.push(format!("-{letter}"));
                         break;
                     };
                     let value =

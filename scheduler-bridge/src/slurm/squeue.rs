@@ -1,9 +1,9 @@
 //! The queue: one squeue for all jobs of everybody, arrays folded by Slurm and summed up here.
 
 use super::command::{rows, separator, tells_of_absence};
-use super::job_state::{phase_of, phase_of_all};
+use super::job_state::phase_of;
 use super::{Slurm, wait_reason};
-use crate::job::{NodeList, Outlook, Phase, Queue, QueuedJob, TaskCounts};
+use crate::job::{NodeList, Outlook, Phase, Queue, QueuedJob, TaskCounts, phase_of_all};
 use crate::{JobId, SchedulerError, Token};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -260,7 +260,7 @@ mod tests {
         JobIdentity {
             token: Token::of_attempt("5b0e", attempt).unwrap(),
             user: UserName::new("alice").unwrap(),
-            id: id.map(JobId),
+            id: id.map(JobId::Number),
             submitted_at: submitted.map(|seconds| Timestamp::from_second(seconds).unwrap()),
         }
     }
@@ -273,7 +273,7 @@ mod tests {
             row("12", "2", "FAILED", "NonZeroExitCode", "meso:5b0e/1"),
         ]);
         let job = queue.get(&identity(1, None, None)).unwrap();
-        assert_eq!(job.id, JobId(12));
+        assert_eq!(job.id, JobId::Number(12));
         assert_eq!(job.phase, Phase::Running);
         assert_eq!(job.state, "RUNNING");
         assert_eq!(
@@ -333,10 +333,10 @@ mod tests {
         )
         .unwrap();
         let queue = Queue::of_everybody(Timestamp::UNIX_EPOCH, jobs);
-        let ahead: Vec<(u32, Option<u64>)> = queue
+        let ahead: Vec<(JobId, Option<u64>)> = queue
             .jobs()
             .iter()
-            .map(|job| (job.id.0, job.outlook.ahead))
+            .map(|job| (job.id, job.outlook.ahead))
             .collect();
         assert_eq!(
             ahead,
@@ -351,6 +351,7 @@ mod tests {
                 (9, Some(3)),
                 (10, Some(1)),
             ]
+            .map(|(number, ahead)| (JobId::Number(number), ahead))
         );
     }
 

@@ -135,6 +135,8 @@ impl Rule {
                 "mesocentre-batch-job-author",
                 "mesocentre-batch-job-members",
                 "mesocentre-batch-jobs",
+                "mesocentre-scheduler-jobs",
+                "mesocentre-operator-runs-jobs",
             ],
             Self::Hours => &["mesocentre-allocations"],
             Self::Convention => &["mesocentre-suspension", "mesocentre-operator-stops-pods"],

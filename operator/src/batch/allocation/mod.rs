@@ -114,9 +114,9 @@ fn verdict(valid: &Result<ValidAllocation, Refused>, accounts: Option<&AccountsV
         return Verdict::no(
             "AccountPending",
             match &view.away {
-                Some(why) => format!("the Slurm account {} is not up to date: {why}", valid.account),
+                Some(why) => format!("the account {} is not up to date: {why}", valid.account),
                 None => format!(
-                    "the Slurm account {} is being made; {} cannot use it yet",
+                    "the account {} is being made; {} cannot use it yet",
                     valid.account, missing.0
                 ),
             },
@@ -137,7 +137,7 @@ fn verdict(valid: &Result<ValidAllocation, Refused>, accounts: Option<&AccountsV
     Verdict::yes(
         "AccountReady",
         format!(
-            "{} may submit to the Slurm account {}{strangers}{curtailed}",
+            "{} may submit to the account {}{strangers}{curtailed}",
             match valid.members.len() {
                 0 => "nobody".to_owned(),
                 1 => "one member".to_owned(),

@@ -65,14 +65,6 @@ pub enum Refused {
         /// What the allocation names.
         scheduler: String,
     },
-    /// Kubernetes as a batch scheduler.
-    #[error(
-        "the scheduler {scheduler} is Kubernetes itself, on which this version does not run batch jobs yet: make the allocation on a Slurm scheduler"
-    )]
-    KubernetesNotServed {
-        /// The scheduler.
-        scheduler: String,
-    },
     /// Its first day is to come.
     #[error(
         "the allocation {allocation} begins on {begins}: wait until then, or have its validFrom set earlier"
@@ -132,7 +124,6 @@ impl Refused {
             Self::TenantSuspended { .. } => "TenantSuspended",
             Self::UnknownScheduler { .. } => "UnknownScheduler",
             Self::OutsideThePerimeter { .. } => "OutsideThePerimeter",
-            Self::KubernetesNotServed { .. } => "KubernetesNotServed",
             Self::NotBegun { .. } => "NotBegun",
             Self::Over { .. } => "AllocationOver",
             Self::CeilingPending { .. } => "CeilingPending",
@@ -330,9 +321,6 @@ pub fn validate(context: &Context, allocation: &Allocation) -> Result<ValidAlloc
     match context.stores.schedulers.get(&key(None, name)) {
         None => Err(Refused::UnknownScheduler {
             allocation: allocation.name_any(),
-            scheduler: name.clone(),
-        }),
-        Some(scheduler) if scheduler.spec.slurm.is_none() => Err(Refused::KubernetesNotServed {
             scheduler: name.clone(),
         }),
         Some(_) => ValidAllocation::new(

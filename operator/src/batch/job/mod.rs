@@ -12,7 +12,7 @@ pub mod report;
 pub mod validate;
 pub mod view;
 
-use super::{Cluster, WaitsFor};
+use super::{Cluster, Engine, WaitsFor};
 use crate::Context;
 use crate::failure::Failure;
 use crate::report::{self as frame, write_status};
@@ -22,10 +22,12 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{BatchJob, BatchJobStatus, Phase};
+use mesocentre_scheduler_bridge::kubernetes::AtMost;
 use mesocentre_scheduler_bridge::lifecycle::{
     Answer, Attempt, JobView, Observed, OwnDoing, Progress, Step, next,
 };
 use mesocentre_scheduler_bridge::{BatchScheduler, SchedulerError, Token};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use validate::{Fit, Unfit, submission, validate};
@@ -246,17 +248,49 @@ impl Life {
             Ok(submission) => submission,
             Err(why) => return self.never(&why).await,
         };
-        if let Err(error) = fit.cluster.slurm.check(&planned).await
+        if let Err(error) = fit.cluster.engine.check(&planned).await
             && error.is_final()
         {
             return self.never(&error.to_string()).await;
         }
-        let status = report::with_token(&self.job, &fit.cluster.name, &fit.account, &fit.user, &attempt);
+        let most = match fit.cluster.engine.at_most(&planned) {
+            Ok(most) => most,
+            Err(why) => return self.never(&why.to_string()).await,
+        };
+        if let Some(most) = most
+            && let Err(unfit) = self.keep(fit, most)
+        {
+            return self.unfit(unfit).await.map(Then::Rest);
+        }
+        let status = report::with_token(&self.job, fit, &attempt, most);
         self.job = write_status(&self.context, &self.job, status).await?;
         observed.own = OwnDoing::Wrote;
         observed.lookup = Answer::NotAsked;
         self.context.batch.did(&view.uid, OwnDoing::Wrote);
         Ok(Then::On)
+    }
+
+    /// Keeps what the job may use of its allocation, where no scheduler sees to the budget.
+    fn keep(&self, fit: &Fit, most: AtMost) -> Result<(), Unfit> {
+        let tenant = crate::triggers::tenant_of(&self.job);
+        let allocation = &self.job.spec.allocation;
+        let scheduler = &fit.cluster.name;
+        if fit.cluster.last_pass().is_none() {
+            return Err(Unfit::Waits {
+                what: WaitsFor::Use(scheduler.clone()),
+                reason: "UsePending",
+                message: format!("it waits until what was used on {scheduler} is read, to know what is left"),
+            });
+        }
+        let kept = fit
+            .cluster
+            .holds
+            .keep(&self.context, &self.job, (&tenant, allocation), &fit.limits, most);
+        kept.map_err(|message| Unfit::Waits {
+            what: WaitsFor::Allocation(tenant, allocation.clone()),
+            reason: "BudgetSpent",
+            message,
+        })
     }
 
     async fn submit(
@@ -288,7 +322,7 @@ impl Life {
         );
         let submitting = cluster.submits();
         let answer = cluster
-            .call(&self.context, "submit", cluster.slurm.submit(&planned))
+            .call(&self.context, "submit", cluster.engine.submit(&planned))
             .await;
         drop(submitting);
         if let Err(error) = &answer {
@@ -318,7 +352,7 @@ impl Life {
             .saturating_sub(SignedDuration::from_mins(1))
             .unwrap_or(attempt.written_at);
         match cluster
-            .call(&self.context, "find", cluster.slurm.find(&identity, since))
+            .call(&self.context, "find", cluster.engine.find(&identity, since))
             .await
         {
             Ok(found) => Answer::Known((asked_at, found)),
@@ -355,7 +389,7 @@ impl Life {
     async fn cancel(&self, cluster: &Cluster, view: &JobView) -> Result<Then, Failure> {
         if let Some(identity) = view.identity() {
             match cluster
-                .call(&self.context, "cancel", cluster.slurm.cancel(&identity))
+                .call(&self.context, "cancel", cluster.engine.cancel(&identity))
                 .await
             {
                 Ok(()) => cluster.ask_soon.notify_one(),
@@ -372,10 +406,10 @@ impl Life {
             return Ok(Then::Rest(Action::requeue(SOON)));
         };
         let (done, not_yet) = if hold {
-            let call = cluster.slurm.hold(&identity);
+            let call = cluster.engine.hold(&identity);
             (cluster.call(&self.context, "hold", call).await, "is not held yet")
         } else {
-            let call = cluster.slurm.release(&identity);
+            let call = cluster.engine.release(&identity);
             (
                 cluster.call(&self.context, "release", call).await,
                 "is not released yet",
@@ -389,8 +423,23 @@ impl Life {
         let Some(identity) = view.identity() else {
             return Ok(Then::Rest(Action::requeue(SOON)));
         };
-        let call = cluster.slurm.set_time_limit(&identity, seconds);
-        let done = cluster.call(&self.context, "set_time_limit", call).await;
+        let call = cluster.engine.set_time_limit(&identity, seconds);
+        let mut done = cluster.call(&self.context, "set_time_limit", call).await;
+        if let Err(SchedulerError::Refused { .. }) = &done
+            && matches!(cluster.engine, Engine::Kubernetes(_))
+        {
+            // It would say so for ever: once is enough, and the job goes on as it is.
+            let note = done.as_ref().map_or_else(ToString::to_string, |()| String::new());
+            frame::event(
+                &self.context,
+                self.job.as_ref(),
+                EventType::Warning,
+                "TimeLimitUnchanged",
+                &note,
+            )
+            .await;
+            done = Ok(());
+        }
         let status = report::with_time_limit(&self.job);
         self.brought_about(cluster, view, done, status, "has not its new time limit yet")
             .await
@@ -465,7 +514,7 @@ impl Life {
             }
         };
         let planned = submission(&self.job, fit, token).ok()?;
-        cluster.slurm.output_path(&planned, id).await
+        cluster.engine.output_path(&planned, id).await
     }
 
     async fn finish(
@@ -592,6 +641,7 @@ async fn after_the_end(job: &Arc<BatchJob>, context: &Arc<Context>) -> Result<Ac
             return Ok(Action::requeue(Duration::from_secs(60)));
         }
         write_status(context, job, report::with_metered(job)).await?;
+        settle(job, context).await;
         return Ok(Action::await_change());
     }
     let (Some(ttl), Some(ended)) = (job.spec.ttl_after_finished, status.finished_at) else {
@@ -604,6 +654,24 @@ async fn after_the_end(job: &Arc<BatchJob>, context: &Arc<Context>) -> Result<Ac
         _ => {
             frame::delete(context, job.as_ref()).await?;
             Ok(Action::await_change())
+        }
+    }
+}
+
+/// What the scheduler kept for metering is not needed any more, and what was kept of the allocation is free again.
+async fn settle(job: &BatchJob, context: &Arc<Context>) {
+    let home = crate::triggers::tenant_of(job);
+    context
+        .batch
+        .wake(&WaitsFor::Allocation(home, job.spec.allocation.clone()));
+    let scheduler = job.status.as_ref().and_then(|status| status.scheduler.as_ref());
+    let cluster = scheduler.and_then(|scheduler| context.batch.cluster(&scheduler.name));
+    if let (Some(cluster), Some(identity)) = (cluster, view::identity(job)) {
+        let (no_runs, jobs) = (HashSet::new(), [identity]);
+        let call = cluster.engine.settle(&no_runs, &jobs);
+        if let Err(error) = cluster.call(context, "settle", call).await {
+            // It is looked at once more at each tick: slower, and no more than that.
+            tracing::warn!(job = %frame::named(job), %error, "its Job is not marked as metered");
         }
     }
 }

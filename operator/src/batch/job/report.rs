@@ -1,5 +1,7 @@
 //! From what was observed to a BatchJob's status. Pure: what is written is decided here, and written elsewhere.
 
+use super::super::hold;
+use super::validate::Fit;
 use super::view;
 use crate::report::Verdict;
 use jiff::{SignedDuration, Timestamp};
@@ -8,8 +10,9 @@ use mesocentre_api::{
     BatchJob, BatchJobStatus, ConditionStatus, JobOutlook, JobUsage, SubmissionRecord, TaskCounts,
     find_condition,
 };
+use mesocentre_scheduler_bridge::kubernetes::AtMost;
 use mesocentre_scheduler_bridge::lifecycle::{Attempt, Progress};
-use mesocentre_scheduler_bridge::{AccountName, Outlook, Phase, UserName};
+use mesocentre_scheduler_bridge::{Outlook, Phase};
 
 /// It can be handed over, or has been.
 pub const ACCEPTED: &str = "Accepted";
@@ -24,20 +27,15 @@ pub const METERED: &str = "Metered";
 const NODES: usize = 64;
 
 /// The status with a token in it, before the scheduler is asked.
-pub fn with_token(
-    job: &BatchJob,
-    scheduler: &str,
-    account: &AccountName,
-    user: &UserName,
-    attempt: &Attempt,
-) -> BatchJobStatus {
+pub fn with_token(job: &BatchJob, fit: &Fit, attempt: &Attempt, most: Option<AtMost>) -> BatchJobStatus {
     let mut status = job.status.clone().unwrap_or_default();
     status.observed_generation = job.metadata.generation;
     status.message = None;
     let mut at = status.scheduler.take().unwrap_or_default();
-    at.name = scheduler.into();
-    at.account = Some(account.to_string());
-    at.user = Some(user.to_string());
+    at.name.clone_from(&fit.cluster.name);
+    at.account = Some(fit.account.to_string());
+    at.user = Some(fit.user.to_string());
+    status.held = most.map(hold::to_api);
     status.scheduler = Some(at);
     // It goes with the submission itself. That it is not held is not told so: the script may say otherwise.
     status.hold = job.spec.hold.filter(|hold| *hold);

@@ -1,7 +1,7 @@
 //! From a BatchJob and what it refers to, to a submission that the scheduler can be asked to take.
 
 use super::super::allocation::validate as allocation;
-use super::super::{Cluster, WaitsFor};
+use super::super::{Cluster, Engine, WaitsFor};
 use super::view;
 use crate::Context;
 use crate::triggers::tenant_of;
@@ -9,8 +9,9 @@ use crate::watch::key;
 use kube::ResourceExt;
 use mesocentre_api::{Allocation, BatchJob, DependencyState, JobResources, Phase, TrustPerimeter};
 use mesocentre_scheduler_bridge::slurm::ScriptHeader;
+use mesocentre_scheduler_bridge::slurm::accounts::Limits;
 use mesocentre_scheduler_bridge::{
-    AccountName, Dependency, DependencyKind, JobId, PartitionName, Submission, Token, UserName,
+    AccountName, Container, Dependency, DependencyKind, JobId, PartitionName, Submission, Token, UserName,
 };
 use mesocentre_tenancy::quantity::{self, Fraction, Unit};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Fit {
     pub user: UserName,
     /// Who pays.
     pub account: AccountName,
+    /// What of its allocation may be used at all.
+    pub limits: Limits,
     dependencies: Vec<Dependency>,
     partition: Option<PartitionName>,
 }
@@ -118,26 +121,47 @@ pub fn validate(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
     if !accounts.admits(&valid.account, user.as_str()) {
         return Err(waits_for_account(match &accounts.away {
             Some(why) => format!(
-                "it waits until the Slurm account {} is up to date: {why}",
+                "it waits until the account {} is up to date: {why}",
                 valid.account
             ),
-            None => format!(
-                "the Slurm account {} is being made ready for {author}",
-                valid.account
-            ),
+            None => format!("the account {} is being made ready for {author}", valid.account),
         }));
     }
+    let is_slurm = matches!(cluster.engine, Engine::Slurm(_));
+    if is_slurm && job.spec.container.is_some() {
+        return Err(Unfit::Never {
+            message: format!(
+                "spec.container is for schedulers that are Kubernetes, and {scheduler} is Slurm: leave it out of a new job, and write --container or Apptainer into its script"
+            ),
+        });
+    }
     Ok(Fit {
-        dependencies: dependencies(job, context, scheduler)?,
-        partition: partition(job, context, &home, &cluster)?,
+        dependencies: dependencies(job, context, scheduler, is_slurm)?,
+        partition: if is_slurm {
+            partition(job, context, &home, &cluster)?
+        } else {
+            // There are none: one that is asked for is refused there.
+            let asked = job
+                .spec
+                .resources
+                .as_ref()
+                .and_then(|resources| resources.partition.as_deref());
+            asked.and_then(|partition| PartitionName::new(partition).ok())
+        },
         cluster,
         user: user.clone(),
         account: valid.account,
+        limits: valid.limits,
     })
 }
 
 /// The jobs that must have come so far, as the scheduler numbers them. What has come so far already is left out.
-fn dependencies(job: &BatchJob, context: &Context, scheduler: &str) -> Result<Vec<Dependency>, Unfit> {
+fn dependencies(
+    job: &BatchJob,
+    context: &Context,
+    scheduler: &str,
+    is_slurm: bool,
+) -> Result<Vec<Dependency>, Unfit> {
     let namespace = job.namespace().unwrap_or_default();
     let mut dependencies = Vec::new();
     for dependency in &job.spec.depends_on {
@@ -176,6 +200,13 @@ fn dependencies(job: &BatchJob, context: &Context, scheduler: &str) -> Result<Ve
                 });
             }
             None => {}
+        }
+        if !is_slurm {
+            // Kubernetes knows of no job that waits for another: it waits here.
+            return Err(waits(format!(
+                "it waits for {other}, which is {}",
+                status.phase.as_str()
+            )));
         }
         let at = status.scheduler.as_ref();
         let id = at.and_then(|at| at.job_id.as_deref()?.parse::<JobId>().ok());
@@ -221,7 +252,7 @@ fn partition(
     home: &str,
     cluster: &Cluster,
 ) -> Result<Option<PartitionName>, Unfit> {
-    let offered = &cluster.spec.partitions;
+    let offered = cluster.offers();
     let in_perimeter = context
         .stores
         .tenants
@@ -307,6 +338,12 @@ pub fn submission(job: &BatchJob, fit: &Fit, token: &Token) -> Result<Submission
         Some(most) => format!("{}%{most}", array.indices),
         None => array.indices.clone(),
     });
+    let container = spec.container.clone().unwrap_or_default();
+    submission.container = Container {
+        namespace: job.namespace().unwrap_or_default(),
+        image: container.image,
+        home_claim: container.home_claim,
+    };
     if let Some(resources) = &spec.resources {
         resources_of(&mut submission, resources)?;
     }

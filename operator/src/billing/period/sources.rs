@@ -5,7 +5,7 @@
 
 use super::validate::{Invalid, ValidPeriod};
 use crate::Context;
-use crate::batch::feed::SOURCE;
+use crate::batch::feed::{KUBERNETES, SLURM};
 use crate::billing::first_few;
 use crate::failure::Failure;
 use jiff::Timestamp;
@@ -66,15 +66,19 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
     let mut read: Vec<Read> = Vec::new();
     for scheduler in context.stores.schedulers.state() {
         let name = scheduler.name_any();
-        if let Some(slurm) = &scheduler.spec.slurm
-            && allocations
-                .iter()
-                .any(|allocation| allocation.spec.scheduler == name)
+        let (source, cluster) = match &scheduler.spec.slurm {
+            Some(slurm) => (SLURM, slurm.cluster.clone()),
+            None => (KUBERNETES, name.clone()),
+        };
+        if allocations
+            .iter()
+            .any(|allocation| allocation.spec.scheduler == name)
         {
             read.push(Read {
-                through: context.ledger.watermark(SOURCE, &slurm.cluster).await?,
-                unsettled: context.ledger.unsettled(SOURCE, &slurm.cluster).await?,
-                cluster: slurm.cluster.clone(),
+                through: context.ledger.watermark(source, &cluster).await?,
+                unsettled: context.ledger.unsettled(source, &cluster).await?,
+                source,
+                cluster,
                 scheduler: name,
             });
         }
@@ -84,6 +88,7 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
 
 /// What has been read of a cluster's use.
 struct Read {
+    source: &'static str,
     cluster: String,
     scheduler: String,
     through: Option<Timestamp>,
@@ -91,9 +96,9 @@ struct Read {
 }
 
 fn lacking(mut read: Vec<Read>, needed: Timestamp, valid: &ValidPeriod) -> Vec<Behind> {
-    read.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+    read.sort_by(|a, b| (a.source, &a.cluster).cmp(&(b.source, &b.cluster)));
     // Two Schedulers may name one cluster; its use is read once.
-    read.dedup_by(|a, b| a.cluster == b.cluster);
+    read.dedup_by(|a, b| (a.source, &a.cluster) == (b.source, &b.cluster));
     read.into_iter()
         .filter(|read| !valid.is_acknowledged(&read.cluster))
         .filter_map(|read| {
@@ -173,6 +178,7 @@ mod tests {
 
     fn clusters_with(valid: &ValidPeriod, through: Option<&str>, unsettled: &[Unsettled]) -> Vec<Behind> {
         let read = Read {
+            source: SLURM,
             cluster: "meso".into(),
             scheduler: "austral".into(),
             through: through.map(at),

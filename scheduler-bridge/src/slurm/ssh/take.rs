@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn only_sbatchs_own_no_is_a_refusal_and_a_cut_answer_is_unknown() {
         let of = |code, stdout: &str, stderr: &str| outcome(&said(code, stdout, stderr), "meso@login");
-        assert_eq!(of(Some(0), "42\n", ""), Ok(JobId(42)));
+        assert_eq!(of(Some(0), "42\n", ""), Ok(JobId::Number(42)));
         assert!(matches!(of(Some(0), "", ""), Err(SubmitError::Unknown(_))));
         assert_eq!(
             of(

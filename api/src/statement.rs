@@ -82,6 +82,8 @@ pub struct StatementPeriod {
 pub enum LineKind {
     /// Metered use in the month.
     Usage,
+    /// What of that use is free.
+    Credit,
     /// A share in a cost pool.
     CostShare,
     /// Use of a closed month that came late.

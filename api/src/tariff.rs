@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.validFrom <= self.validUntil").message("the tariff ends before it begins: write a validUntil on or after validFrom"))]
+#[x_kube(validation = Rule::new("has(self.nodeFailure) == has(oldSelf.nodeFailure)").message("what a tariff says of node failures does not change: bills rest on it; write a new tariff"))]
 pub struct TariffSpec {
     /// Currency, ISO 4217.
     pub currency: Currency,
@@ -49,10 +50,30 @@ pub struct TariffSpec {
     /// VAT on what is billed by it.
     #[x_kube(validation = Rule::new("self == oldSelf").message("a tariff's VAT does not change: bills rest on it; write a new tariff"))]
     pub vat: Vat,
+    /// Whether what a batch job held until a node failed under it is billed.
+    #[serde(default, skip_serializing_if = "NodeFailure::is_charged")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("what a tariff says of node failures does not change: bills rest on it; write a new tariff"))]
+    pub node_failure: NodeFailure,
     /// Prices by meter.
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("a tariff's prices do not change: bills rest on them; write a new tariff that follows, and set this one's validUntil"), validation = Rule::new("self.all(p, self.exists_one(q, q.meter == p.meter))").message("a meter has one price in a tariff: name each meter once"))]
     pub prices: Vec<Price>,
+}
+
+/// What becomes of use that ended when its node failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NodeFailure {
+    /// It is billed as any other.
+    #[default]
+    Charged,
+    /// It is free: it stands on the statement, with a credit over the same.
+    Free,
+}
+
+impl NodeFailure {
+    fn is_charged(&self) -> bool {
+        *self == Self::Charged
+    }
 }
 
 /// A currency.

@@ -214,6 +214,7 @@ fn days(period: &StatementPeriod) -> String {
 fn item(line: &StatementLine) -> String {
     let mut words = match line.kind {
         LineKind::Usage => String::new(),
+        LineKind::Credit => "Avoir / Credit".to_owned(),
         LineKind::CostShare => "Part de mutualisation / Cost share".to_owned(),
         LineKind::Correction => format!("Correction {}", line.corrects.as_deref().unwrap_or_default()),
     };

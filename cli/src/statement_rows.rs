@@ -84,6 +84,7 @@ pub fn lines(statements: &[Computed<'_>]) -> Result<String, Failure> {
                 .to_owned(),
                 match line.kind {
                     LineKind::Usage => "Usage",
+                    LineKind::Credit => "Avoir",
                     LineKind::CostShare => "Part de mutualisation",
                     LineKind::Correction => "Correction",
                 }

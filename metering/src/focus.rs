@@ -213,9 +213,10 @@ impl Telling<'_> {
         if line.kind == LineKind::Correction {
             row.set("ChargeClass", "Correction");
         }
-        match line.meter {
-            Some(meter) => self.usage(&mut row, line, meter, &window)?,
-            None => self.share(&mut row, line),
+        match (line.meter, line.kind) {
+            (Some(meter), LineKind::Credit) => self.credit(&mut row, line, meter),
+            (Some(meter), _) => self.usage(&mut row, line, meter, &window)?,
+            (None, _) => self.share(&mut row, line),
         }
         row.set_if("x_Allocation", line.allocation.as_deref());
         row.set_if("x_CostPool", line.cost_pool.as_deref());
@@ -264,6 +265,33 @@ impl Telling<'_> {
         for column in ["ContractedCost", "ListCost"] {
             row.set(column, &cost);
         }
+        self.resource(row, line, meter);
+        let tariff = line.tariff.as_deref().unwrap_or("none");
+        let sku = format!("{tariff}/{}", meter.as_str());
+        row.set(
+            "SkuPriceId",
+            match line.tier {
+                Some(tier) => format!("{sku}/{tier}"),
+                None => sku.clone(),
+            },
+        );
+        row.set("SkuId", sku);
+        row.set("SkuMeter", meter.as_str());
+        Ok(())
+    }
+
+    /// What is free of metered use. FOCUS gives a credit no quantity and no price.
+    fn credit(&self, row: &mut Row, line: &StatementLine, meter: Meter) {
+        let amount = with_a_decimal(&line.amount);
+        for column in ["ContractedCost", "ListCost"] {
+            row.set(column, &amount);
+        }
+        row.set("ChargeCategory", "Credit");
+        row.set("ChargeFrequency", "Usage-Based");
+        self.resource(row, line, meter);
+    }
+
+    fn resource(&self, row: &mut Row, line: &StatementLine, meter: Meter) {
         match meter {
             Meter::ComputeCoreHours | Meter::ComputeGpuHours => {
                 self.service(
@@ -290,18 +318,6 @@ impl Telling<'_> {
         row.set("ResourceId", id);
         row.set("ResourceName", name);
         row.set("ResourceType", kind);
-        let tariff = line.tariff.as_deref().unwrap_or("none");
-        let sku = format!("{tariff}/{}", meter.as_str());
-        row.set(
-            "SkuPriceId",
-            match line.tier {
-                Some(tier) => format!("{sku}/{tier}"),
-                None => sku.clone(),
-            },
-        );
-        row.set("SkuId", sku);
-        row.set("SkuMeter", meter.as_str());
-        Ok(())
     }
 
     /// A share of what many bear together, for a month. What is given back is a credit. (FOCUS's *Purchase* is of what covers

@@ -17,6 +17,9 @@
 //! - **Corrections** are what changed in closed months since they were closed: use that came late, and revisions (minus
 //!   the old, plus the new). They are priced by the tariff in force at the time of use and take up the tiers where the
 //!   closed statements left them. A month's cost pool is not shared again by late use: the true-up at the year's end does that.
+//! - **Node failures** are free where the tariff in force says so: all use stands on the statement and fills the tiers, and
+//!   credits take what was free of it off again, from the highest tier down. What is free does not count in a pool's part
+//!   by use.
 //! - **VAT** of use is its tariff's; VAT of a share in a cost pool is that of the tariff in force for the tenant's
 //!   category on the month's last day. VAT is computed on the sum of the lines at one rate, half-up, once.
 //! - **Nothing is priced at 0 by default**: use without a price is a [`RatingFault`], and its tenant gets no statement
@@ -33,8 +36,8 @@ use crate::tariff::{NamedTariff, TariffInForce, bands, fall_in_bands};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use mesocentre_api::{
-    AcknowledgedGap, Activity, CostPoolSpec, Currency, LedgerReference, LineKind, Meter, StatementLine,
-    StatementPeriod, StatementState, StatementStatus, TenantCategory, Totals, VatTotal,
+    AcknowledgedGap, Activity, CostPoolSpec, Currency, LedgerReference, LineKind, Meter, NodeFailure,
+    StatementLine, StatementPeriod, StatementState, StatementStatus, TenantCategory, Totals, VatTotal,
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -275,6 +278,8 @@ struct LineKey {
     corrects: Option<BillingMonth>,
     meter: Meter,
     tariff: usize,
+    /// What is free of the use before it: its highest tiers first.
+    is_credit: bool,
     allocation: Option<String>,
 }
 
@@ -380,11 +385,7 @@ impl<'a> Rating<'a> {
                 Activity::Economic => by.economic += piece.quantity,
                 Activity::NonEconomic => by.non_economic += piece.quantity,
             }
-            *self
-                .used
-                .entry((record.tenant.clone(), record.key.meter))
-                .or_default() += piece.quantity;
-            self.add_piece(
+            let is_free = self.add_piece(
                 record,
                 None,
                 piece.span.from,
@@ -392,6 +393,12 @@ impl<'a> Rating<'a> {
                 piece.quantity,
                 &mut seen,
             );
+            if !is_free {
+                *self
+                    .used
+                    .entry((record.tenant.clone(), record.key.meter))
+                    .or_default() += piece.quantity;
+            }
         }
     }
 
@@ -504,6 +511,7 @@ impl<'a> Rating<'a> {
         }
     }
 
+    /// True when it is free.
     fn add_piece(
         &mut self,
         record: &ValidRecord,
@@ -512,9 +520,9 @@ impl<'a> Rating<'a> {
         to: Timestamp,
         quantity: i128,
         seen: &mut BTreeSet<(Option<BillingMonth>, usize)>,
-    ) {
+    ) -> bool {
         let Some(&category) = self.tenants.get(record.tenant.as_str()) else {
-            return;
+            return false;
         };
         let meter = record.key.meter;
         let tariff = self.tariff_at(category, from).and_then(|tariff| {
@@ -532,28 +540,38 @@ impl<'a> Rating<'a> {
                     .entry((record.tenant.clone(), meter, unpriced))
                     .or_insert(day);
                 *first = day.min(*first);
-                return;
+                return false;
             }
         };
-        let key = LineKey {
+        let use_ = LineKey {
             tenant: record.tenant.clone(),
             corrects,
             meter,
             tariff,
+            is_credit: false,
             allocation: record.allocation.clone(),
         };
-        let sum = self.sums.entry(key).or_insert(LineSum {
-            quantity: 0,
-            records: 0,
-            first: from,
-            last: to,
+        let is_free =
+            self.tariffs[tariff].tariff.spec.node_failure == NodeFailure::Free && record.ended_by_the_node();
+        let credit = is_free.then(|| LineKey {
+            is_credit: true,
+            ..use_.clone()
         });
-        sum.quantity += quantity;
-        sum.first = sum.first.min(from);
-        sum.last = sum.last.max(to);
-        if seen.insert((corrects, tariff)) {
-            sum.records += 1;
+        let is_first = seen.insert((corrects, tariff));
+        for (key, quantity) in [(Some(use_), quantity), (credit, -quantity)] {
+            let Some(key) = key else { continue };
+            let sum = self.sums.entry(key).or_insert(LineSum {
+                quantity: 0,
+                records: 0,
+                first: from,
+                last: to,
+            });
+            sum.quantity += quantity;
+            sum.first = sum.first.min(from);
+            sum.last = sum.last.max(to);
+            sum.records += i64::from(is_first);
         }
+        is_free
     }
 
     /// The statements. `head` is the ledger's head that the records were read at; `billed` is what closed statements
@@ -567,6 +585,7 @@ impl<'a> Rating<'a> {
         for (key, sum) in &sums {
             let group = LineKey {
                 allocation: None,
+                is_credit: false,
                 ..key.clone()
             };
             let from = match filled.take() {
@@ -667,8 +686,16 @@ impl<'a> Rating<'a> {
         let description = key.corrects.map(|month| {
             let last = Timestamp::from_nanosecond(sum.last.as_nanosecond() - 1).unwrap_or(sum.last);
             let (first, last) = (self.zone.day_of(sum.first), self.zone.day_of(last));
-            format!("Use from {first} to {last} that reached the ledger after {month} was closed")
+            if key.is_credit {
+                format!("Node failures from {first} to {last} that reached the ledger after {month} was closed: free")
+            } else {
+                format!("Use from {first} to {last} that reached the ledger after {month} was closed")
+            }
         });
+        let description = match description {
+            None if key.is_credit => Some("Node failures: free".to_owned()),
+            other => other,
+        };
         let mut lines = Vec::new();
         for (band, quantity) in fall_in_bands(&bands, from, from + sum.quantity) {
             let amount = Cents::of_line(quantity, band.unit_price, units);
@@ -678,10 +705,10 @@ impl<'a> Rating<'a> {
                 return None;
             };
             lines.push(StatementLine {
-                kind: if key.corrects.is_some() {
-                    LineKind::Correction
-                } else {
-                    LineKind::Usage
+                kind: match (key.corrects, key.is_credit) {
+                    (Some(_), _) => LineKind::Correction,
+                    (None, true) => LineKind::Credit,
+                    (None, false) => LineKind::Usage,
                 },
                 meter: Some(key.meter),
                 allocation: key.allocation.clone(),

@@ -174,6 +174,9 @@ impl RecordFault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidRecord(UsageRecord);
 
+/// The states of a run that its node's failure ended: Slurm's words (`squeue(1)`, JOB STATE CODES), and ours for pods.
+const ENDED_BY_THE_NODE: [&str; 3] = ["NODE_FAIL", "BOOT_FAIL", "NodeFailed"];
+
 /// Far above any datacentre's century, and far below where sums of records pass 128 bits.
 const MOST: i128 = 10_i128.pow(30);
 
@@ -184,6 +187,12 @@ impl ValidRecord {
             from: self.0.start,
             to: self.0.end,
         }
+    }
+
+    /// Whether a node failed under it, as its source says.
+    pub fn ended_by_the_node(&self) -> bool {
+        let state = self.0.evidence.get("state");
+        state.is_some_and(|state| ENDED_BY_THE_NODE.contains(&state.as_str()))
     }
 }
 

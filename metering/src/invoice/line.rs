@@ -137,6 +137,10 @@ pub(super) fn invoice_line(
         ),
         (None, _) => ("Prestation".to_owned(), "Service".to_owned()),
     };
+    if line.kind == LineKind::Credit {
+        name = format!("Avoir pour panne de nœud : {name}");
+        name_en = format!("Credit for node failures: {name_en}");
+    }
     if let Some(month) = &line.corrects {
         name = format!("Régularisation {month} : {name}");
         name_en = format!("Correction of {month}: {name_en}");

@@ -56,9 +56,13 @@ impl Started {
         })
     }
 
-    /// Whether it is still that process, and no zombie.
+    /// Whether it is still that process, and no zombie. One whose first thread is one may have others that end still, and
+    /// with them hold its ports.
     pub fn is_alive(&self) -> bool {
-        stat(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.letter, 'Z' | 'X'))
+        let threads = || fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count);
+        stat(self.pid).is_some_and(|stat| {
+            stat.start == self.start && (!matches!(stat.letter, 'Z' | 'X') || threads() > 1)
+        })
     }
 
     /// Sends a signal, if it is still that process.

@@ -111,10 +111,17 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         }
     };
 
+    // Who cannot be asked whether it works does not work: it ends, and is started again.
+    let listener = http::listen(settings.http).await.with_context(|| {
+        format!(
+            "health and metrics cannot be served on {}: see that MESO_HTTP is a free address",
+            settings.http
+        )
+    })?;
     let server = tokio::spawn(
-        http::serve(settings.http, metrics.clone(), readiness.clone(), shutdown()).inspect(|outcome| {
+        http::serve(listener, metrics.clone(), readiness.clone(), shutdown()).inspect(|outcome| {
             if let Err(error) = outcome {
-                tracing::error!(%error, "health and metrics cannot be served: see that MESO_HTTP is a free address");
+                tracing::error!(%error, "health and metrics are served no more");
             }
         }),
     );

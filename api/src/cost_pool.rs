@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.validFrom <= self.validUntil").message("the cost pool ends before it begins: write a validUntil on or after validFrom"))]
+#[x_kube(validation = Rule::new("!has(self.changes) || self.changes.all(c, c.from > self.validFrom && c.from <= self.validUntil)").message("a change of shares or key is from a day after the pool's first up to its last: write such a day into from"))]
 pub struct CostPoolSpec {
     /// What the costs are; stands on each statement.
     #[schemars(length(min = 1, max = 300))]
@@ -55,6 +56,61 @@ pub struct CostPoolSpec {
     pub shares: Vec<Share>,
     /// How much goes by weight, and how much by use.
     pub key: ContributionKey,
+    /// Other shares, or another key, from a day on. A month in which one falls is shared pro rata of its days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 24))]
+    #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.from == c.from))").message("two changes are from one day: write one"))]
+    pub changes: Vec<PoolChange>,
+    /// The real costs, once they are known: what was called is made up to them in one month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub true_up: Option<TrueUp>,
+}
+
+impl CostPoolSpec {
+    /// Every tenant that it names, some of them more than once.
+    pub fn tenants(&self) -> impl Iterator<Item = &str> {
+        let changed = self.changes.iter().filter_map(|change| change.shares.as_deref());
+        std::iter::once(self.shares.as_slice())
+            .chain(changed)
+            .flatten()
+            .map(|share| share.tenant.as_str())
+    }
+}
+
+/// Other shares, or another key, from a day on.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.shares) || has(self.key)").message("a change changes the shares, the key, or both: write what is new"))]
+pub struct PoolChange {
+    /// The first day on which it holds.
+    #[schemars(schema_with = "crate::schema::date")]
+    pub from: Date,
+    /// What decided it, for example the deliberation of a board.
+    #[schemars(length(min = 1, max = 300))]
+    pub decision: String,
+    /// Who shares from then on, and with which weight; as before when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 500))]
+    #[x_kube(validation = Rule::new("self.exists(s, s.weight > 0)").message("at least one share needs a weight above 0"), validation = Rule::new("self.all(s, self.exists_one(t, t.tenant == s.tenant))").message("a tenant has one share in a pool: name each tenant once"))]
+    pub shares: Option<Vec<Share>>,
+    /// How much goes by weight from then on, and how much by use; as before when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ContributionKey>,
+}
+
+/// The real costs of a pool, and when what was called is made up to them.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrueUp {
+    /// What was really spent over the pool's whole span; below 0 when more came in.
+    #[schemars(schema_with = "crate::schema::money")]
+    pub actual_amount: Decimal,
+    /// The month in whose statements the difference stands, after the pool's last: 2027-03.
+    #[schemars(length(max = 7), regex(pattern = "^[0-9]{4}-(0[1-9]|1[0-2])$"))]
+    pub month: String,
+    /// What decided the real costs, for example the accounts of the year.
+    #[schemars(length(min = 1, max = 300))]
+    pub decision: String,
 }
 
 /// One tenant's share.

@@ -86,6 +86,8 @@ pub enum LineKind {
     Credit,
     /// A share in a cost pool.
     CostShare,
+    /// What of a cost pool was called too little or too much, by its real costs.
+    TrueUp,
     /// Use of a closed month that came late.
     Correction,
 }

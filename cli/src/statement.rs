@@ -216,6 +216,7 @@ fn item(line: &StatementLine) -> String {
         LineKind::Usage => String::new(),
         LineKind::Credit => "Avoir / Credit".to_owned(),
         LineKind::CostShare => "Part de mutualisation / Cost share".to_owned(),
+        LineKind::TrueUp => "Régularisation / True-up".to_owned(),
         LineKind::Correction => format!("Correction {}", line.corrects.as_deref().unwrap_or_default()),
     };
     let mut add = |text: Option<String>| {

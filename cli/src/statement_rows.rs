@@ -86,6 +86,7 @@ pub fn lines(statements: &[Computed<'_>]) -> Result<String, Failure> {
                     LineKind::Usage => "Usage",
                     LineKind::Credit => "Avoir",
                     LineKind::CostShare => "Part de mutualisation",
+                    LineKind::TrueUp => "Régularisation",
                     LineKind::Correction => "Correction",
                 }
                 .to_owned(),

@@ -329,7 +329,11 @@ impl Telling<'_> {
             row.set(column, &amount);
         }
         row.set("ChargeCategory", if is_credit { "Credit" } else { "Usage" });
-        row.set("ChargeFrequency", "Recurring");
+        let frequency = match line.kind {
+            LineKind::TrueUp => "One-Time",
+            _ => "Recurring",
+        };
+        row.set("ChargeFrequency", frequency);
         if !is_credit {
             row.set("PricingCategory", "Standard");
             for column in ["PricingQuantity", "ConsumedQuantity"] {

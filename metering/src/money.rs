@@ -66,6 +66,14 @@ impl std::ops::Add for Cents {
     }
 }
 
+impl std::ops::Sub for Cents {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+}
+
 impl std::iter::Sum for Cents {
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
         amounts.fold(Self(0), |sum, amount| sum + amount)

@@ -8,8 +8,7 @@ use crate::calendar::{BillingMonth, CalendarError, DatacentreZone};
 use crate::digest::{Digest, canonical_json};
 use crate::ledger::{ClosedMonth, Head, LastClosed, Ledger, LedgerError};
 use crate::rating::{Rated, Rating, RatingBasis, RatingFault};
-use crate::sharing::SharedPool;
-use crate::statement::{BilledBefore, MonthDocument, TenantStatement};
+use crate::statement::{BilledBefore, MonthDocument};
 use jiff::Timestamp;
 use mesocentre_api::StatementState;
 
@@ -112,6 +111,7 @@ pub async fn rate_month(ledger: &Ledger, basis: &RatingBasis) -> Result<MonthSta
             rated: Rated {
                 statements: document.statements,
                 pools: document.pools,
+                true_ups: document.true_ups,
                 activity: Default::default(),
                 faults: Vec::new(),
             },
@@ -160,7 +160,7 @@ pub async fn close_month(
             faults: rated.faults,
         });
     }
-    let statements = document_bytes(&basis, rated.statements, rated.pools)?;
+    let statements = document_bytes(&basis, rated)?;
     let closed = ClosedMonth {
         month,
         time_zone: basis.time_zone.clone(),
@@ -218,7 +218,7 @@ pub async fn recompute_closed_month(ledger: &Ledger, month: BillingMonth) -> Res
             faults: rated.faults,
         });
     }
-    document_bytes(&basis, rated.statements, rated.pools)
+    document_bytes(&basis, rated)
 }
 
 fn first_month() -> Result<BillingMonth, CalendarError> {
@@ -229,17 +229,14 @@ fn canonical(value: &impl serde::Serialize, what: &'static str) -> Result<Vec<u8
     canonical_json(value).map_err(|source| LedgerError::Canonical { what, source })
 }
 
-fn document_bytes(
-    basis: &RatingBasis,
-    statements: Vec<TenantStatement>,
-    pools: Vec<SharedPool>,
-) -> Result<Vec<u8>, PeriodError> {
+fn document_bytes(basis: &RatingBasis, rated: Rated) -> Result<Vec<u8>, PeriodError> {
     let document = MonthDocument {
         form: MonthDocument::FORM,
         month: basis.month,
         time_zone: basis.time_zone.clone(),
-        statements,
-        pools,
+        statements: rated.statements,
+        pools: rated.pools,
+        true_ups: rated.true_ups,
     };
     Ok(canonical(&document, "the statements of a month")?)
 }
@@ -304,6 +301,22 @@ async fn rate_at(
     ledger
         .for_each_use(span, head.seq, |record| rating.add_use(record))
         .await?;
+    for (place, span) in rating.true_up_spans().into_iter().enumerate() {
+        ledger
+            .for_each_use(span, head.seq, |record| rating.add_use_of_span(place, record))
+            .await?;
+    }
+    if let Some(first) = rating.called_since() {
+        let last = last.map(|last| last.month);
+        rating.closed_through(last);
+        for month in ledger.closed_months_from(first).await? {
+            if last.is_some_and(|last| month <= last)
+                && let Some(closed) = ledger.closed_month(month).await?
+            {
+                rating.add_called(&document_of(&closed)?);
+            }
+        }
+    }
     let mut billed = BilledBefore::default();
     if let Some(last) = last
         && last.month.next()? == basis.month

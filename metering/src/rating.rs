@@ -17,6 +17,8 @@
 //! - **Corrections** are what changed in closed months since they were closed: use that came late, and revisions (minus
 //!   the old, plus the new). They are priced by the tariff in force at the time of use and take up the tiers where the
 //!   closed statements left them. A month's cost pool is not shared again by late use: the true-up at the year's end does that.
+//! - **True-ups** share a pool's real costs by all use of its span that the ledger has by then, and take off what closed
+//!   months called. They wait until all of the pool's months are closed.
 //! - **Node failures** are free where the tariff in force says so: all use stands on the statement and fills the tiers, and
 //!   credits take what was free of it off again, from the highest tier down. What is free does not count in a pool's part
 //!   by use.
@@ -25,13 +27,15 @@
 //! - **Nothing is priced at 0 by default**: use without a price is a [`RatingFault`], and its tenant gets no statement
 //!   until somebody writes the price. The other tenants get theirs.
 
-use crate::calendar::{BillingMonth, CalendarError, DatacentreZone, MonthWindow, cut};
+use crate::calendar::{BillingMonth, CalendarError, DatacentreZone, MonthWindow, TimeSpan, cut};
 use crate::ledger::Head;
 use crate::meter::{base_units_per_unit, in_units};
 use crate::money::Cents;
 use crate::record::ValidRecord;
-use crate::sharing::{SharedPool, SharingFault, amount_of_month, share_pool};
-use crate::statement::{BilledBefore, TenantStatement};
+use crate::sharing::{
+    Days, SharedPool, SharingFault, TruedUp, amount_of_month, keys_over, share_over, true_up, true_up_of,
+};
+use crate::statement::{BilledBefore, MonthDocument, TenantStatement};
 use crate::tariff::{NamedTariff, TariffInForce, bands, fall_in_bands};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -193,6 +197,20 @@ pub enum RatingFault {
         /// Who waits for it.
         tenants: Vec<String>,
     },
+    /// A true-up before what was called is known.
+    #[error(
+        "the cost pool {pool} is made up to its real costs in {month}, and {open} of it is not closed: close it first, or write a later month into trueUp.month"
+    )]
+    TrueUpEarly {
+        /// The pool.
+        pool: String,
+        /// The month of the true-up.
+        month: BillingMonth,
+        /// The pool's last month.
+        open: BillingMonth,
+        /// Who waits for it.
+        tenants: Vec<String>,
+    },
     /// No VAT rate for a share.
     #[error(
         "{tenant} has a share in the cost pool {pool}, and no single tariff covers {category} on {day}, the month's last day: VAT on the share is that of this tariff, so write one"
@@ -220,9 +238,9 @@ impl RatingFault {
             | Self::BadTiers { tenant, .. }
             | Self::TooLarge { tenant, .. }
             | Self::NoVat { tenant, .. } => vec![tenant],
-            Self::Pool { tenants, .. } | Self::PoolTenant { tenants, .. } => {
-                tenants.iter().map(String::as_str).collect()
-            }
+            Self::Pool { tenants, .. }
+            | Self::PoolTenant { tenants, .. }
+            | Self::TrueUpEarly { tenants, .. } => tenants.iter().map(String::as_str).collect(),
         }
     }
 }
@@ -252,6 +270,8 @@ pub struct Rated {
     pub statements: Vec<TenantStatement>,
     /// How each cost pool was shared, in the order of names.
     pub pools: Vec<SharedPool>,
+    /// How pools were made up to their real costs in this month, in the order of names.
+    pub true_ups: Vec<TruedUp>,
     /// The month's use by activity class, for the ceiling on economic use.
     pub activity: BTreeMap<Meter, UseByActivity>,
     /// Why the others cannot be billed, in order.
@@ -301,12 +321,41 @@ pub struct Rating<'a> {
     cuts: Vec<Timestamp>,
     past: BTreeMap<BillingMonth, MonthWindow>,
     sums: BTreeMap<LineKey, LineSum>,
-    used: BTreeMap<(String, Meter), i128>,
+    // By the first of the days between which no key of a pool changes.
+    used: BTreeMap<(String, Meter, Date), i128>,
+    key_days: Vec<(Timestamp, Date)>,
+    true_ups: Vec<DueTrueUp<'a>>,
     records: BTreeMap<String, i64>,
     activity: BTreeMap<Meter, UseByActivity>,
     faults: BTreeSet<RatingFault>,
     // The first day of each kind of missing price, so that one month gives one sentence and not thirty.
     unpriced: BTreeMap<(String, Meter, Unpriced), Date>,
+}
+
+/// A pool that is made up to its real costs in this month.
+struct DueTrueUp<'a> {
+    pool: &'a NamedPool,
+    actual: Cents,
+    span: TimeSpan,
+    /// When its keys begin, and on which day.
+    key_days: Vec<(Timestamp, Date)>,
+    cuts: Vec<Timestamp>,
+    used: BTreeMap<(String, Meter, Date), i128>,
+    called: BTreeMap<String, Cents>,
+}
+
+/// The day on which what holds at an instant began to: `begins` is in order, and its first is not later.
+fn key_day(begins: &[(Timestamp, Date)], instant: Timestamp) -> Option<Date> {
+    let place = begins.partition_point(|(from, _)| *from <= instant);
+    begins.get(place.checked_sub(1)?).map(|(_, day)| *day)
+}
+
+/// What was used on days: the sum over those between which no key changes.
+fn used_on(used: &BTreeMap<(String, Meter, Date), i128>, tenant: &str, meter: Meter, days: Days) -> i128 {
+    let key = |day: Date| (tenant.to_owned(), meter, day);
+    used.range(key(days.first)..=key(days.last))
+        .map(|(_, quantity)| quantity)
+        .sum()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -332,9 +381,61 @@ impl<'a> Rating<'a> {
         tariffs.sort_by(|a, b| (a.span, &a.tariff.name).cmp(&(b.span, &b.tariff.name)));
         let mut cuts: Vec<Timestamp> = tariffs.iter().flat_map(|t| [t.span.from, t.span.to]).collect();
         cuts.extend([window.span.from, window.span.to]);
+        let tariff_cuts = cuts.clone();
+        let month = Days {
+            first: basis.month.first_day(),
+            last: basis.month.last_day(),
+        };
+        let mut days: BTreeSet<Date> = BTreeSet::from([month.first]);
+        let changes = basis.cost_pools.iter().flat_map(|pool| &pool.spec.changes);
+        days.extend(
+            changes
+                .map(|change| change.from)
+                .filter(|day| (month.first..=month.last).contains(day)),
+        );
+        let key_days = begins(&zone, days)?;
+        cuts.extend(key_days.iter().map(|(from, _)| *from));
         cuts.sort_unstable();
         cuts.dedup();
+        let mut faults = BTreeSet::new();
+        let mut true_ups = Vec::new();
+        for pool in &basis.cost_pools {
+            let actual = match true_up_of(&pool.name, &pool.spec) {
+                Ok(Some((actual, due_in))) if due_in == basis.month => actual,
+                Ok(_) => continue,
+                Err(fault) => {
+                    faults.insert(RatingFault::Pool {
+                        tenants: tenants_of(pool),
+                        fault,
+                    });
+                    continue;
+                }
+            };
+            let spec = &pool.spec;
+            let all = Days {
+                first: spec.valid_from,
+                last: spec.valid_until,
+            };
+            let key_days = begins(&zone, keys_over(spec, all).iter().map(|key| key.days.first))?;
+            let span = zone.days(all.first, all.last)?;
+            let mut cuts = tariff_cuts.clone();
+            cuts.extend(key_days.iter().map(|(from, _)| *from).chain([span.from, span.to]));
+            cuts.sort_unstable();
+            cuts.dedup();
+            true_ups.push(DueTrueUp {
+                pool,
+                actual,
+                span,
+                key_days,
+                cuts,
+                used: BTreeMap::new(),
+                called: BTreeMap::new(),
+            });
+        }
+        true_ups.sort_by(|a, b| a.pool.name.cmp(&b.pool.name));
         Ok(Self {
+            key_days,
+            true_ups,
             tenants: basis
                 .tenants
                 .iter()
@@ -350,7 +451,7 @@ impl<'a> Rating<'a> {
             used: BTreeMap::new(),
             records: BTreeMap::new(),
             activity: BTreeMap::new(),
-            faults: BTreeSet::new(),
+            faults,
             unpriced: BTreeMap::new(),
         })
     }
@@ -393,11 +494,84 @@ impl<'a> Rating<'a> {
                 piece.quantity,
                 &mut seen,
             );
-            if !is_free {
-                *self
-                    .used
-                    .entry((record.tenant.clone(), record.key.meter))
-                    .or_default() += piece.quantity;
+            if !is_free && let Some(day) = key_day(&self.key_days, piece.span.from) {
+                let of = (record.tenant.clone(), record.key.meter, day);
+                *self.used.entry(of).or_default() += piece.quantity;
+            }
+        }
+    }
+
+    /// The spans of the pools that are made up to their real costs in this month: all use in them is needed.
+    pub fn true_up_spans(&self) -> Vec<TimeSpan> {
+        self.true_ups.iter().map(|due| due.span).collect()
+    }
+
+    /// Takes a record for one of the [`true_up_spans`](Self::true_up_spans).
+    pub fn add_use_of_span(&mut self, span: usize, record: &ValidRecord) {
+        let Some(&category) = self.tenants.get(record.tenant.as_str()) else {
+            return;
+        };
+        let Some(due) = self.true_ups.get(span) else {
+            return;
+        };
+        let Some(pieces) = cut(record.span(), record.quantity, &due.cuts) else {
+            return self.too_large(&record.tenant, "a usage record");
+        };
+        for piece in pieces.into_iter().filter(|piece| piece.quantity != 0) {
+            let tariff = self.tariff_at(category, piece.span.from).ok();
+            let is_free = tariff.is_some_and(|tariff| self.is_free(tariff, record));
+            let Some(due) = self.true_ups.get_mut(span) else {
+                return;
+            };
+            if is_free || !due.span.contains(piece.span.from) {
+                continue;
+            }
+            if let Some(day) = key_day(&due.key_days, piece.span.from) {
+                let of = (record.tenant.clone(), record.key.meter, day);
+                *due.used.entry(of).or_default() += piece.quantity;
+            }
+        }
+    }
+
+    /// Takes what a closed month called of the pools that are made up in this month.
+    pub fn add_called(&mut self, closed: &MonthDocument) {
+        for due in &mut self.true_ups {
+            let spec = &due.pool.spec;
+            if closed.month.last_day() < spec.valid_from || spec.valid_until < closed.month.first_day() {
+                continue;
+            }
+            for part in closed
+                .pools
+                .iter()
+                .filter(|pool| pool.pool == due.pool.name)
+                .flat_map(|pool| &pool.parts)
+            {
+                let called = due.called.entry(part.tenant.clone()).or_default();
+                *called = *called + part.due();
+            }
+        }
+    }
+
+    /// The first month of which closed statements are needed, for a true-up.
+    pub fn called_since(&self) -> Option<BillingMonth> {
+        self.true_ups
+            .iter()
+            .map(|due| BillingMonth::of(due.pool.spec.valid_from))
+            .min()
+    }
+
+    /// Says which month was closed last: a true-up needs all that was called.
+    pub fn closed_through(&mut self, last: Option<BillingMonth>) {
+        let month = self.basis.month;
+        for due in &self.true_ups {
+            let open = BillingMonth::of(due.pool.spec.valid_until);
+            if last.is_none_or(|last| last < open) {
+                self.faults.insert(RatingFault::TrueUpEarly {
+                    pool: due.pool.name.clone(),
+                    month,
+                    open,
+                    tenants: tenants_of(due.pool),
+                });
             }
         }
     }
@@ -511,6 +685,10 @@ impl<'a> Rating<'a> {
         }
     }
 
+    fn is_free(&self, tariff: usize, record: &ValidRecord) -> bool {
+        self.tariffs[tariff].tariff.spec.node_failure == NodeFailure::Free && record.ended_by_the_node()
+    }
+
     /// True when it is free.
     fn add_piece(
         &mut self,
@@ -551,8 +729,7 @@ impl<'a> Rating<'a> {
             is_credit: false,
             allocation: record.allocation.clone(),
         };
-        let is_free =
-            self.tariffs[tariff].tariff.spec.node_failure == NodeFailure::Free && record.ended_by_the_node();
+        let is_free = self.is_free(tariff, record);
         let credit = is_free.then(|| LineKey {
             is_credit: true,
             ..use_.clone()
@@ -605,6 +782,7 @@ impl<'a> Rating<'a> {
             }
         }
         let pools = self.share_pools(&mut lines);
+        let true_ups = self.make_up_pools(&mut lines);
         let faults = std::mem::take(&mut self.faults);
         let blocked: BTreeSet<&str> = faults.iter().flat_map(RatingFault::concerns).collect();
         let mut statements = Vec::new();
@@ -629,6 +807,7 @@ impl<'a> Rating<'a> {
         Rated {
             statements,
             pools,
+            true_ups,
             activity: self.activity,
             faults,
         }
@@ -731,66 +910,132 @@ impl<'a> Rating<'a> {
     fn share_pools(&mut self, lines: &mut BTreeMap<String, Vec<StatementLine>>) -> Vec<SharedPool> {
         let mut pools: Vec<&NamedPool> = self.basis.cost_pools.iter().collect();
         pools.sort_by(|a, b| a.name.cmp(&b.name));
+        let month = Days {
+            first: self.basis.month.first_day(),
+            last: self.basis.month.last_day(),
+        };
         let mut shared_pools = Vec::new();
         for pool in pools {
             let spec = &pool.spec;
-            let tenants: Vec<String> = spec.shares.iter().map(|share| share.tenant.clone()).collect();
             let shared = match amount_of_month(&pool.name, spec, self.basis.month) {
                 Ok(None) => continue,
-                Ok(Some(amount)) => share_pool(&pool.name, spec, amount, |tenant| {
-                    spec.key
-                        .meter
-                        .and_then(|meter| self.used.get(&(tenant.to_owned(), meter)).copied())
-                        .unwrap_or(0)
+                Ok(Some(amount)) => share_over(&pool.name, spec, month, amount, |tenant, meter, days| {
+                    used_on(&self.used, tenant, meter, days)
                 }),
                 Err(fault) => Err(fault),
             };
             let shared = match shared {
                 Ok(shared) => shared,
                 Err(fault) => {
+                    let tenants = tenants_of(pool);
                     self.faults.insert(RatingFault::Pool { tenants, fault });
                     continue;
                 }
             };
-            for part in &shared.parts {
-                let Some(&category) = self.tenants.get(part.tenant.as_str()) else {
-                    self.faults.insert(RatingFault::PoolTenant {
-                        pool: pool.name.clone(),
-                        tenant: part.tenant.clone(),
-                        tenants: tenants.clone(),
-                    });
-                    continue;
+            for one in &shared {
+                let description = match one.days {
+                    None => spec.description.clone(),
+                    Some(days) => format!("{}, {}", spec.description, in_french(days)),
                 };
-                let last = self.window.span.to - SignedDuration::from_nanos(1);
-                let Ok(tariff) = self.tariff_at(category, last) else {
-                    self.faults.insert(RatingFault::NoVat {
-                        tenant: part.tenant.clone(),
-                        pool: pool.name.clone(),
-                        category: category.as_str(),
-                        day: self.basis.month.last_day(),
-                    });
-                    continue;
-                };
-                lines.entry(part.tenant.clone()).or_default().push(StatementLine {
-                    kind: LineKind::CostShare,
-                    meter: None,
-                    allocation: None,
-                    tariff: None,
-                    tier: None,
-                    cost_pool: Some(pool.name.clone()),
-                    description: Some(spec.description.clone()),
-                    corrects: None,
-                    quantity: None,
-                    base_quantity: None,
-                    unit_price: None,
-                    amount: part.due().to_string(),
-                    vat_rate: Some(self.tariffs[tariff].tariff.spec.vat.rate.normalize().to_string()),
-                    records: None,
-                });
+                for part in &one.parts {
+                    let share = Share {
+                        kind: LineKind::CostShare,
+                        tenant: &part.tenant,
+                        description: description.clone(),
+                        amount: part.due(),
+                    };
+                    self.share_line(pool, share, lines);
+                }
             }
-            shared_pools.push(shared);
+            shared_pools.extend(shared);
         }
         shared_pools
+    }
+
+    /// The difference between what was called of pools and their real costs.
+    fn make_up_pools(&mut self, lines: &mut BTreeMap<String, Vec<StatementLine>>) -> Vec<TruedUp> {
+        let mut all = Vec::new();
+        for due in std::mem::take(&mut self.true_ups) {
+            let (name, spec) = (&due.pool.name, &due.pool.spec);
+            let made = true_up(name, spec, due.actual, &due.called, |tenant, meter, days| {
+                used_on(&due.used, tenant, meter, days)
+            });
+            let made = match made {
+                Ok(made) => made,
+                Err(fault) => {
+                    let tenants = tenants_of(due.pool);
+                    self.faults.insert(RatingFault::Pool { tenants, fault });
+                    continue;
+                }
+            };
+            let days = in_french(Days {
+                first: spec.valid_from,
+                last: spec.valid_until,
+            });
+            for part in &made.parts {
+                let comma = |amount: Cents| amount.to_string().replace('.', ",");
+                let share = Share {
+                    kind: LineKind::TrueUp,
+                    tenant: &part.tenant,
+                    description: format!(
+                        "{}, {days} : part des charges réelles {}, appelé {}",
+                        spec.description,
+                        comma(part.real),
+                        comma(part.called)
+                    ),
+                    amount: part.due(),
+                };
+                self.share_line(due.pool, share, lines);
+            }
+            all.push(made);
+        }
+        all
+    }
+
+    fn share_line(
+        &mut self,
+        pool: &NamedPool,
+        share: Share<'_>,
+        lines: &mut BTreeMap<String, Vec<StatementLine>>,
+    ) {
+        let Some(&category) = self.tenants.get(share.tenant) else {
+            self.faults.insert(RatingFault::PoolTenant {
+                pool: pool.name.clone(),
+                tenant: share.tenant.to_owned(),
+                tenants: tenants_of(pool),
+            });
+            return;
+        };
+        let last = self.window.span.to - SignedDuration::from_nanos(1);
+        let Ok(tariff) = self.tariff_at(category, last) else {
+            self.faults.insert(RatingFault::NoVat {
+                tenant: share.tenant.to_owned(),
+                pool: pool.name.clone(),
+                category: category.as_str(),
+                day: self.basis.month.last_day(),
+            });
+            return;
+        };
+        let vat = self.tariffs[tariff].tariff.spec.vat.rate.normalize();
+        lines
+            .entry(share.tenant.to_owned())
+            .or_default()
+            .push(StatementLine {
+                kind: share.kind,
+                meter: None,
+                allocation: None,
+                tariff: None,
+                tier: None,
+                cost_pool: Some(pool.name.clone()),
+                description: Some(share.description),
+                corrects: None,
+                quantity: None,
+                base_quantity: None,
+                unit_price: None,
+                amount: share.amount.to_string(),
+                vat_rate: Some(vat.to_string()),
+                records: None,
+            });
     }
 
     fn statement(
@@ -841,4 +1086,33 @@ impl<'a> Rating<'a> {
             conditions: Vec::new(),
         })
     }
+}
+
+/// A line of a pool.
+struct Share<'a> {
+    kind: LineKind,
+    tenant: &'a str,
+    description: String,
+    amount: Cents,
+}
+
+/// When days begin in a zone.
+fn begins(
+    zone: &DatacentreZone,
+    days: impl IntoIterator<Item = Date>,
+) -> Result<Vec<(Timestamp, Date)>, CalendarError> {
+    days.into_iter()
+        .map(|day| zone.start_of(day).map(|from| (from, day)))
+        .collect()
+}
+
+/// All tenants that a pool names, each once.
+fn tenants_of(pool: &NamedPool) -> Vec<String> {
+    let all: BTreeSet<&str> = pool.spec.tenants().collect();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+fn in_french(days: Days) -> String {
+    let day = |date: Date| date.strftime("%d/%m/%Y").to_string();
+    format!("du {} au {}", day(days.first), day(days.last))
 }

@@ -9,11 +9,19 @@
 //! are left go one each to the largest remainders, ties in the order of the tenants' names. So the parts sum exactly to
 //! the whole, and the same input gives the same parts. A negative amount (money to give back) is shared by its absolute
 //! value. Where nobody used the meter, the part by use goes by weight.
+//!
+//! **A key that changes** holds from its day on: an amount over several keys is first split by their days, by LR, and
+//! each part is shared by its own key and by the use of its own days.
+//!
+//! **The true-up** shares the real costs of the pool's whole span in just that way, by all use of the span that the
+//! ledger knows by then, and takes off what each tenant was called: what was called and the true-up are together the
+//! real costs, to the cent, when these are below nothing, too.
 
 use crate::calendar::{BillingMonth, CalendarError};
 use crate::exact::{quota, round_half_up};
 use crate::money::Cents;
-use mesocentre_api::CostPoolSpec;
+use jiff::civil::Date;
+use mesocentre_api::{ContributionKey, CostPoolSpec, Meter, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -53,6 +61,14 @@ pub enum SharingFault {
     BadAmount {
         /// The pool.
         pool: String,
+    },
+    /// A true-up that cannot be.
+    #[error("the true-up of the cost pool {pool} {why}")]
+    BadTrueUp {
+        /// The pool.
+        pool: String,
+        /// Why, and what to write.
+        why: String,
     },
     /// A part of a month.
     #[error(
@@ -154,6 +170,9 @@ impl PoolPart {
 pub struct SharedPool {
     /// The pool.
     pub pool: String,
+    /// The days that it is about, where a key changes among those of the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<Days>,
     /// What it costs in the month: the parts sum exactly to this.
     pub amount: Cents,
     /// The part of it that goes by weight.
@@ -164,7 +183,192 @@ pub struct SharedPool {
     pub parts: Vec<PoolPart>,
 }
 
-/// Shares a month's amount of a pool. `used` is what each tenant used of the key's meter in the month, in base units;
+/// Days in a row, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Days {
+    /// The first.
+    pub first: Date,
+    /// The last.
+    pub last: Date,
+}
+
+impl Days {
+    /// How many.
+    pub fn count(self) -> i128 {
+        i128::from((self.last - self.first).get_days()) + 1
+    }
+}
+
+/// Days on which one key of a pool holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KeyDays<'a> {
+    /// The days.
+    pub days: Days,
+    /// Who shares.
+    pub shares: &'a [Share],
+    /// By what.
+    pub key: &'a ContributionKey,
+}
+
+/// The keys of a pool over days that it is valid on, in order.
+pub fn keys_over(spec: &CostPoolSpec, days: Days) -> Vec<KeyDays<'_>> {
+    let mut changes: Vec<_> = spec.changes.iter().collect();
+    changes.sort_by_key(|change| change.from);
+    let (mut shares, mut key) = (spec.shares.as_slice(), &spec.key);
+    let mut first = days.first;
+    let mut keys = Vec::new();
+    for change in changes.into_iter().filter(|change| change.from <= days.last) {
+        if change.from > first
+            && let Ok(last) = change.from.yesterday()
+        {
+            let days = Days { first, last };
+            keys.push(KeyDays { days, shares, key });
+            first = change.from;
+        }
+        shares = change.shares.as_deref().unwrap_or(shares);
+        key = change.key.as_ref().unwrap_or(key);
+    }
+    let days = Days {
+        first,
+        last: days.last,
+    };
+    keys.push(KeyDays { days, shares, key });
+    keys
+}
+
+/// Shares an amount over days, each key's part by itself. `used` is what a tenant used of a meter on days, in base units.
+///
+/// # Errors
+/// As [`share_pool`].
+pub fn share_over(
+    pool: &str,
+    spec: &CostPoolSpec,
+    days: Days,
+    amount: Cents,
+    used: impl Fn(&str, Meter, Days) -> i128,
+) -> Result<Vec<SharedPool>, SharingFault> {
+    let keys = keys_over(spec, days);
+    let counts: Vec<i128> = keys.iter().map(|key| key.days.count()).collect();
+    let amounts = largest_remainder(amount, &counts).ok_or_else(|| SharingFault::NobodyShares {
+        pool: pool.to_owned(),
+    })?;
+    let is_one = keys.len() == 1;
+    keys.into_iter()
+        .zip(amounts)
+        .map(|(one, amount)| {
+            let meter = one.key.meter;
+            let of_tenant = |tenant: &str| meter.map_or(0, |meter| used(tenant, meter, one.days));
+            let shared = share(pool, one.shares, one.key, amount, of_tenant)?;
+            Ok(SharedPool {
+                days: (!is_one).then_some(one.days),
+                ..shared
+            })
+        })
+        .collect()
+}
+
+/// What one tenant really owes of a pool, and what it was called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrueUpPart {
+    /// The tenant.
+    pub tenant: String,
+    /// Its share of the real costs.
+    pub real: Cents,
+    /// What closed months called.
+    pub called: Cents,
+}
+
+impl TrueUpPart {
+    /// What is still to be paid, or given back.
+    pub fn due(&self) -> Cents {
+        self.real - self.called
+    }
+}
+
+/// A pool made up to its real costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TruedUp {
+    /// The pool.
+    pub pool: String,
+    /// The real costs: what was called and what is due now sum exactly to this.
+    pub actual: Cents,
+    /// How the real costs are shared.
+    pub shared: Vec<SharedPool>,
+    /// The tenants, in the order of their names.
+    pub parts: Vec<TrueUpPart>,
+}
+
+/// Makes a pool up to its real costs. `called` is what each tenant was called in closed months.
+///
+/// # Errors
+/// As [`share_pool`], and when the real costs are no amount in cents.
+pub fn true_up(
+    pool: &str,
+    spec: &CostPoolSpec,
+    actual: Cents,
+    called: &BTreeMap<String, Cents>,
+    used: impl Fn(&str, Meter, Days) -> i128,
+) -> Result<TruedUp, SharingFault> {
+    let days = Days {
+        first: spec.valid_from,
+        last: spec.valid_until,
+    };
+    let shared = share_over(pool, spec, days, actual, used)?;
+    let mut real: BTreeMap<&str, Cents> = called.keys().map(|tenant| (tenant.as_str(), Cents(0))).collect();
+    for part in shared.iter().flat_map(|shared| &shared.parts) {
+        let sum = real.entry(part.tenant.as_str()).or_default();
+        *sum = *sum + part.due();
+    }
+    let parts = real
+        .into_iter()
+        .map(|(tenant, real)| TrueUpPart {
+            tenant: tenant.to_owned(),
+            real,
+            called: called.get(tenant).copied().unwrap_or_default(),
+        })
+        .collect();
+    Ok(TruedUp {
+        pool: pool.to_owned(),
+        actual,
+        shared,
+        parts,
+    })
+}
+
+/// The real costs and the month of a pool's true-up; none when it has none.
+///
+/// # Errors
+/// [`SharingFault::BadTrueUp`], when they make no sense.
+pub fn true_up_of(pool: &str, spec: &CostPoolSpec) -> Result<Option<(Cents, BillingMonth)>, SharingFault> {
+    let Some(true_up) = &spec.true_up else {
+        return Ok(None);
+    };
+    let bad = |why: String| SharingFault::BadTrueUp {
+        pool: pool.to_owned(),
+        why,
+    };
+    let actual = Cents::from_decimal(true_up.actual_amount).ok_or_else(|| {
+        bad("is no amount in whole cents: write at most two decimals into actualAmount".to_owned())
+    })?;
+    let month: BillingMonth = true_up.month.parse().map_err(|_| {
+        bad(format!(
+            "is in {:?}, which is no month: write one as 2027-03",
+            true_up.month
+        ))
+    })?;
+    let last = BillingMonth::of(spec.valid_until);
+    if month <= last {
+        return Err(bad(format!(
+            "is in {month}, and the pool goes until {last}: write a later month"
+        )));
+    }
+    Ok(Some((actual, month)))
+}
+
+/// Shares a month's amount of a pool by the key that it begins with. `used` is what each tenant used of the key's meter in the month, in base units;
 /// the use of tenants without a share does not count.
 ///
 /// # Errors
@@ -175,7 +379,16 @@ pub fn share_pool(
     amount: Cents,
     used: impl Fn(&str) -> i128,
 ) -> Result<SharedPool, SharingFault> {
-    let key = &spec.key;
+    share(pool, &spec.shares, &spec.key, amount, used)
+}
+
+fn share(
+    pool: &str,
+    shares: &[Share],
+    key: &ContributionKey,
+    amount: Cents,
+    used: impl Fn(&str) -> i128,
+) -> Result<SharedPool, SharingFault> {
     let percentages = 0..=100;
     let counts = key.fixed + key.usage == 100
         && percentages.contains(&key.fixed)
@@ -186,7 +399,7 @@ pub fn share_pool(
         });
     }
     let mut weights = BTreeMap::new();
-    for share in &spec.shares {
+    for share in shares {
         let twice = weights
             .insert(share.tenant.as_str(), i128::from(share.weight))
             .is_some();
@@ -229,6 +442,7 @@ pub fn share_pool(
         .collect();
     Ok(SharedPool {
         pool: pool.to_owned(),
+        days: None,
         amount,
         fixed,
         by_use,

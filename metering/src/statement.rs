@@ -6,7 +6,7 @@
 use crate::calendar::{BillingMonth, CalendarError, DatacentreZone};
 use crate::meter::{base_unit, base_units_per_unit};
 use crate::money::Cents;
-use crate::sharing::SharedPool;
+use crate::sharing::{SharedPool, TruedUp};
 use mesocentre_api::{Currency, LineKind, Meter, StatementLine, StatementPeriod, StatementStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,6 +34,9 @@ pub struct MonthDocument {
     pub statements: Vec<TenantStatement>,
     /// How the cost pools were shared, in the order of their names.
     pub pools: Vec<SharedPool>,
+    /// How pools were made up to their real costs in the month, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub true_ups: Vec<TruedUp>,
 }
 
 impl MonthDocument {

@@ -32,6 +32,8 @@ fn pool(annual_cents: i64, fixed: i64, shares: &[(String, i64)]) -> mesocentre_a
             usage: 100 - fixed,
             meter: Some(Meter::ComputeCoreHours),
         },
+        changes: Vec::new(),
+        true_up: None,
     }
 }
 

@@ -141,7 +141,7 @@ fn tenancy(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
             }
         }
         for pool in s.pools.state() {
-            if pool.spec.shares.iter().any(|share| share.tenant == name) {
+            if pool.spec.tenants().any(|tenant| tenant == name) {
                 t.pools.reconcile(ObjectRef::from_obj(pool.as_ref()));
             }
         }

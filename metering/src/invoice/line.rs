@@ -135,6 +135,10 @@ pub(super) fn invoice_line(
             "Part de mutualisation des charges".to_owned(),
             "Share of mutualised costs".to_owned(),
         ),
+        (None, LineKind::TrueUp) => (
+            "Régularisation des charges mutualisées".to_owned(),
+            "True-up of mutualised costs".to_owned(),
+        ),
         (None, _) => ("Prestation".to_owned(), "Service".to_owned()),
     };
     if line.kind == LineKind::Credit {

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::{CostPool, CostPoolSpec};
 use mesocentre_metering::BillingMonth;
-use mesocentre_metering::sharing::{SharingFault, amount_of_month, share_pool};
+use mesocentre_metering::sharing::{Days, SharingFault, amount_of_month, share_over, true_up_of};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -39,10 +39,9 @@ fn judge(name: &str, spec: &CostPoolSpec, tenants: &BTreeSet<String>) -> Verdict
     if let Err(fault) = try_to_share(name, spec) {
         return Verdict::no("CannotBeShared", fault.to_string());
     }
-    let unknown: Vec<&str> = spec
-        .shares
-        .iter()
-        .map(|share| share.tenant.as_str())
+    let named: BTreeSet<&str> = spec.tenants().collect();
+    let unknown: Vec<&str> = named
+        .into_iter()
         .filter(|tenant| !tenants.contains(*tenant))
         .collect();
     if unknown.is_empty() {
@@ -51,10 +50,21 @@ fn judge(name: &str, spec: &CostPoolSpec, tenants: &BTreeSet<String>) -> Verdict
             1 => "1 tenant carries it".to_owned(),
             several => format!("{several} tenants share it"),
         };
+        let changes = match spec.changes.iter().map(|change| change.from).min() {
+            Some(first) => format!("; changed from {first} on"),
+            None => String::new(),
+        };
+        let true_up = match &spec.true_up {
+            Some(true_up) => format!(
+                "; made up to the real costs of {} {currency} in {}",
+                true_up.actual_amount, true_up.month
+            ),
+            None => String::new(),
+        };
         return Verdict::yes(
             "Shared",
             format!(
-                "{sharing}: a twelfth of {} {currency} each month, {} % by weight and {} % by use",
+                "{sharing}: a twelfth of {} {currency} each month, {} % by weight and {} % by use{changes}{true_up}",
                 spec.annual_amount, spec.key.fixed, spec.key.usage
             ),
         );
@@ -76,10 +86,14 @@ fn judge(name: &str, spec: &CostPoolSpec, tenants: &BTreeSet<String>) -> Verdict
 fn try_to_share(name: &str, spec: &CostPoolSpec) -> Result<(), SharingFault> {
     for day in [spec.valid_from, spec.valid_until] {
         if let Some(amount) = amount_of_month(name, spec, BillingMonth::of(day))? {
-            share_pool(name, spec, amount, |_| 0)?;
+            let days = Days {
+                first: spec.valid_from,
+                last: spec.valid_until,
+            };
+            share_over(name, spec, days, amount, |_, _, _| 0)?;
         }
     }
-    Ok(())
+    true_up_of(name, spec).map(drop)
 }
 
 #[cfg(test)]

@@ -261,6 +261,7 @@ mod tests {
                 rated: Rated {
                     statements,
                     pools: Vec::new(),
+                    true_ups: Vec::new(),
                     activity: BTreeMap::new(),
                     faults,
                 },

@@ -165,6 +165,7 @@ async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Re
         month.rated = Rated {
             statements: Vec::new(),
             pools: Vec::new(),
+            true_ups: Vec::new(),
             activity: BTreeMap::new(),
             faults: Vec::new(),
         };

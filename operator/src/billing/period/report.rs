@@ -191,6 +191,7 @@ mod tests {
             rated: Rated {
                 statements: Vec::new(),
                 pools: Vec::new(),
+                true_ups: Vec::new(),
                 activity: Default::default(),
                 faults,
             },

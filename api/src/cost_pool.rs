@@ -91,7 +91,7 @@ pub struct PoolChange {
     /// Who shares from then on, and with which weight; as before when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500))]
-    #[x_kube(validation = Rule::new("self.exists(s, s.weight > 0)").message("at least one share needs a weight above 0"), validation = Rule::new("self.all(s, self.exists_one(t, t.tenant == s.tenant))").message("a tenant has one share in a pool: name each tenant once"))]
+    #[x_kube(validation = Rule::new("self.exists(s, s.weight > 0)").message("at least one share needs a weight above 0"))]
     pub shares: Option<Vec<Share>>,
     /// How much goes by weight from then on, and how much by use; as before when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

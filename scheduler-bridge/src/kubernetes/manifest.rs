@@ -98,11 +98,11 @@ pub(super) fn prepare(
     let asked = Asked::of(submission, defaults)?;
     let image = submission.container.image.as_ref().or(defaults.image.as_ref());
     let Some(image) = image else {
-        return Err(value(
-            "the image",
-            "",
-            "is not said, and this scheduler has none of its own: write it into spec.container.image (meso submit --image)",
-        ));
+        return Err(InvalidSubmission::Field {
+            field: "the image",
+            why: "none is named, and this scheduler has none of its own: write it into spec.container.image (meso submit --image)"
+                .to_owned(),
+        });
     };
     let home = format!("/home/{}", submission.user);
     let name = crate::JobId::Made(uid).to_string();

@@ -152,7 +152,7 @@ impl Feed {
         if thorough {
             self.taken.clear();
         }
-        let mut offered = self.offered(context, source, &rows);
+        let mut offered = self.offered(context, source, &rows, now);
         let new = if offered.records.is_empty() {
             0
         } else {
@@ -173,10 +173,14 @@ impl Feed {
         if unsettled_since.is_some() || !offered.unsettled.is_empty() {
             offered.note(context, (source, name), from, thorough).await?;
         }
-        self.taken
-            .extend(rows.runs.iter().filter(|run| has_ended(run)).map(|run| run.id));
+        self.taken.extend(
+            rows.runs
+                .iter()
+                .filter(|run| has_ended(run, now))
+                .map(|run| run.id),
+        );
         up_to_date?;
-        let settled = settled(context, &rows, &unsettled_runs);
+        let settled = settled(context, &rows, &unsettled_runs, now);
         if !settled.is_empty() {
             cluster
                 .call(context, "settle", cluster.engine.settle(&settled, &[]))
@@ -198,7 +202,7 @@ impl Feed {
         Ok(())
     }
 
-    fn offered(&mut self, context: &Context, source: &str, rows: &RunRows) -> Offered {
+    fn offered(&mut self, context: &Context, source: &str, rows: &RunRows, now: Timestamp) -> Offered {
         let mut categories: HashMap<String, TenantCategory> = HashMap::new();
         for tenant in context.stores.tenants.state() {
             categories.insert(tenant.name_any(), tenant.spec.category);
@@ -227,7 +231,7 @@ impl Feed {
             }
         }
         for run in &rows.runs {
-            if !has_ended(run) || self.taken.contains(&run.id) {
+            if !has_ended(run, now) || self.taken.contains(&run.id) {
                 continue;
             }
             let Some((tenant, allocation)) = run.account.split_once('.') else {
@@ -261,9 +265,11 @@ impl Feed {
 
 /// Runs that are over, that the ledger has (or that held nothing), and whose job's end is written down or that have no
 /// object any more. Until then the scheduler keeps them, since the end of a job is told from all its runs.
-fn settled(context: &Context, rows: &RunRows, unsettled: &HashSet<String>) -> HashSet<RunId> {
+fn settled(context: &Context, rows: &RunRows, unsettled: &HashSet<String>, now: Timestamp) -> HashSet<RunId> {
     let runs = rows.runs.iter().filter(|run| run.phase.is_finished());
-    let pods: Vec<&Run> = runs.filter(|run| matches!(run.id, RunId::Pod(_))).collect();
+    let pods: Vec<&Run> = runs
+        .filter(|run| matches!(run.id, RunId::Pod(_)) && (run.started_at.is_none() || has_ended(run, now)))
+        .collect();
     if pods.is_empty() {
         return HashSet::new();
     }
@@ -367,9 +373,10 @@ fn first_day(context: &Context, scheduler: &str) -> Option<Timestamp> {
     context.zone.days(first, first).ok().map(|span| span.from)
 }
 
-/// A run that held something and does no more.
-fn has_ended(run: &Run) -> bool {
-    run.started_at.is_some() && run.ended_at.is_some()
+/// A run that held something and does no more. One that ends in the future, by a clock that is ahead of ours, has not ended:
+/// it is read again until it has, and the watermark is not beyond it by then.
+fn has_ended(run: &Run, now: Timestamp) -> bool {
+    run.started_at.is_some() && run.ended_at.is_some_and(|ended| ended <= now)
 }
 
 /// Why a run's times cannot be as the accounting tells them. sacct hides an end before the start: it shows the end as the
@@ -495,6 +502,14 @@ mod tests {
         waiting.started_at = None;
         let mut running = run();
         running.ended_at = None;
-        assert!(!has_ended(&waiting) && !has_ended(&running) && has_ended(&run()));
+        let ended = run().ended_at.unwrap();
+        assert!(!has_ended(&waiting, ended) && !has_ended(&running, ended) && has_ended(&run(), ended));
+    }
+
+    #[test]
+    fn a_run_that_ends_five_minutes_in_the_future_waits_until_then() {
+        let ended = run().ended_at.unwrap();
+        assert!(!has_ended(&run(), ended - SignedDuration::from_mins(5)));
+        assert!(has_ended(&run(), ended));
     }
 }

@@ -688,6 +688,8 @@ fn is_covered(status: &BatchJobStatus, context: &Context) -> bool {
     let known = since
         .saturating_add(SignedDuration::from_secs(1))
         .unwrap_or(since);
+    // What ended in the future, by another clock, is metered then.
+    let known = known.max(status.finished_at.unwrap_or(known));
     cluster.last_pass().is_some_and(|pass| pass.began >= known)
 }
 

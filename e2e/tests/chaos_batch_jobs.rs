@@ -1,9 +1,10 @@
 //! Promise: no job twice, no job lost, no use twice, whoever dies in between.
 
 use anyhow::{Context, Result};
-use kube::api::PostParams;
+use futures::future::try_join_all;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use mesocentre_api::{BatchJob, ConditionStatus, Phase, Scheduler, find_condition};
+use mesocentre_api::{ConditionStatus, Phase, Scheduler, find_condition};
 use mesocentre_e2e::lab::{Lab, job};
 use mesocentre_e2e::{Part, wait_for};
 use serde_json::{Value, json};
@@ -241,46 +242,130 @@ async fn slurmdbd_away_a_job_ends_when_the_accounting_says_so_and_is_metered_onc
     once_each(&lab, &["meanwhile".to_owned()]).await
 }
 
+/// How many jobs come, in how many rounds; of each round some are cancelled again.
+const JOBS: usize = 500;
+const ROUNDS: usize = 25;
+const CANCELLED_A_ROUND: usize = 4;
+
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
-async fn the_operator_killed_again_and_again_under_a_burst_loses_and_doubles_nothing() -> Result<()> {
+async fn killed_every_second_while_500_jobs_come_and_100_go_the_operator_loses_and_doubles_nothing()
+-> Result<()> {
     let lab = Lab::alone("burst").await?;
-    let operator = lab.stack.operator();
-    let jobs = Api::<BatchJob>::namespaced(lab.stack.admin(), &lab.namespace);
-    let handed_over = async || -> Result<usize> {
-        let all = jobs.list(&Default::default()).await?;
-        Ok(all
-            .items
+    let names: Vec<String> = (0..JOBS).map(|number| format!("burst-{number:03}")).collect();
+    let rounds: Vec<&[String]> = names.chunks(JOBS / ROUNDS).collect();
+    let mut cancelled = Vec::new();
+    for (round, some) in rounds.iter().enumerate() {
+        // Of this round, which is being handed over, and of the one before, which runs.
+        let before = round
+            .checked_sub(1)
+            .and_then(|before| rounds.get(before))
+            .unwrap_or(some);
+        let to_cancel: Vec<&String> = some
             .iter()
-            .filter(|job| {
-                job.status
-                    .as_ref()
-                    .is_some_and(|status| status.submission.is_some())
-            })
-            .count())
-    };
-    let mut names = Vec::new();
-    for round in 0..6 {
-        let before = handed_over().await?;
-        for number in 0..20 {
-            let name = format!("burst-{round}-{number:02}");
-            lab.submit(&name, small(SCRIPT)).await?;
-            names.push(name);
-        }
-        // In the midst of it: some have their token, and not all their number.
-        wait_for("some are being handed over", PATIENCE, async || {
-            let now = handed_over().await.map_err(|error| error.to_string())?;
-            if now > before + 3 {
-                Ok(())
+            .take(CANCELLED_A_ROUND / 2)
+            .chain(before.iter().skip(5).take(CANCELLED_A_ROUND / 2))
+            .collect();
+        let come_and_go = async {
+            try_join_all(some.iter().map(|name| comes(&lab, name))).await?;
+            try_join_all(to_cancel.iter().map(|name| is_called_off(&lab, name))).await
+        };
+        // Each time at another moment of what is going on.
+        let moment = Duration::from_millis(u64::try_from(round * 137 % 900)?);
+        let goes_down = async {
+            tokio::time::sleep(moment).await;
+            let part = match round {
+                7 => Part::Slurmctld,
+                13 => Part::Slurmdbd,
+                19 => Part::ApiServer,
+                _ => Part::Operator,
+            };
+            if part == Part::Operator {
+                let operator = lab.stack.operator();
+                operator.kill().await?;
+                operator.start().await
             } else {
-                Err(format!("{now}, {before} before"))
+                lab.stack.kill(part).await?;
+                lab.stack.start(part).await
             }
-        })
-        .await;
-        operator.kill().await?;
-        operator.start().await?;
+        };
+        tokio::try_join!(come_and_go, goes_down)?;
+        cancelled.extend(to_cancel);
     }
-    once_each(&lab, &names).await
+    assert_eq!(cancelled.len(), ROUNDS * CANCELLED_A_ROUND);
+    // The API server was away: an operator that could not renew its lease has ended itself.
+    lab.stack.operator().start().await?;
+
+    let mut rows: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+    let mut states = Vec::new();
+    for name in &names {
+        states.push((name, lab.until_metered(name).await));
+    }
+    let mut core_seconds = 0;
+    for row in lab.sacct("Comment,State,AllocCPUS,ElapsedRaw").await? {
+        let [comment, state, cpus, elapsed] = &row[..] else {
+            anyhow::bail!("sacct says {row:?}");
+        };
+        let used = cpus.parse::<u64>()? * elapsed.parse::<u64>()?;
+        core_seconds += used;
+        let word = state.split_whitespace().next().unwrap_or_default().to_owned();
+        rows.entry(comment.clone()).or_default().push((word, used));
+    }
+    let mut ended: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, status) in &states {
+        *ended.entry(status.phase.as_str()).or_default() += 1;
+        let called_off = cancelled.contains(name);
+        let token = status
+            .submission
+            .as_ref()
+            .map(|submission| format!("meso:{}", submission.token));
+        let of_it = token.and_then(|token| rows.remove(&token)).unwrap_or_default();
+        match (&of_it[..], status.phase) {
+            // Called off before Slurm had it.
+            ([], Phase::Cancelled) => assert!(called_off && status.usage.is_none(), "{name}: {status:?}"),
+            ([(state, used)], phase) => {
+                let expected = match state.as_str() {
+                    "COMPLETED" => Phase::Succeeded,
+                    "CANCELLED" if called_off => Phase::Cancelled,
+                    state => anyhow::bail!("{name} is {state} on Slurm, and {status:?}"),
+                };
+                assert_eq!(phase, expected, "{name}: {status:?}");
+                let usage = status.usage.clone().unwrap_or_default();
+                assert_eq!(usage.core_seconds, used.to_string(), "{name}: {status:?}");
+            }
+            (runs, _) => anyhow::bail!("{name} was on Slurm as {runs:?}, and {status:?}"),
+        }
+    }
+    println!("{ended:?}");
+    assert!(rows.is_empty(), "jobs on Slurm that no object knows of: {rows:?}");
+    lab.until_used(core_seconds).await;
+    let verified = lab.stack.run(&["meso", "ledger", "verify"]).await?;
+    assert!(verified.is_success(), "{verified:?}");
+    Ok(())
+}
+
+/// Submits a job, again and again while the API server is away: its name makes it one.
+async fn comes(lab: &Lab, name: &str) -> Result<()> {
+    let job = job(name, small(SCRIPT))?;
+    let jobs = lab.jobs();
+    wait_for(&format!("{name} is taken"), PATIENCE, async || {
+        match jobs.create(&PostParams::default(), &job).await {
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+            outcome => outcome.map(drop).map_err(|error| error.to_string()),
+        }
+    })
+    .await;
+    Ok(())
+}
+
+async fn is_called_off(lab: &Lab, name: &str) -> Result<()> {
+    let (jobs, cancel) = (lab.jobs(), Patch::Merge(json!({"spec": {"cancel": true}})));
+    wait_for(&format!("{name} is called off"), PATIENCE, async || {
+        let patched = jobs.patch(name, &PatchParams::default(), &cancel).await;
+        patched.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+    Ok(())
 }
 
 #[tokio::test]

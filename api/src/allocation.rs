@@ -172,6 +172,14 @@ pub struct AllocationStatus {
     /// GPU-hours left of the budget, from the ledger; negative when over. Absent without a budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_gpu_hours: Option<String>,
+    /// Core-hours that jobs of it hold beyond what they used: of those that run, until their time limits; on Kubernetes of all
+    /// that were handed over. They come back when a job ends early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_core_hours: Option<String>,
+    /// Core-hours used as the scheduler counts them itself, by which it lets jobs start: those of running jobs included, and
+    /// less where usage decays. Slurm's; absent on Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler_core_hours: Option<String>,
     /// Percent of the budget that is used, of the hours of which the larger part is. Absent without a budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_percent: Option<String>,
@@ -181,7 +189,7 @@ pub struct AllocationStatus {
     /// Users whose jobs the scheduler takes in it.
     #[serde(default)]
     pub members: Vec<String>,
-    /// Conditions: Ready, WithinBudget.
+    /// Conditions: Ready, WithinBudget; Reconciled: whether Slurm's own count of what was used and the ledger's agree.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

@@ -51,6 +51,7 @@ fn table(allocations: &[Allocation]) -> Table {
         ("CORE-HOURS", Align::Right),
         ("USED", Align::Right),
         ("LEFT", Align::Right),
+        ("HELD", Align::Right),
         ("GPU-HOURS", Align::Right),
         ("USED", Align::Right),
         ("USED-%", Align::Right),
@@ -62,21 +63,23 @@ fn table(allocations: &[Allocation]) -> Table {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for allocation in allocations {
         let (spec, status) = (&allocation.spec, allocation.status.clone().unwrap_or_default());
-        let ready = find_condition(&status.conditions, READY);
+        let of = |type_| find_condition(&status.conditions, type_);
+        let ready = of(READY);
         table.row(vec![
             allocation.name_any(),
             spec.scheduler.clone(),
             or_dash(spec.budget.core_hours.map(|hours| hours.to_string())),
-            or_dash(status.used_core_hours),
-            or_dash(status.remaining_core_hours),
+            or_dash(status.used_core_hours.clone()),
+            or_dash(status.remaining_core_hours.clone()),
+            or_dash(status.held_core_hours.clone()),
             or_dash(spec.budget.gpu_hours.map(|hours| hours.to_string())),
-            or_dash(status.used_gpu_hours),
-            or_dash(status.used_percent),
-            or_dash(status.forecast_percent),
+            or_dash(status.used_gpu_hours.clone()),
+            or_dash(status.used_percent.clone()),
+            or_dash(status.forecast_percent.clone()),
             spec.valid_until.to_string(),
             ready.map_or("Unknown", |ready| ready.status.as_str()).to_owned(),
             // Why it cannot be used comes before how little is left.
-            [ready, find_condition(&status.conditions, "WithinBudget")]
+            [ready, of("WithinBudget"), of("Reconciled")]
                 .into_iter()
                 .flatten()
                 .find(|condition| condition.status != ConditionStatus::True)
@@ -98,7 +101,7 @@ mod tests {
             "metadata": {"name": "climate-2026", "namespace": "univ-caen"},
             "spec": {"scheduler": "austral", "title": "x", "validFrom": "2026-01-01", "validUntil": "2026-12-31",
                      "budget": {"coreHours": "50000"}},
-            "status": {"usedCoreHours": "20.000278", "remainingCoreHours": "49979.999722", "usedPercent": "0.04",
+            "status": {"usedCoreHours": "20.000278", "remainingCoreHours": "49979.999722", "heldCoreHours": "8.000000", "usedPercent": "0.04",
                        "forecastPercent": "0.05", "conditions": [
                 {"type": "Ready", "status": "False", "reason": "SchedulerDown", "message": "slurmctld does not answer",
                  "lastTransitionTime": "2026-11-24T10:00:00Z"}]},
@@ -114,6 +117,7 @@ mod tests {
                 "50000",
                 "20.000278",
                 "49979.999722",
+                "8.000000",
                 "-",
                 "-",
                 "0.04",

@@ -3,9 +3,10 @@
 use anyhow::{Context, Result};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use mesocentre_api::{BatchJob, ConditionStatus, Phase, find_condition};
+use mesocentre_api::{Allocation, AllocationStatus, BatchJob, ConditionStatus, Phase, find_condition};
 use mesocentre_e2e::lab::{Lab, job, job_id};
 use mesocentre_e2e::{Stack, fixture, wait_for};
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -443,6 +444,81 @@ async fn a_job_past_its_time_limit_says_so() -> Result<()> {
     .await;
     assert_eq!(status.phase, Phase::TimedOut, "{status:?}");
     assert!(status.message.unwrap_or_default().contains("time limit"));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn hours_that_jobs_hold_are_shown_and_a_count_of_slurms_that_is_not_the_ledgers_is_said() -> Result<()>
+{
+    let lab = Lab::new("counted").await?;
+    let allocations: Api<Allocation> = Api::namespaced(lab.stack.admin(), &lab.tenant.name);
+    let says = async |what: &str, holds: &dyn Fn(&AllocationStatus) -> bool| {
+        wait_for(what, Duration::from_secs(240), async || {
+            let allocation = allocations
+                .get("hours")
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = allocation.status.unwrap_or_default();
+            if holds(&status) {
+                Ok(status)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+    };
+    // Three core-hours, in a minute and a half.
+    let wide = json!({
+        "allocation": "hours", "script": "#!/bin/bash\nsleep 90\n",
+        "resources": {"tasks": 120, "memory": "10Mi", "timeLimit": "30m"},
+    });
+    lab.submit("wide", wide).await?;
+    let held = says("the hours that it holds", &|status| {
+        let held = status.held_core_hours.as_deref();
+        held.is_some_and(|held| held != "0.000000")
+    })
+    .await;
+    let held: Decimal = held.held_core_hours.unwrap_or_default().parse()?;
+    assert!(
+        held > Decimal::from(55) && held <= Decimal::from(60),
+        "{held} of 120 cores for half an hour"
+    );
+    lab.until_metered("wide").await;
+    let agrees = |status: &AllocationStatus, expected| {
+        find_condition(&status.conditions, "Reconciled").is_some_and(|condition| condition.status == expected)
+    };
+    let status = says("nothing is held and the two counts agree", &|status| {
+        agrees(status, ConditionStatus::True) && status.held_core_hours.as_deref() == Some("0.000000")
+    })
+    .await;
+    let used: Decimal = status.used_core_hours.unwrap_or_default().parse()?;
+    assert!(used > Decimal::ONE, "{used}: too little to tell a difference");
+
+    // An administrator of Slurm forgets what was used.
+    let account = format!("{}.hours", lab.tenant.name);
+    let forgets = [
+        "sacctmgr",
+        "-i",
+        "modify",
+        "account",
+        &account,
+        "set",
+        "RawUsage=0",
+    ];
+    let answer = lab.stack.run(&forgets).await?;
+    assert!(answer.is_success(), "{answer:?}");
+    let status = says("the two counts differ", &|status| {
+        agrees(status, ConditionStatus::False)
+    })
+    .await;
+    let told = find_condition(&status.conditions, "Reconciled")
+        .map(|condition| condition.message.clone())
+        .unwrap_or_default();
+    assert!(
+        told.starts_with("Slurm counts 0.00 core-hours and the ledger "),
+        "{told}"
+    );
     Ok(())
 }
 

@@ -8,10 +8,11 @@ use super::allocation::validate::{ValidAllocation, valid_tenant};
 use super::{Cluster, Engine, WaitsFor};
 use crate::Context;
 use crate::billing::ceiling::standing;
+use crate::watch::key;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use mesocentre_scheduler_bridge::slurm::Slurm;
 use mesocentre_scheduler_bridge::slurm::accounts::{AllocationAccount, DesiredAccounts};
+use mesocentre_scheduler_bridge::slurm::{AccountUse, Slurm};
 use mesocentre_scheduler_bridge::{AccountName, SchedulerError};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct AccountsView {
     pub desired: DesiredAccounts,
     /// Accounts that slurmctld knows as they are desired, closed or open: jobs can be submitted to those that are open.
     pub known: HashSet<AccountName>,
+    /// What slurmctld says is used of each account.
+    pub used: HashMap<AccountName, AccountUse>,
     /// Why an account is not as it should be.
     pub wrong: HashMap<AccountName, String>,
     /// Why they could not be brought up to date the last time.
@@ -97,9 +100,22 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
             || next.known != view.known
             || next.wrong != view.wrong
             || next.away != view.away;
+        let moved: Vec<AccountName> = next
+            .used
+            .iter()
+            .filter(|(account, used)| view.used.get(account) != Some(used))
+            .map(|(account, _)| account.clone())
+            .collect();
+        // Before the ledger was read once, nothing is known of what it has.
+        let counted = match cluster.last_pass() {
+            Some(_) => cluster.counted.compare(&context, &next.used),
+            None => Vec::new(),
+        };
         cluster.set_accounts(next);
         if turned {
             tell(&context, &cluster);
+        } else {
+            have_looked_at(&context, moved.into_iter().chain(counted));
         }
         empty(&context, &cluster, &mut emptied).await;
     }
@@ -138,6 +154,18 @@ async fn empty(context: &Context, cluster: &Cluster, emptied: &mut HashSet<Accou
     }
 }
 
+/// Has the allocations of these accounts looked at.
+fn have_looked_at(context: &Context, accounts: impl Iterator<Item = AccountName>) {
+    for account in accounts {
+        if let Some((tenant, allocation)) = account.as_str().split_once('.') {
+            context
+                .triggers
+                .allocations
+                .reconcile(key(Some(tenant), allocation));
+        }
+    }
+}
+
 fn tell(context: &Context, cluster: &Cluster) {
     for allocation in context.stores.allocations.state() {
         if allocation.spec.scheduler == cluster.name {
@@ -158,6 +186,7 @@ async fn keep(context: &Context, cluster: &Cluster, desired: DesiredAccounts) ->
         Engine::Slurm(slurm) => keep_in_slurm(context, cluster, slurm, desired).await,
         Engine::Kubernetes(_) => AccountsView {
             // Nothing to make there: who may submit, and how much, is seen to here.
+            used: HashMap::new(),
             known: desired
                 .tenants
                 .values()
@@ -202,29 +231,31 @@ async fn keep_in_slurm(
         .collect();
     let all: Vec<AccountName> = closed.keys().map(|account| (*account).clone()).collect();
     let deadline = Instant::now() + HEARD_WITHIN;
-    let known = loop {
-        let known: HashSet<AccountName> = match cluster
+    let (known, used) = loop {
+        let used = match cluster
             .call(context, "account_use", slurm.account_use(&all))
             .await
         {
-            Ok(known) => known
-                .into_iter()
-                .filter(|(account, used)| closed.get(account) == Some(&used.limits.closed))
-                .map(|(account, _)| account)
-                .collect(),
+            Ok(used) => used,
             Err(error) => return not_now(&before, &error),
         };
+        let known: HashSet<AccountName> = used
+            .iter()
+            .filter(|(account, used)| closed.get(account) == Some(&used.limits.closed))
+            .map(|(account, _)| account.clone())
+            .collect();
         let all_known = all
             .iter()
             .all(|account| known.contains(account) || wrong.contains_key(account));
         if all_known || Instant::now() >= deadline {
-            break known;
+            break (known, used);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     AccountsView {
         desired,
         known,
+        used,
         wrong,
         away: None,
         known_once: true,
@@ -235,6 +266,7 @@ fn not_now(before: &AccountsView, error: &SchedulerError) -> AccountsView {
     AccountsView {
         desired: before.desired.clone(),
         known: before.known.clone(),
+        used: before.used.clone(),
         wrong: before.wrong.clone(),
         away: Some(error.to_string()),
         known_once: before.known_once,

@@ -1,6 +1,7 @@
 //! A batch scheduler at work: what is known of it, and the tasks that find out.
 
 use super::accounts::AccountsView;
+use super::counted::Counted;
 use super::engine::Engine;
 use super::feed::Pass;
 use super::hold::Holds;
@@ -27,6 +28,8 @@ pub struct Cluster {
     pub engine: Engine,
     /// What is kept of allocations for its jobs.
     pub holds: Holds,
+    /// Its own counts of what was used, against the ledger's.
+    pub counted: Counted,
     /// Something was submitted, cancelled or is waited for: ask soon.
     pub ask_soon: Notify,
     /// The accounts that should be have changed.
@@ -57,6 +60,7 @@ impl Cluster {
             spec: spec.clone(),
             engine,
             holds: Holds::default(),
+            counted: Counted::default(),
             ask_soon: Notify::new(),
             accounts_changed: Notify::new(),
             ended: Notify::new(),

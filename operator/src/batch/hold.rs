@@ -99,6 +99,20 @@ impl Holds {
     }
 }
 
+/// What is written down as kept of an allocation for its open jobs, in core seconds.
+pub fn kept_for_open_jobs(context: &Context, tenant: &str, allocation: &str) -> i128 {
+    context
+        .stores
+        .jobs
+        .state()
+        .iter()
+        .filter(|job| job.spec.allocation == allocation && crate::triggers::tenant_of(job) == tenant)
+        .filter_map(|job| job.status.as_ref())
+        .filter(|status| !super::job::report::is_metered(status))
+        .filter_map(|status| status.held.as_ref())
+        .fold(0, |sum: i128, hold| sum.saturating_add(seconds(hold).cores))
+}
+
 /// What is written down of a hold.
 pub fn to_api(most: AtMost) -> JobHold {
     JobHold {

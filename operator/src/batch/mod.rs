@@ -11,6 +11,7 @@ pub mod accounts;
 pub mod allocation;
 mod authority;
 mod cluster;
+mod counted;
 mod engine;
 pub mod feed;
 mod hold;

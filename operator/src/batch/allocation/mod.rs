@@ -7,6 +7,8 @@ mod budget;
 pub mod validate;
 
 use super::accounts::AccountsView;
+use super::hold::kept_for_open_jobs;
+use super::{Cluster, Engine};
 use crate::Context;
 use crate::failure::Failure;
 use crate::report::{self, Verdict, write_status};
@@ -27,6 +29,8 @@ const LOOKED_AT_EVERY: Duration = Duration::from_secs(300);
 const SECONDS_AN_HOUR: i128 = 3_600;
 /// The condition that says how much of the hours is used.
 const WITHIN_BUDGET: &str = "WithinBudget";
+/// The condition that says whether Slurm's count and the ledger's agree.
+const RECONCILED: &str = "Reconciled";
 
 /// One reconcile.
 ///
@@ -68,11 +72,14 @@ pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Re
     }
     let before = status.conditions.clone();
     fill_in(&mut status, &allocation, &context, valid.as_ref().ok());
+    count(&mut status, &allocation, &context, cluster.as_deref());
     verdict.ready(&mut status.conditions, allocation.metadata.generation);
     let now = status.conditions.clone();
     write_status(&context, &allocation, status).await?;
     report::warn_when_not_ready(&context, allocation.as_ref(), &before, &now).await;
-    report::warn_when_not(&context, allocation.as_ref(), WITHIN_BUDGET, &before, &now).await;
+    for type_ in [WITHIN_BUDGET, RECONCILED] {
+        report::warn_when_not(&context, allocation.as_ref(), type_, &before, &now).await;
+    }
     Ok(Action::requeue(LOOKED_AT_EVERY))
 }
 
@@ -200,6 +207,37 @@ fn fill_in(
     status.used_gpu_hours = (gpus > 0 || allocation.spec.budget.gpu_hours.is_some())
         .then(|| in_units(gpus, SECONDS_AN_HOUR))
         .flatten();
+}
+
+/// What jobs hold, and what the scheduler counts itself.
+fn count(
+    status: &mut AllocationStatus,
+    allocation: &Allocation,
+    context: &Context,
+    cluster: Option<&Cluster>,
+) {
+    let (Some(cluster), Some(account)) = (cluster, account_of(allocation)) else {
+        // What was said stands until the scheduler is there again.
+        return;
+    };
+    let hours = |core_seconds: i128| in_units(core_seconds, SECONDS_AN_HOUR);
+    match &cluster.engine {
+        Engine::Kubernetes(_) => {
+            let (home, name) = (allocation.namespace().unwrap_or_default(), allocation.name_any());
+            status.held_core_hours = hours(kept_for_open_jobs(context, &home, &name));
+            status.scheduler_core_hours = None;
+        }
+        Engine::Slurm(_) => {
+            let Some(used) = cluster.accounts().used.get(&account).copied() else {
+                return;
+            };
+            status.held_core_hours = hours(i128::from(used.booked_core_minutes) * 60);
+            status.scheduler_core_hours = hours(i128::from(used.core_minutes) * 60);
+        }
+    }
+    if let Some(verdict) = cluster.counted.verdict(&account) {
+        verdict.set(&mut status.conditions, RECONCILED, allocation.metadata.generation);
+    }
 }
 
 /// What is left of a budget in hours, so that it and what is shown as used are the budget; negative when it is over.

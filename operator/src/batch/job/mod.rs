@@ -16,6 +16,7 @@ use super::{Cluster, Engine, WaitsFor};
 use crate::Context;
 use crate::failure::Failure;
 use crate::report::{self as frame, write_status};
+use crate::watch::key;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -264,6 +265,11 @@ impl Life {
         }
         let status = report::with_token(&self.job, fit, &attempt, most);
         self.job = write_status(&self.context, &self.job, status).await?;
+        if most.is_some() {
+            let home = crate::triggers::tenant_of(&self.job);
+            let allocations = &self.context.triggers.allocations;
+            allocations.reconcile(key(Some(&home), &self.job.spec.allocation));
+        }
         observed.own = OwnDoing::Wrote;
         observed.lookup = Answer::NotAsked;
         self.context.batch.did(&view.uid, OwnDoing::Wrote);
@@ -661,6 +667,10 @@ async fn after_the_end(job: &Arc<BatchJob>, context: &Arc<Context>) -> Result<Ac
 /// What the scheduler kept for metering is not needed any more, and what was kept of the allocation is free again.
 async fn settle(job: &BatchJob, context: &Arc<Context>) {
     let home = crate::triggers::tenant_of(job);
+    context
+        .triggers
+        .allocations
+        .reconcile(key(Some(&home), &job.spec.allocation));
     context
         .batch
         .wake(&WaitsFor::Allocation(home, job.spec.allocation.clone()));

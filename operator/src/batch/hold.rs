@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use mesocentre_api::{BatchJob, JobHold, Meter};
 use mesocentre_scheduler_bridge::kubernetes::AtMost;
 use mesocentre_scheduler_bridge::slurm::accounts::Limits;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 /// Seconds of cores and GPUs.
@@ -53,25 +53,26 @@ impl Holds {
         let uid = job.uid().unwrap_or_default();
         // One at a time: two that see the same remainder must not both take it.
         let mut held = locked(&self.0);
-        let jobs = context.stores.jobs.state();
         let mut written: HashMap<String, Seconds> = HashMap::new();
-        let mut open: HashMap<String, bool> = HashMap::new();
-        for other in &jobs {
-            let (Some(uid), status) = (other.uid(), other.status.as_ref()) else {
+        let mut open: HashSet<String> = HashSet::new();
+        for other in context.stores.jobs.state() {
+            let (Some(uid), status) = (other.metadata.uid.as_deref(), other.status.as_ref()) else {
                 continue;
             };
-            let is_metered = status.is_some_and(super::job::report::is_metered);
-            let is_theirs =
-                crate::triggers::tenant_of(other) == tenant && other.spec.allocation == allocation;
-            if let Some(hold) = status
-                .and_then(|status| status.held.as_ref())
-                .filter(|_| is_theirs && !is_metered)
-            {
-                written.insert(uid.clone(), seconds(hold));
+            if status.is_some_and(super::job::report::is_metered) {
+                continue;
             }
-            open.insert(uid, !is_metered);
+            if held.contains_key(uid) {
+                open.insert(uid.to_owned());
+            }
+            if let Some(hold) = status.and_then(|status| status.held.as_ref())
+                && other.spec.allocation == allocation
+                && crate::triggers::tenant_of(&other) == tenant
+            {
+                written.insert(uid.to_owned(), seconds(hold));
+            }
         }
-        held.retain(|uid, _| open.get(uid).copied().unwrap_or(false));
+        held.retain(|uid, _| open.contains(uid));
         let account = format!("{tenant}.{allocation}");
         for (uid, (whose, seconds)) in held.iter() {
             if *whose == account {

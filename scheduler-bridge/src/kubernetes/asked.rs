@@ -14,7 +14,7 @@ pub const MOST_TASKS: u32 = 10_000;
 const HIGHEST_INDEX: u32 = 100_000;
 
 /// Options that are done here.
-const DONE: [&str; 16] = [
+const DONE: [&str; 17] = [
     "array",
     "chdir",
     "cpus-per-task",
@@ -31,6 +31,7 @@ const DONE: [&str; 16] = [
     "ntasks-per-node",
     "requeue",
     "time",
+    "tmp",
 ];
 
 /// Options that change nothing here: what the platform decides, where the output goes (the pod's log has it), and what
@@ -70,6 +71,8 @@ pub(super) struct Asked {
     pub(super) cpus: u64,
     /// Memory in MiB.
     pub(super) memory_mib: u64,
+    /// Disk of the node that it may fill, in MiB; as the namespace has it when absent.
+    pub(super) disk_mib: Option<u64>,
     /// GPUs.
     pub(super) gpus: u64,
     /// How long it may run, in seconds.
@@ -164,7 +167,7 @@ impl Asked {
             read.map(Some).ok_or_else(|| {
                 wrong(
                     option,
-                    format!("--{option}={written} is no amount of memory: write MiB, or a number with K, M, G or T"),
+                    format!("--{option}={written} is no amount: write MiB, or a number with K, M, G or T"),
                 )
             })
         };
@@ -202,6 +205,7 @@ impl Asked {
             cpus_per_task,
             cpus,
             memory_mib,
+            disk_mib: mebibytes("tmp")?,
             gpus: gpus(submission, &header)?,
             time_limit_seconds,
             array: array(submission, &header)?,
@@ -378,6 +382,7 @@ mod tests {
             (1, 1_024, 3_600)
         );
         assert!(plain.requeue && !plain.hold && plain.array.is_none());
+        assert_eq!(asked("#SBATCH --tmp=20G").unwrap().disk_mib, Some(20_480));
         let each = asked("#SBATCH --mem-per-cpu=500 --cpus-per-task=3 -a 1-4%2 -H").unwrap();
         assert_eq!((each.memory_mib, each.pods(), each.hold), (1_500, 4, true));
         for (line, says) in [
@@ -394,7 +399,7 @@ mod tests {
                 "#SBATCH --gres=gpu:a100:2",
                 "--gres=gpu:a100:2 cannot be had here: write gpu:1",
             ),
-            ("#SBATCH --mem=lots", "--mem=lots is no amount of memory"),
+            ("#SBATCH --mem=lots", "--mem=lots is no amount"),
             ("#SBATCH --time=soon", "--time=soon is no time limit"),
             ("#SBATCH --array=0-20000", "20001 tasks, and each is a pod"),
             ("#SBATCH --chdir=work", "\"work\" is not absolute"),

@@ -235,6 +235,9 @@ fn pod_spec(
         .map(|argument| literal(argument))
         .collect();
     let mut resources = json!({"cpu": asked.cpus.to_string(), "memory": format!("{}Mi", asked.memory_mib)});
+    if let Some(mib) = asked.disk_mib {
+        resources["ephemeral-storage"] = json!(format!("{mib}Mi"));
+    }
     if asked.gpus > 0 {
         resources[GPU_RESOURCE] = json!(asked.gpus.to_string());
     }

@@ -511,7 +511,8 @@ fn is_disrupted(pod: &Pod) -> bool {
 /// It failed by itself and with a code; none of what was never started, or was ended by Kubernetes.
 fn exit_code(pod: &Pod) -> Option<i32> {
     let end = state(pod)?.terminated.as_ref()?;
-    (!is_no_start(end.reason.as_deref())).then_some(end.exit_code)
+    let is_evicted = pod.status.as_ref()?.reason.as_deref() == Some("Evicted");
+    (!is_evicted && !is_no_start(end.reason.as_deref())).then_some(end.exit_code)
 }
 
 fn is_finished(pod: &Pod) -> bool {
@@ -762,6 +763,13 @@ mod tests {
             of(ended("Failed", 3, "Error"), cancelled).phase,
             Phase::Failed,
             "it had failed before"
+        );
+        let filled = json!({"status": {"reason": "Evicted", "message": "Pod ephemeral local storage usage exceeds 1Gi"}});
+        let filled = of(merged(ended("Failed", 137, "Error"), filled), over("Failed"));
+        assert_eq!((filled.phase, filled.exit_code), (Phase::Failed, None));
+        assert_eq!(
+            filled.state,
+            "Evicted: Pod ephemeral local storage usage exceeds 1Gi"
         );
         let no_start = of(ended("Failed", 128, "StartError"), over("Failed"));
         assert_eq!(

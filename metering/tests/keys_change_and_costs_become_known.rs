@@ -162,11 +162,8 @@ async fn what_was_called_and_the_true_up_are_together_the_real_costs() {
         ("-1000.01", true),
         ("99.99", false),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/ledger.db", folder.path().display())
-            .parse()
-            .unwrap();
-        let ledger = Ledger::open(&url).await.unwrap();
+        let test = TestLedger::new().await;
+        let ledger = &test.ledger;
         let use_of = |key: &str, tenant: &str, quantity, day: &str| {
             record(
                 key,
@@ -193,14 +190,14 @@ async fn what_was_called_and_the_true_up_are_together_the_real_costs() {
         let mut called: BTreeMap<&str, Cents> = BTreeMap::new();
         for month in 1..=12 {
             let basis = with(changes(), None, &format!("2026-{month:02}"));
-            let rated = rate_month(&ledger, &basis).await.unwrap().rated;
+            let rated = rate_month(ledger, &basis).await.unwrap().rated;
             for tenant in TENANTS {
                 for line in lines_of(&rated, tenant, LineKind::CostShare) {
                     let sum = called.entry(tenant).or_default();
                     *sum = *sum + cents(&line);
                 }
             }
-            close_month(&ledger, &basis, at("2027-01-05T00:00:00Z"))
+            close_month(ledger, &basis, at("2027-01-05T00:00:00Z"))
                 .await
                 .unwrap();
         }
@@ -215,7 +212,7 @@ async fn what_was_called_and_the_true_up_are_together_the_real_costs() {
             ledger.append(&late, at("2027-01-10T00:00:00Z")).await.unwrap();
         }
         let january = with(changes(), actual(real), "2027-01");
-        let rated = rate_month(&ledger, &january).await.unwrap().rated;
+        let rated = rate_month(ledger, &january).await.unwrap().rated;
         assert_eq!(rated.faults, []);
         let real = Cents::from_decimal(real.parse().unwrap()).unwrap();
         let mut together = Cents(0);
@@ -232,30 +229,27 @@ async fn what_was_called_and_the_true_up_are_together_the_real_costs() {
         }
         assert_eq!(together, real);
         // Closed, it stays, and is computed again to the same bytes.
-        let closed = close_month(&ledger, &january, at("2027-02-05T00:00:00Z"))
+        let closed = close_month(ledger, &january, at("2027-02-05T00:00:00Z"))
             .await
             .unwrap();
         assert_eq!(
-            recompute_closed_month(&ledger, closed.month).await.unwrap(),
+            recompute_closed_month(ledger, closed.month).await.unwrap(),
             closed.statements
         );
-        assert_eq!(verify(&url).await.unwrap().faults, []);
+        assert_eq!(verify(&test.url).await.unwrap().faults, []);
         // It is made up once.
         let february = with(changes(), actual("1.00"), "2027-02");
-        let rated = rate_month(&ledger, &february).await.unwrap().rated;
+        let rated = rate_month(ledger, &february).await.unwrap().rated;
         assert!(rated.true_ups.is_empty());
     }
 }
 
 #[tokio::test]
 async fn a_true_up_waits_for_the_months_that_it_makes_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/ledger.db", folder.path().display())
-        .parse()
-        .unwrap();
-    let ledger = Ledger::open(&url).await.unwrap();
+    let test = TestLedger::new().await;
+    let ledger = &test.ledger;
     let january = with(Vec::new(), actual("1.00"), "2027-01");
-    let rated = rate_month(&ledger, &january).await.unwrap().rated;
+    let rated = rate_month(ledger, &january).await.unwrap().rated;
     let told = rated.faults[0].to_string();
     assert!(
         told.contains("made up to its real costs in 2027-01, and 2026-12 of it is not closed"),
@@ -263,7 +257,7 @@ async fn a_true_up_waits_for_the_months_that_it_makes_up() {
     );
     let mut early = actual("1.00");
     early.as_mut().unwrap().month = "2026-12".to_owned();
-    let rated = rate_month(&ledger, &with(Vec::new(), early, "2026-11"))
+    let rated = rate_month(ledger, &with(Vec::new(), early, "2026-11"))
         .await
         .unwrap()
         .rated;

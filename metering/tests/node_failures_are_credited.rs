@@ -139,15 +139,12 @@ fn what_is_free_does_not_count_in_a_pools_part_by_use() {
 
 #[tokio::test]
 async fn a_failure_that_is_told_after_the_close_is_a_correction_of_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/ledger.db", folder.path().display())
-        .parse()
-        .unwrap();
-    let ledger = Ledger::open(&url).await.unwrap();
+    let test = TestLedger::new().await;
+    let ledger = &test.ledger;
     let append = async |records: &[UsageRecord]| ledger.append(records, at(TO)).await.unwrap();
     append(&[record("1", "nova-motors", 36_000_000, FROM, TO)]).await;
     let november = free(basis_without_pools("2026-11"));
-    close_month(&ledger, &november, at("2026-12-01T00:00:00Z"))
+    close_month(ledger, &november, at("2026-12-01T00:00:00Z"))
         .await
         .unwrap();
     append(&[ended(
@@ -156,7 +153,7 @@ async fn a_failure_that_is_told_after_the_close_is_a_correction_of_nothing() {
     )])
     .await;
     append(&[record("3", "nova-motors", 3_600_000, FROM, TO)]).await;
-    let december = rate_month(&ledger, &free(basis_without_pools("2026-12")))
+    let december = rate_month(ledger, &free(basis_without_pools("2026-12")))
         .await
         .unwrap();
     let status = statement(&december.rated, "nova-motors");

@@ -9,14 +9,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use mesocentre_api::BatchJob;
+use mesocentre_scheduler_bridge::kubernetes::{CONTAINER, FOR_UID, INDEX};
 use mesocentre_scheduler_bridge::slurm::ScriptHeader;
 use mesocentre_scheduler_bridge::{ArrayIndices, JobId};
 use std::time::Duration;
 
-const CONTAINER: &str = "job";
-const FOR_UID: &str = "mesocentre.io/batch-job-uid";
-const INDEX: &str = "batch.kubernetes.io/job-completion-index";
-const HIGHEST_INDEX: u32 = 100_000;
 const LOOKED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const PIECE: usize = 64 << 10;
 
@@ -98,7 +95,7 @@ fn place(job: &BatchJob, task: Option<&str>) -> Result<Option<u32>, Failure> {
         Some(array) => Some(array.indices.clone()),
         None => header.and_then(|header| header.value("array").map(str::to_owned)),
     };
-    let indices = written.and_then(|written| ArrayIndices::parse(&written, HIGHEST_INDEX).ok());
+    let indices = written.and_then(|written| ArrayIndices::parse(&written).ok());
     match (indices, task) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(Failure::Usage(format!(

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+/// The highest index, as the API of batch jobs has it: what follows costs memory for each.
+const HIGHEST: u32 = 100_000;
+
 /// Text that names no indices.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -36,19 +39,20 @@ pub struct ArrayIndices {
 }
 
 impl ArrayIndices {
-    /// Reads `1-20`, `0-100:5`, `1,3,5`, with `%10` at the end or not (`sbatch(1)`, `--array`). An index is at most
-    /// `most`: what follows costs memory for each.
+    /// Reads `1-20`, `0-100:5`, `1,3,5`, with `%10` at the end or not (`sbatch(1)`, `--array`).
     ///
     /// # Errors
     /// A sentence with what can be written.
-    pub fn parse(written: &str, most: u32) -> Result<Self, InvalidArray> {
-        Self::read(written, most).ok_or_else(|| InvalidArray(written.chars().take(100).collect()))
+    pub fn parse(written: &str) -> Result<Self, InvalidArray> {
+        Self::read(written).ok_or_else(|| InvalidArray(written.chars().take(100).collect()))
     }
 
-    fn read(written: &str, most: u32) -> Option<Self> {
+    fn read(written: &str) -> Option<Self> {
         let number = |text: &str| -> Option<u32> {
             let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|number| all_digits && *number <= most)
+            text.parse()
+                .ok()
+                .filter(|number| all_digits && *number <= HIGHEST)
         };
         let (indices, at_a_time) = match written.split_once('%') {
             Some((indices, limit)) => (indices, Some(number(limit).filter(|limit| *limit > 0)?)),
@@ -151,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(written: &str) -> ArrayIndices {
-        ArrayIndices::parse(written, 100_000).unwrap()
+        ArrayIndices::parse(written).unwrap()
     }
 
     #[test]
@@ -173,7 +177,7 @@ mod tests {
         for bad in [
             "", "a", "1-", "3-1", "1:2", "1-9:0", "1%0", "1,,2", "-1", "1-100001", "+1",
         ] {
-            assert!(ArrayIndices::parse(bad, 100_000).is_err(), "{bad:?}");
+            assert!(ArrayIndices::parse(bad).is_err(), "{bad:?}");
         }
     }
 

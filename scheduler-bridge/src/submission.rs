@@ -170,6 +170,71 @@ pub enum InvalidSubmission {
     },
 }
 
+impl InvalidSubmission {
+    /// A value that cannot be passed on; a long one is told by its beginning.
+    pub(crate) fn value(what: &'static str, written: &str, why: &'static str) -> Self {
+        Self::Value {
+            what,
+            value: written.chars().take(100).collect(),
+            why,
+        }
+    }
+}
+
+// What no scheduler takes.
+impl Submission {
+    /// A script is text that names its interpreter.
+    pub(crate) fn check_script(&self) -> Result<(), InvalidSubmission> {
+        let script = &self.script;
+        if !script.starts_with(b"#!") {
+            return Err(InvalidSubmission::NoInterpreter);
+        }
+        if script.contains(&0) {
+            return Err(InvalidSubmission::NulInScript);
+        }
+        if script.windows(2).any(|pair| pair == b"\r\n") {
+            return Err(InvalidSubmission::DosLineEnds);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_arguments(&self) -> Result<(), InvalidSubmission> {
+        match self.arguments.iter().find(|argument| argument.contains('\0')) {
+            Some(argument) => Err(InvalidSubmission::value(
+                "the argument",
+                argument,
+                "holds a NUL byte: arguments are text",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Variables have names that a shell can read, none of the scheduler's own, and are text.
+    pub(crate) fn check_environment(&self) -> Result<(), InvalidSubmission> {
+        for (name, written) in &self.environment {
+            let first_fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+            if !first_fits || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                return Err(InvalidSubmission::value(
+                    "the environment variable",
+                    name,
+                    "has a name that no shell can read: write letters, digits and underscores",
+                ));
+            }
+            if name.starts_with("SLURM_") || name.starts_with("SBATCH_") {
+                return Err(InvalidSubmission::SchedulersVariable { name: name.clone() });
+            }
+            if written.contains('\0') {
+                return Err(InvalidSubmission::value(
+                    "the environment variable",
+                    name,
+                    "holds a NUL byte: variables are text",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Why a submission gave no job id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {

@@ -1,6 +1,7 @@
 //! Slurm's own count of what an account used, held against the ledger's. Slurm grants by its own; the bill is the ledger's. The
 //! two are apart where usage decays, was reset, or was there before: who grants hours should know.
 
+use super::hold::hours;
 use crate::Context;
 use crate::lock::locked;
 use crate::report::Verdict;
@@ -35,7 +36,6 @@ impl Counts {
     /// What is said of them.
     fn verdict(self, is_apart: bool) -> Verdict {
         let Self { slurm, ledger } = self;
-        let hours = |seconds: i128| format!("{}.{:02}", seconds / 3_600, seconds % 3_600 * 100 / 3_600);
         if is_apart {
             return Verdict::no(
                 "Differs",

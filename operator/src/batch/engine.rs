@@ -102,14 +102,25 @@ impl Engine {
         }
     }
 
-    /// These runs are in the ledger, and these jobs are over and metered: the scheduler need not keep them for that.
+    /// These runs are in the ledger: the scheduler need not keep them for that.
     ///
     /// # Errors
     /// See [`SchedulerError`].
-    pub async fn settle(&self, runs: &HashSet<RunId>, jobs: &[JobIdentity]) -> Result<(), SchedulerError> {
+    pub async fn let_go(&self, runs: &HashSet<RunId>) -> Result<(), SchedulerError> {
         match self {
             Self::Slurm(_) => Ok(()),
-            Self::Kubernetes(kubernetes) => kubernetes.settle(runs, jobs).await,
+            Self::Kubernetes(kubernetes) => kubernetes.let_go(runs).await,
+        }
+    }
+
+    /// This job is over and metered: the scheduler need not look at it any more.
+    ///
+    /// # Errors
+    /// See [`SchedulerError`].
+    pub async fn close(&self, job: &JobIdentity) -> Result<(), SchedulerError> {
+        match self {
+            Self::Slurm(_) => Ok(()),
+            Self::Kubernetes(kubernetes) => kubernetes.close(job).await,
         }
     }
 }

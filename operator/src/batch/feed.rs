@@ -183,7 +183,7 @@ impl Feed {
         let settled = settled(context, &rows, &unsettled_runs, now);
         if !settled.is_empty() {
             cluster
-                .call(context, "settle", cluster.engine.settle(&settled, &[]))
+                .call(context, "let_go", cluster.engine.let_go(&settled))
                 .await?;
         }
         context.ledger.advance_watermark(source, name, now).await?;

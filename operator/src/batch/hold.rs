@@ -9,7 +9,7 @@ use mesocentre_api::{BatchJob, JobHold, Meter};
 use mesocentre_scheduler_bridge::kubernetes::AtMost;
 use mesocentre_scheduler_bridge::slurm::accounts::Limits;
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Seconds of cores and GPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,21 +55,13 @@ impl Holds {
         let mut held = locked(&self.0);
         let mut written: HashMap<String, Seconds> = HashMap::new();
         let mut open: HashSet<String> = HashSet::new();
-        for other in context.stores.jobs.state() {
-            let (Some(uid), status) = (other.metadata.uid.as_deref(), other.status.as_ref()) else {
-                continue;
-            };
-            if status.is_some_and(super::job::report::is_metered) {
-                continue;
+        for other in open_jobs(context) {
+            let Some(uid) = other.uid() else { continue };
+            if let Some(kept) = kept_of(&other, tenant, allocation) {
+                written.insert(uid.clone(), kept);
             }
-            if held.contains_key(uid) {
-                open.insert(uid.to_owned());
-            }
-            if let Some(hold) = status.and_then(|status| status.held.as_ref())
-                && other.spec.allocation == allocation
-                && crate::triggers::tenant_of(&other) == tenant
-            {
-                written.insert(uid.to_owned(), seconds(hold));
+            if held.contains_key(&uid) {
+                open.insert(uid);
             }
         }
         held.retain(|uid, _| open.contains(uid));
@@ -102,16 +94,22 @@ impl Holds {
 
 /// What is written down as kept of an allocation for its open jobs, in core seconds.
 pub fn kept_for_open_jobs(context: &Context, tenant: &str, allocation: &str) -> i128 {
-    context
-        .stores
-        .jobs
-        .state()
-        .iter()
-        .filter(|job| job.spec.allocation == allocation && crate::triggers::tenant_of(job) == tenant)
-        .filter_map(|job| job.status.as_ref())
-        .filter(|status| !super::job::report::is_metered(status))
-        .filter_map(|status| status.held.as_ref())
-        .fold(0, |sum: i128, hold| sum.saturating_add(seconds(hold).cores))
+    open_jobs(context)
+        .filter_map(|job| kept_of(&job, tenant, allocation))
+        .fold(0, |sum: i128, kept| sum.saturating_add(kept.cores))
+}
+
+/// Jobs whose use is not all in the ledger.
+fn open_jobs(context: &Context) -> impl Iterator<Item = Arc<BatchJob>> {
+    let jobs = context.stores.jobs.state().into_iter();
+    jobs.filter(|job| !job.status.as_ref().is_some_and(super::job::report::is_metered))
+}
+
+/// What is written down as kept of an allocation for a job.
+fn kept_of(job: &BatchJob, tenant: &str, allocation: &str) -> Option<Seconds> {
+    let hold = job.status.as_ref()?.held.as_ref()?;
+    let is_theirs = job.spec.allocation == allocation && crate::triggers::tenant_of(job) == tenant;
+    is_theirs.then(|| seconds(hold))
 }
 
 /// What is written down of a hold.
@@ -178,7 +176,7 @@ fn fits(limits: &Limits, used: Seconds, by_others: Seconds, asked: Seconds) -> R
 }
 
 /// Hours with two digits, rounded down: for people.
-fn hours(seconds: i128) -> String {
+pub fn hours(seconds: i128) -> String {
     let hundredths = seconds / 36;
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }

@@ -10,8 +10,6 @@ use crate::{ArrayIndices, InvalidSubmission, Submission};
 
 /// The most tasks of an array: each is a pod.
 pub const MOST_TASKS: u32 = 10_000;
-/// The highest index, as Slurm's own default (`MaxArraySize`) and the API of batch jobs have it at most.
-const HIGHEST_INDEX: u32 = 100_000;
 
 /// Options that are done here.
 const DONE: [&str; 17] = [
@@ -259,7 +257,7 @@ fn array(submission: &Submission, header: &ScriptHeader) -> Result<Option<ArrayI
     };
     let field = submission.array.as_ref().map(|_| "the array");
     let wrong = |why: String| asks(field, &submission.script, "array", why);
-    let array = ArrayIndices::parse(written, HIGHEST_INDEX).map_err(|error| wrong(error.to_string()))?;
+    let array = ArrayIndices::parse(written).map_err(|error| wrong(error.to_string()))?;
     if array.tasks() > MOST_TASKS {
         return Err(wrong(format!(
             "the array has {} tasks, and each is a pod on this scheduler, which takes {MOST_TASKS} of one job: write fewer, larger tasks, or several arrays",

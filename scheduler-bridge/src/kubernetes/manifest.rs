@@ -56,15 +56,6 @@ pub(super) struct Manifest {
     pub(super) uid: Uid,
 }
 
-/// A text that cannot be passed on.
-fn value(what: &'static str, written: &str, why: &'static str) -> InvalidSubmission {
-    InvalidSubmission::Value {
-        what,
-        value: written.chars().take(100).collect(),
-        why,
-    }
-}
-
 /// Kubernetes replaces `$(NAME)` in commands, arguments and variables, and takes `$$` for `$`.
 fn literal(text: &str) -> String {
     text.replace('$', "$$")
@@ -87,9 +78,9 @@ pub(super) fn prepare(
     owner: Option<&Owner>,
     defaults: &Defaults,
 ) -> Result<Manifest, InvalidSubmission> {
-    let script = checked_script(&submission.script)?;
+    let script = checked_script(submission)?;
     let uid = Uid::parse(submission.token.uid()).ok_or_else(|| {
-        value(
+        InvalidSubmission::value(
             "the token",
             submission.token.as_str(),
             "is of no object of Kubernetes: its UID is a UUID",
@@ -144,29 +135,22 @@ pub(super) fn prepare(
     });
     // What was written here is a Job, or a defect.
     let job = serde_json::from_value(job)
-        .map_err(|_| value("the job", &submission.name, "cannot be written as a Job"))?;
+        .map_err(|_| InvalidSubmission::value("the job", &submission.name, "cannot be written as a Job"))?;
     Ok(Manifest { job, uid })
 }
 
-fn checked_script(script: &[u8]) -> Result<&str, InvalidSubmission> {
-    if !script.starts_with(b"#!") {
-        return Err(InvalidSubmission::NoInterpreter);
-    }
-    if script.contains(&0) {
-        return Err(InvalidSubmission::NulInScript);
-    }
-    if script.windows(2).any(|pair| pair == b"\r\n") {
-        return Err(InvalidSubmission::DosLineEnds);
-    }
+fn checked_script(submission: &Submission) -> Result<&str, InvalidSubmission> {
+    submission.check_script()?;
+    let script = &submission.script;
     if script.len() > LONGEST_SCRIPT {
-        return Err(value(
+        return Err(InvalidSubmission::value(
             "the script",
             "",
             "is longer than the 240 KiB that a pod can carry: put what is long into the image or the home",
         ));
     }
     std::str::from_utf8(script).map_err(|_| {
-        value(
+        InvalidSubmission::value(
             "the script",
             "",
             "is not UTF-8, and Kubernetes carries no other text: save it as UTF-8",
@@ -220,15 +204,7 @@ fn pod_spec(
     } else {
         vec![script]
     };
-    for argument in &submission.arguments {
-        if argument.contains('\0') {
-            return Err(value(
-                "the argument",
-                argument,
-                "holds a NUL byte: arguments are text",
-            ));
-        }
-    }
+    submission.check_arguments()?;
     let arguments: Vec<String> = submission
         .arguments
         .iter()
@@ -278,6 +254,7 @@ fn pod_spec(
 
 /// The variables that scripts for Slurm look at, then the job's own.
 fn environment(submission: &Submission, asked: &Asked, home: &str) -> Result<Vec<Value>, InvalidSubmission> {
+    submission.check_environment()?;
     let mut all: Vec<(&str, String)> = vec![
         ("HOME", home.to_owned()),
         ("USER", submission.user.to_string()),
@@ -319,25 +296,6 @@ fn environment(submission: &Submission, asked: &Asked, home: &str) -> Result<Vec
         }}}));
     }
     for (name, text) in &submission.environment {
-        let fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !fits {
-            return Err(value(
-                "the environment variable",
-                name,
-                "has a name that no shell can read: write letters, digits and underscores",
-            ));
-        }
-        if name.starts_with("SLURM_") || name.starts_with("SBATCH_") {
-            return Err(InvalidSubmission::SchedulersVariable { name: name.clone() });
-        }
-        if text.contains('\0') {
-            return Err(value(
-                "the environment variable",
-                name,
-                "holds a NUL byte: variables are text",
-            ));
-        }
         written.push(json!({"name": name, "value": literal(text)}));
     }
     Ok(written)

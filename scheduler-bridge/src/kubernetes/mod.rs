@@ -18,7 +18,8 @@ mod manifest;
 mod state;
 
 pub use asked::MOST_TASKS;
-pub use manifest::CONTAINER;
+pub use manifest::{CONTAINER, FOR_UID};
+pub use state::INDEX;
 
 use crate::job::{JobAccounting, JobIdentity, Queue, QueuedJob, RunId, RunRows};
 use crate::{
@@ -33,7 +34,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, ResourceExt};
-use manifest::{CANCELLED, FOR_UID, HELD, METERED, SCHEDULER, TOKEN, UNMETERED};
+use manifest::{CANCELLED, HELD, METERED, SCHEDULER, TOKEN, UNMETERED};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use state::Seen;
@@ -153,14 +154,11 @@ impl Kubernetes {
         manifest::prepare(submission, scheduler.as_str(), owner.as_ref(), defaults)
     }
 
-    /// Lets go of pods whose runs are in the ledger, and of Jobs that need not be looked at any more.
+    /// Lets go of pods whose runs are in the ledger.
     ///
     /// # Errors
     /// See [`SchedulerError`].
-    pub async fn settle(&self, runs: &HashSet<RunId>, jobs: &[JobIdentity]) -> Result<(), SchedulerError> {
-        if runs.is_empty() && jobs.is_empty() {
-            return Ok(());
-        }
+    pub async fn let_go(&self, runs: &HashSet<RunId>) -> Result<(), SchedulerError> {
         let seen = self.see().await?;
         // A pod that its owner may look at for long needs no finalizer for that.
         let pod = json!({
@@ -173,14 +171,25 @@ impl Kubernetes {
                 .map(|ended| self.patch::<Pod>(ended, "let go of a pod", Patch::Strategic(pod.clone())));
             try_join_all(let_go).await?;
         }
-        let over = json!({"metadata": {"labels": {METERED: "true"}}});
-        for job in jobs {
-            if let Some(there) = job.uid().and_then(|uid| seen.jobs.get(&uid)) {
-                self.patch::<Job>(there, "mark a Job as metered", Patch::Merge(over.clone()))
-                    .await?;
-            }
-        }
         Ok(())
+    }
+
+    /// Has the Job of a job that is over and metered looked at no more.
+    ///
+    /// # Errors
+    /// See [`SchedulerError`].
+    pub async fn close(&self, job: &JobIdentity) -> Result<(), SchedulerError> {
+        let over = json!({"metadata": {"labels": {METERED: "true"}}});
+        match self.see_one(job).await? {
+            Some((uid, seen)) => match seen.jobs.get(&uid) {
+                Some(there) => {
+                    self.patch::<Job>(there, "mark a Job as metered", Patch::Merge(over))
+                        .await
+                }
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
     }
 
     /// All Jobs and pods that are not metered.

@@ -16,7 +16,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+/// Annotation of a pod of an Indexed Job: its place among the tasks.
+pub const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 /// Jobs and pods of a scheduler, as they were at a moment, by the UID of the object that they are for.
 #[derive(Debug, Default)]

@@ -32,17 +32,8 @@ pub(super) fn prepare(
     account: &PosixAccount,
     config: &SlurmConfig,
 ) -> Result<Prepared, InvalidSubmission> {
-    let script = &submission.script;
-    if !script.starts_with(b"#!") {
-        return Err(InvalidSubmission::NoInterpreter);
-    }
-    if script.contains(&0) {
-        return Err(InvalidSubmission::NulInScript);
-    }
-    if script.windows(2).any(|pair| pair == b"\r\n") {
-        return Err(InvalidSubmission::DosLineEnds);
-    }
-    let header = ScriptHeader::parse(script)?;
+    submission.check_script()?;
+    let header = ScriptHeader::parse(&submission.script)?;
     let work_dir = work_dir(submission, account)?;
     let (environment, exported) = environment(submission, account, config)?;
 
@@ -117,15 +108,7 @@ pub(super) fn prepare(
     if submission.hold {
         options.push("--hold".to_owned());
     }
-    for argument in &submission.arguments {
-        if argument.contains('\0') {
-            return Err(value(
-                "the argument",
-                argument,
-                "holds a NUL byte: arguments are text",
-            ));
-        }
-    }
+    submission.check_arguments()?;
     Ok(Prepared {
         environment,
         options,
@@ -189,22 +172,18 @@ pub(super) fn output_path(submission: &Submission, home: &str, id: JobId) -> Opt
     })
 }
 
-fn value(what: &'static str, written: &str, why: &'static str) -> InvalidSubmission {
-    InvalidSubmission::Value {
-        what,
-        value: written.chars().take(100).collect(),
-        why,
-    }
-}
-
 /// Text that becomes part of an option.
 fn text<'a>(what: &'static str, written: &'a str, longest: usize) -> Result<&'a str, InvalidSubmission> {
     if written.is_empty() {
-        Err(value(what, written, "is empty: write something"))
+        Err(InvalidSubmission::value(
+            what,
+            written,
+            "is empty: write something",
+        ))
     } else if written.len() > longest {
-        Err(value(what, written, "is too long: write less"))
+        Err(InvalidSubmission::value(what, written, "is too long: write less"))
     } else if written.chars().any(char::is_control) {
-        Err(value(
+        Err(InvalidSubmission::value(
             what,
             written,
             "holds a line end or another control character: leave it out",
@@ -220,7 +199,7 @@ fn work_dir(submission: &Submission, account: &PosixAccount) -> Result<String, I
     if directory.starts_with('/') {
         Ok(directory.to_owned())
     } else {
-        Err(value(
+        Err(InvalidSubmission::value(
             "the working directory",
             directory,
             "is not absolute: begin it with /",
@@ -252,7 +231,7 @@ fn array(written: &str) -> Result<String, InvalidSubmission> {
     {
         Ok(written.to_owned())
     } else {
-        Err(value(
+        Err(InvalidSubmission::value(
             "the array",
             written,
             "cannot be read: write indices as 1-20, 0-100:5 or 1,3,5, and %10 at the end for at most 10 tasks at a time",
@@ -284,32 +263,15 @@ fn environment(
     if let Some(slurm_conf) = &config.slurm_conf {
         set.push(format!("SLURM_CONF={}", slurm_conf.display()));
     }
+    submission.check_environment()?;
     let mut exported = Vec::new();
     for (name, written) in &submission.environment {
-        let first_fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !first_fits || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(value(
-                "the environment variable",
-                name,
-                "has a name that no shell can read: write letters, digits and underscores",
-            ));
-        }
-        if name.starts_with("SLURM_") || name.starts_with("SBATCH_") {
-            return Err(InvalidSubmission::SchedulersVariable { name: name.clone() });
-        }
-        if written.contains('\0') {
-            return Err(value(
-                "the environment variable",
-                name,
-                "holds a NUL byte: variables are text",
-            ));
-        }
         if acts_on_any_process(name) {
             if written
                 .chars()
                 .any(|c| c.is_control() || matches!(c, '\'' | '"' | ',' | '\\'))
             {
-                return Err(value(
+                return Err(InvalidSubmission::value(
                     "the environment variable",
                     name,
                     "holds quotes, commas or control characters: set it in the script with export instead",

@@ -28,7 +28,6 @@ use mesocentre_scheduler_bridge::lifecycle::{
     Answer, Attempt, JobView, Observed, OwnDoing, Progress, Step, next,
 };
 use mesocentre_scheduler_bridge::{BatchScheduler, SchedulerError, Token};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use validate::{Fit, Unfit, submission, validate};
@@ -647,7 +646,7 @@ async fn after_the_end(job: &Arc<BatchJob>, context: &Arc<Context>) -> Result<Ac
             return Ok(Action::requeue(Duration::from_secs(60)));
         }
         write_status(context, job, report::with_metered(job)).await?;
-        settle(job, context).await;
+        close(job, context).await;
         return Ok(Action::await_change());
     }
     let (Some(ttl), Some(ended)) = (job.spec.ttl_after_finished, status.finished_at) else {
@@ -665,7 +664,7 @@ async fn after_the_end(job: &Arc<BatchJob>, context: &Arc<Context>) -> Result<Ac
 }
 
 /// What the scheduler kept for metering is not needed any more, and what was kept of the allocation is free again.
-async fn settle(job: &BatchJob, context: &Arc<Context>) {
+async fn close(job: &BatchJob, context: &Arc<Context>) {
     let home = crate::triggers::tenant_of(job);
     context
         .triggers
@@ -677,9 +676,8 @@ async fn settle(job: &BatchJob, context: &Arc<Context>) {
     let scheduler = job.status.as_ref().and_then(|status| status.scheduler.as_ref());
     let cluster = scheduler.and_then(|scheduler| context.batch.cluster(&scheduler.name));
     if let (Some(cluster), Some(identity)) = (cluster, view::identity(job)) {
-        let (no_runs, jobs) = (HashSet::new(), [identity]);
-        let call = cluster.engine.settle(&no_runs, &jobs);
-        if let Err(error) = cluster.call(context, "settle", call).await {
+        let call = cluster.engine.close(&identity);
+        if let Err(error) = cluster.call(context, "close", call).await {
             // It is looked at once more at each tick: slower, and no more than that.
             tracing::warn!(job = %frame::named(job), %error, "its Job is not marked as metered");
         }

@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::controller::OwnWrites;
 use crate::metrics::Metrics;
+use crate::packed::Packed;
 use crate::triggers::Triggers;
 use crate::watch::Watch;
 use jiff::Timestamp;
@@ -154,23 +155,21 @@ stores! {
     /// Statements.
     statements: Statement = all;
     /// Rules of admission, in tenants' namespaces.
-    rules: PerimeterRules = ours;
+    rules: Packed<PerimeterRules> = ours;
     /// Nodes: their names, labels and taints.
     nodes: Node = all, slim slim_node;
-    /// Namespaces that we made.
-    namespaces: Namespace = ours;
+    /// Namespaces that bear a tenant's label, whoever made them.
+    namespaces: Packed<Namespace> = claimed;
     /// Quotas that we made.
-    quotas: ResourceQuota = ours;
+    quotas: Packed<ResourceQuota> = ours;
     /// Limit ranges that we made.
-    limits: LimitRange = ours;
+    limits: Packed<LimitRange> = ours;
     /// Network policies that we made.
-    policies: NetworkPolicy = ours;
+    policies: Packed<NetworkPolicy> = ours;
     /// Role bindings that we made.
-    bindings: RoleBinding = ours;
+    bindings: Packed<RoleBinding> = ours;
     /// Reports, without what they say.
     reports: PerimeterReport = all, slim slim_report;
-    /// Namespaces that bear a tenant's label.
-    claimed_namespaces: Namespace = claimed;
     /// Network policies that we did not make.
     foreign_policies: NetworkPolicy = foreign;
     /// Role bindings that we did not make.

@@ -4,7 +4,7 @@
 use crate::Context;
 use crate::failure::Failure;
 use crate::lock::locked;
-use crate::watch::Watchable;
+use crate::watch::{Watch, Watchable};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{FutureExt, StreamExt};
 use kube::ResourceExt;
@@ -192,8 +192,9 @@ pub async fn run<K, Reconciled>(
 
 /// The last answers of the API server to this process's own writes, for as long as the caches have not caught up: a
 /// reconcile never sees an object older than what it wrote itself.
-#[derive(Default)]
-pub struct OwnWrites(Mutex<HashMap<String, Answer>>);
+/// Cheap to clone.
+#[derive(Clone, Default)]
+pub struct OwnWrites(Arc<Mutex<HashMap<String, Answer>>>);
 
 /// The resource version of an answer, and the object of whatever kind.
 type Answer = (u64, Arc<dyn std::any::Any + Send + Sync>);
@@ -212,6 +213,32 @@ impl OwnWrites {
         let Some(uid) = answer.uid() else { return };
         let mut answers = locked(&self.0);
         answers.insert(uid, (version(answer.as_ref()), answer));
+    }
+
+    /// Has each object looked at that the watch shows otherwise than this process wrote it: whoever wrote it has looked.
+    pub fn on_news<K: Watchable>(&self, watch: &mut Watch<K>, trigger: &Trigger<K>) {
+        let (own, trigger, store) = (self.clone(), trigger.clone(), watch.store());
+        watch.on_change(move |object| {
+            let key = ObjectRef::from_obj(object.as_ref());
+            if store.get(&key).is_none() || !own.is_echo(object.as_ref()) {
+                trigger.reconcile(key);
+            }
+        });
+    }
+
+    /// Whether what the watch shows is what this process wrote, or is older than that: it wrote on what it knew.
+    fn is_echo<K: Watchable>(&self, shown: &K) -> bool {
+        let Some(uid) = shown.uid() else { return false };
+        let mut answers = locked(&self.0);
+        let Some((written, _)) = answers.get(&uid) else {
+            return false;
+        };
+        let (written, shown) = (*written, version(shown));
+        if written <= shown {
+            // The cache holds it.
+            answers.remove(&uid);
+        }
+        shown <= written
     }
 
     /// The newer of what is cached and what was written.

@@ -17,6 +17,7 @@ mod http;
 mod leader;
 mod lock;
 mod metrics;
+mod packed;
 mod report;
 mod settings;
 mod share;
@@ -187,9 +188,10 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     let batch = batch::Batch::new(settings, triggers.clone());
     let vault = vault::Vault::new(&settings.vault, &settings.namespace, metrics.clone())?;
     let authority = batch::LoginAuthority::new(settings, &client, metrics.clone())?;
-    let tenancy = tenancy::Tenancy::new(vault.is_some());
+    let tenancy = tenancy::Tenancy::new(vault.is_some(), &mut watches);
+    let own_writes = controller::OwnWrites::default();
     tenancy.connect(&mut watches, &stores, &triggers);
-    triggers::connect(&mut watches, &stores, &triggers, &batch);
+    triggers::connect(&mut watches, &stores, &triggers, (&batch, &tenancy), &own_writes);
     let reporter = Reporter {
         controller: mesocentre_api::OPERATOR_SERVICE_ACCOUNT.into(),
         instance: None,
@@ -204,7 +206,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         signer,
         stores,
         triggers,
-        own_writes: Default::default(),
+        own_writes,
         metrics,
         ledger,
         zone,

@@ -25,7 +25,9 @@
 use crate::batch::{Batch, WaitsFor};
 use crate::billing::ceiling::grants_differ;
 use crate::context::{Stores, Watches};
-use crate::controller::{Paced, Queue, Trigger, queue};
+use crate::controller::{OwnWrites, Paced, Queue, Trigger, queue};
+use crate::packed::Packed;
+use crate::tenancy::{Kind, Tenancy};
 use crate::watch::{Watch, Watchable, key};
 use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -35,6 +37,7 @@ use mesocentre_api::{
     Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, Invoice, InvoiceSeries, PeeringAgreement,
     Scheduler, Tariff, Tenant, TrustPerimeter, Workspace, labels,
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -91,14 +94,26 @@ triggers! {
 }
 
 /// Adds the listeners to the watches.
-pub fn connect(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &Batch) {
-    tenancy(watches, stores, triggers, batch);
-    made_for(watches, triggers);
+pub fn connect(
+    watches: &mut Watches,
+    stores: &Stores,
+    triggers: &Triggers,
+    (batch, in_tenancy): (&Batch, &Tenancy),
+    own_writes: &OwnWrites,
+) {
+    made_for(watches, triggers, in_tenancy);
+    tenancy(watches, stores, triggers, batch, own_writes);
     batches(watches, stores, triggers, batch);
     billing(watches, stores, triggers, batch);
 }
 
-fn tenancy(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &Batch) {
+fn tenancy(
+    watches: &mut Watches,
+    stores: &Stores,
+    triggers: &Triggers,
+    batch: &Batch,
+    own_writes: &OwnWrites,
+) {
     let t = triggers.clone();
     watches
         .perimeters
@@ -119,10 +134,7 @@ fn tenancy(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
         t.agreements.reconcile_all(&s.agreements);
     });
 
-    let t = triggers.clone();
-    watches
-        .tenants
-        .on_change(move |tenant| t.tenants.reconcile(ObjectRef::from_obj(tenant.as_ref())));
+    own_writes.on_news(&mut watches.tenants, &triggers.tenants);
     let (s, t, b) = (stores.clone(), triggers.clone(), batch.clone());
     watches.tenants.on_spec_change(move |tenant| {
         let name = tenant.name_any();
@@ -154,10 +166,7 @@ fn tenancy(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
         t.periods.reconcile_all(&s.periods);
     });
 
-    let t = triggers.clone();
-    watches
-        .workspaces
-        .on_change(move |workspace| t.workspaces.reconcile(ObjectRef::from_obj(workspace.as_ref())));
+    own_writes.on_news(&mut watches.workspaces, &triggers.workspaces);
     let (s, t) = (stores.clone(), triggers.clone());
     watches.workspaces.on_spec_change(move |workspace| {
         let Some(tenant) = workspace.namespace() else {
@@ -193,40 +202,40 @@ fn agreements_of(tenant: &str, stores: &Stores, triggers: &Triggers) {
     }
 }
 
-/// What we made and label with whom it is for.
-fn made_for(watches: &mut Watches, triggers: &Triggers) {
-    fn listen<K: Watchable>(watch: &mut Watch<K>, triggers: &Triggers) {
+/// What we made and label with whom it is for: looked at when it is not as this process wrote it.
+fn made_for(watches: &mut Watches, triggers: &Triggers, tenancy: &Tenancy) {
+    fn listen<K>(tenancy: &Tenancy, kind: Kind, watch: &mut Watch<Packed<K>>, triggers: &Triggers)
+    where
+        Packed<K>: Watchable,
+    {
         let t = triggers.clone();
-        watch.on_change(move |object| look_at_whom_it_is_for(object.as_ref(), &t));
+        tenancy.on_news(kind, watch, move |before, now| {
+            let Some(object) = now.or(before) else { return };
+            t.of_whom_it_is_for(&object.value()["metadata"]["labels"]);
+        });
     }
-    listen(&mut watches.namespaces, triggers);
-    quotas(watches, triggers);
-    listen(&mut watches.limits, triggers);
-    listen(&mut watches.policies, triggers);
-    listen(&mut watches.bindings, triggers);
-    listen(&mut watches.rules, triggers);
-
-    // Policies of a peering are the agreements' to keep.
-    let t = triggers.clone();
-    watches.policies.on_change(move |policy| {
-        let labels = policy.labels();
-        if let (Some(peering), Some(tenant)) = (
-            labels.get(mesocentre_tenancy::peering::PEERING),
-            labels.get(labels::TENANT),
-        ) {
-            t.agreements.reconcile(key(Some(tenant), peering));
-        }
-    });
+    listen(tenancy, Kind::Namespace, &mut watches.namespaces, triggers);
+    listen(tenancy, Kind::NetworkPolicy, &mut watches.policies, triggers);
+    listen(tenancy, Kind::LimitRange, &mut watches.limits, triggers);
+    listen(tenancy, Kind::RoleBinding, &mut watches.bindings, triggers);
+    listen(tenancy, Kind::PerimeterRules, &mut watches.rules, triggers);
+    quotas(watches, triggers, tenancy);
 }
 
-fn look_at_whom_it_is_for<K: ResourceExt>(object: &K, triggers: &Triggers) {
-    let labels = object.labels();
-    let Some(tenant) = labels.get(labels::TENANT) else {
-        return;
-    };
-    match labels.get(labels::WORKSPACE) {
-        Some(workspace) => triggers.workspaces.reconcile(key(Some(tenant), workspace)),
-        None => triggers.tenants.reconcile(key(None, tenant)),
+impl Triggers {
+    /// Has the tenant or workspace looked at that an object with these labels was made for, and the agreement that a
+    /// peering's policy is of.
+    pub fn of_whom_it_is_for(&self, marks: &Value) {
+        let Some(tenant) = marks[labels::TENANT].as_str() else {
+            return;
+        };
+        match marks[labels::WORKSPACE].as_str() {
+            Some(workspace) => self.workspaces.reconcile(key(Some(tenant), workspace)),
+            None => self.tenants.reconcile(key(None, tenant)),
+        }
+        if let Some(peering) = marks[mesocentre_tenancy::peering::PEERING].as_str() {
+            self.agreements.reconcile(key(Some(tenant), peering));
+        }
     }
 }
 
@@ -235,22 +244,21 @@ const USE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Each object that a tenant makes changes what is used of a quota. A slice must follow that, but not at every object:
 /// hundreds of looks a second would compete with the very creations.
-fn quotas(watches: &mut Watches, triggers: &Triggers) {
+fn quotas(watches: &mut Watches, triggers: &Triggers, tenancy: &Tenancy) {
     let t = triggers.clone();
     let of_use = Paced::new(triggers.workspaces.clone(), USE_PAUSE);
-    watches.quotas.on_difference(move |before, now| {
+    tenancy.on_news(Kind::ResourceQuota, &mut watches.quotas, move |before, now| {
         let Some(quota) = now.or(before) else { return };
-        let labels = quota.labels();
-        match (
-            before,
-            now,
-            labels.get(labels::TENANT),
-            labels.get(labels::WORKSPACE),
-        ) {
-            (Some(before), Some(now), Some(tenant), Some(workspace)) if differ_in_use_alone(before, now) => {
+        let marks = quota.value()["metadata"]["labels"].take();
+        let in_use_alone = before
+            .and_then(Packed::read)
+            .zip(now.and_then(Packed::read))
+            .is_some_and(|(before, now)| differ_in_use_alone(&before, &now));
+        match (marks[labels::TENANT].as_str(), marks[labels::WORKSPACE].as_str()) {
+            (Some(tenant), Some(workspace)) if in_use_alone => {
                 of_use.reconcile(key(Some(tenant), workspace));
             }
-            _ => look_at_whom_it_is_for(quota, &t),
+            _ => t.of_whom_it_is_for(&marks),
         }
     });
 }
@@ -262,7 +270,7 @@ fn differ_in_use_alone(before: &ResourceQuota, now: &ResourceQuota) -> bool {
     }
     before.metadata.uid == now.metadata.uid
         && before.metadata.deletion_timestamp == now.metadata.deletion_timestamp
-        && before.labels() == now.labels()
+        && before.metadata.labels == now.metadata.labels
         && before.spec == now.spec
         && in_force(before) == in_force(now)
 }
@@ -375,8 +383,8 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
     // A statement stands in its tenant's home namespace, and waits for it.
     let (s, t) = (stores.clone(), triggers.clone());
     watches.namespaces.on_change(move |namespace| {
-        let labels = namespace.labels();
-        if labels.contains_key(labels::TENANT) && !labels.contains_key(labels::WORKSPACE) {
+        let is_of = |label: &str| namespace.value()["metadata"]["labels"][label].is_string();
+        if is_of(labels::TENANT) && !is_of(labels::WORKSPACE) {
             t.periods.reconcile_all(&s.periods);
         }
     });

@@ -8,17 +8,19 @@
 //! Lists are consistent reads, and the first one is made after the lease was taken: what is in a cache is never older
 //! than this process's charge. What was removed while a watch was interrupted is told to the listeners as well.
 
+use crate::lock::locked;
 use futures::StreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What can be watched: a kind that is known when this program is built.
 pub trait Watchable:
@@ -163,13 +165,16 @@ impl<K: Watchable> Watch<K> {
             };
             match event {
                 Event::Apply(object) => {
-                    let before = self.store.get(&ObjectRef::from_obj(&object));
-                    let now = Arc::new(object.clone());
+                    let key = ObjectRef::from_obj(&object);
+                    let before = self.store.get(&key);
                     self.writer.apply_watcher_event(&Event::Apply(object));
-                    let only_status = before
-                        .as_ref()
-                        .is_some_and(|before| same_spec(before.as_ref(), &now));
-                    self.tell(before.as_deref(), &now, only_status);
+                    // Nobody else writes into the cache.
+                    if let Some(now) = self.store.get(&key) {
+                        let only_status = before
+                            .as_ref()
+                            .is_some_and(|before| same_spec(before.as_ref(), now.as_ref()));
+                        self.tell(before.as_deref(), &now, only_status);
+                    }
                 }
                 Event::Delete(object) => {
                     let gone = Arc::new(object.clone());
@@ -196,21 +201,66 @@ impl<K: Watchable> Watch<K> {
     }
 
     fn tell(&self, before: Option<&K>, now: &Arc<K>, only_status: bool) {
+        self.comparers
+            .iter()
+            .for_each(|comparer| comparer(before, Some(now.as_ref())));
         self.listeners.iter().for_each(|listener| listener(now));
         if !only_status {
             self.spec_listeners.iter().for_each(|listener| listener(now));
         }
-        self.comparers
-            .iter()
-            .for_each(|comparer| comparer(before, Some(now.as_ref())));
     }
 
     fn tell_of_end(&self, gone: &Arc<K>) {
-        self.listeners.iter().for_each(|listener| listener(gone));
-        self.spec_listeners.iter().for_each(|listener| listener(gone));
         self.comparers
             .iter()
             .for_each(|comparer| comparer(Some(gone.as_ref()), None));
+        self.listeners.iter().for_each(|listener| listener(gone));
+        self.spec_listeners.iter().for_each(|listener| listener(gone));
+    }
+}
+
+/// The objects of a cache by namespace, so that who asks for one tenant's does not look through all.
+pub struct ByNamespace<K: Watchable> {
+    store: Store<K>,
+    names: Arc<Mutex<HashMap<String, BTreeSet<String>>>>,
+}
+
+impl<K: Watchable> ByNamespace<K> {
+    /// Of what this watch shows from now on.
+    pub fn of(watch: &mut Watch<K>) -> Self {
+        let names: Arc<Mutex<HashMap<String, BTreeSet<String>>>> = Arc::default();
+        let (seen, store) = (Arc::clone(&names), watch.store());
+        watch.on_change(move |object| {
+            let there = store.get(&ObjectRef::from_obj(object.as_ref())).is_some();
+            let namespace = object.namespace().unwrap_or_default();
+            let mut seen = locked(&seen);
+            if there {
+                seen.entry(namespace).or_default().insert(object.name_any());
+            } else if let Entry::Occupied(mut names) = seen.entry(namespace) {
+                names.get_mut().remove(&object.name_any());
+                if names.get().is_empty() {
+                    names.remove();
+                }
+            }
+        });
+        Self {
+            store: watch.store(),
+            names,
+        }
+    }
+
+    /// Those in this namespace, by name.
+    pub fn within(&self, namespace: &str) -> Vec<Arc<K>>
+    where
+        K::DynamicType: Default,
+    {
+        let names = locked(&self.names);
+        names
+            .get(namespace)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.store.get(&key(Some(namespace), name)))
+            .collect()
     }
 }
 

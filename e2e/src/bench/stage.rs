@@ -4,10 +4,13 @@ use crate::{kubeconfig, state};
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
 use mesocentre_api::{Tenant, TrustPerimeter};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::fmt::Debug;
 use std::future::Future;
 
 /// How many requests are under way side by side.
@@ -30,6 +33,31 @@ pub async fn for_all<T, Done: Future<Output = Result<()>>>(
 ) -> Result<()> {
     futures::stream::iter(all.into_iter().map(act))
         .buffer_unordered(SIDE_BY_SIDE)
+        .try_collect::<Vec<()>>()
+        .await
+        .map(drop)
+}
+
+/// Watches until there have been so many objects of which something holds, and does something for each of them, several
+/// side by side. To list them again and again would take the API server as much time as what is measured.
+pub async fn for_each_that<K, Done: Future<Output = Result<()>>>(
+    api: &Api<K>,
+    count: usize,
+    holds: impl Fn(&K) -> bool,
+    act: impl Fn(K) -> Done,
+) -> Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut seen = HashSet::new();
+    watcher(api.clone(), watcher::Config::default())
+        .applied_objects()
+        .map_err(anyhow::Error::from)
+        .try_filter(|object| std::future::ready(holds(object)))
+        .try_filter(|object| std::future::ready(seen.insert(object.uid())))
+        .take(count)
+        .map_ok(act)
+        .try_buffer_unordered(SIDE_BY_SIDE)
         .try_collect::<Vec<()>>()
         .await
         .map(drop)

@@ -1,15 +1,15 @@
 //! 100, 300 and 1,000 tenants with 2 workspaces each, until all are Ready, against the plain writes of the same objects:
 //! what the API server itself takes for them when nobody thinks. And what one changed tenant among them costs.
 
-use super::stage::{administrator, for_all, object, perimeter, tenant};
+use super::stage::{administrator, for_all, for_each_that, object, perimeter, tenant};
 use crate::{operator, wait};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use mesocentre_api::{PerimeterRules, Tenant, Workspace, is_ready};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// How many tenants, each time on a fresh stack.
 const SIZES: [usize; 3] = [100, 300, 1_000];
+
+/// How long all may take to be Ready.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn name(number: usize) -> String {
     format!("bench-{number:04}")
@@ -230,71 +233,67 @@ where
 }
 
 /// Seconds until every tenant and workspace is Ready. The workspaces are written when the home namespaces stand.
+///
+/// Who waits, watches: to ask again and again would take the API server as much time as the tenants do.
 async fn ready(client: &Client, count: usize) -> Result<f64> {
     let tenants: Api<Tenant> = Api::all(client.clone());
     let began = Instant::now();
-    for_all(0..count, |number| {
-        let (tenants, client) = (tenants.clone(), client.clone());
+    let workspaces: Api<Workspace> = Api::all(client.clone());
+    let standing = futures::future::try_join(
+        for_each_that(
+            &tenants,
+            count,
+            |tenant| {
+                tenant
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| is_ready(&status.conditions))
+            },
+            |tenant| async move {
+                for workspace in ["one", "two"] {
+                    workspace_of(client, &tenant.name_any(), workspace).await?;
+                }
+                Ok(())
+            },
+        ),
+        for_each_that(
+            &workspaces,
+            2 * count,
+            |workspace| {
+                workspace
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| is_ready(&status.conditions))
+            },
+            |_| std::future::ready(Ok(())),
+        ),
+    );
+    let written = for_all(0..count, |number| {
+        let tenants = tenants.clone();
         async move {
             let name = name(number);
             tenants
                 .create(&PostParams::default(), &tenant(&name, &name, None)?)
                 .await?;
-            for workspace in ["one", "two"] {
-                workspace_of(&client, &name, workspace).await?;
-            }
             Ok(())
         }
-    })
-    .await?;
-    wait::until(
-        "all tenants and workspaces are Ready",
-        Duration::from_secs(600),
-        async || {
-            let any = ListParams::default().match_any();
-            let tenants = tenants.list(&any).await.map_err(|error| error.to_string())?;
-            let workspaces = Api::<Workspace>::all(client.clone())
-                .list(&any)
-                .await
-                .map_err(|error| error.to_string())?;
-            let tenants = tenants
-                .items
-                .iter()
-                .filter(|t| t.status.as_ref().is_some_and(|s| is_ready(&s.conditions)))
-                .count();
-            let workspaces = workspaces
-                .items
-                .iter()
-                .filter(|w| w.status.as_ref().is_some_and(|s| is_ready(&s.conditions)))
-                .count();
-            if tenants == count && workspaces == 2 * count {
-                Ok(())
-            } else {
-                Err(format!("{tenants} tenants and {workspaces} workspaces"))
-            }
-        },
-    )
-    .await?;
+    });
+    tokio::time::timeout(PATIENCE, futures::future::try_join(standing, written))
+        .await
+        .with_context(|| format!("not all tenants and workspaces are Ready after {PATIENCE:?}"))??;
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Makes a workspace as soon as the home namespace takes it.
+/// Makes a workspace.
 async fn workspace_of(client: &Client, tenant: &str, workspace: &str) -> Result<()> {
-    let workspaces: Api<Workspace> = Api::namespaced(client.clone(), tenant);
     let object: Workspace = object(json!({
         "apiVersion": "mesocentre.io/v1alpha1", "kind": "Workspace",
         "metadata": {"name": workspace, "namespace": tenant}, "spec": {"purpose": "bench"},
     }))?;
-    wait::until(
-        "the home namespace takes a workspace",
-        Duration::from_secs(600),
-        async || match workspaces.create(&PostParams::default(), &object).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(error) => Err(error.to_string()),
-        },
-    )
-    .await
+    Api::<Workspace>::namespaced(client.clone(), tenant)
+        .create(&PostParams::default(), &object)
+        .await?;
+    Ok(())
 }
 
 /// Seconds for creating the same objects in namespaces without a perimeter, and how many there are.

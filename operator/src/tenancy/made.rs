@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  watches ──seen──► which objects there are, by namespace          what pruning asks
+//!                    └─► news, or the echo of a write of ours       who is looked at again
 //!  answers of writes ──remember──► newer than the cache, or not     what applying compares with
 //!  digests of plans ──expect──► drift, or a plan that changed       what the metric counts
 //! ```
@@ -11,6 +12,7 @@
 
 use crate::context::Stores;
 use crate::lock::locked;
+use crate::packed::Packed;
 use crate::watch::{Watchable, key};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -19,9 +21,8 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use mesocentre_api::PerimeterRules;
 use mesocentre_tenancy::Planned;
-use serde::Serialize;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -92,9 +93,12 @@ impl Kind {
     }
 }
 
-fn in_cache<K: Watchable + Serialize>(store: &Store<K>, which: &Key) -> Option<Value> {
+fn in_cache<K>(store: &Store<Packed<K>>, which: &Key) -> Option<Value>
+where
+    Packed<K>: Watchable,
+{
     let object = store.get(&key(which.namespace.as_deref(), &which.name))?;
-    serde_json::to_value(object.as_ref()).ok()
+    Some(object.value())
 }
 
 /// Which object.
@@ -109,6 +113,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// The namespace that it is, or is in.
+    fn place(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(&self.name)
+    }
+
     /// A namespace.
     pub fn namespace(name: &str) -> Self {
         Self {
@@ -152,16 +161,60 @@ pub struct Made(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    answers: HashMap<Key, Answer>,
-    expected: HashMap<Key, u64>,
-    by_namespace: BTreeMap<String, BTreeSet<(Kind, String)>>,
+    /// By namespace, which has its own object here too, then by kind and name.
+    places: BTreeMap<String, Place>,
 }
 
-/// What the API server answered to a write, until the watch shows it too.
+type Place = BTreeMap<(Kind, String), Entry>;
+
+/// What is known of an object beside what the cache holds.
+#[derive(Default)]
+struct Entry {
+    /// Whether the watch shows it.
+    there: bool,
+    /// What it was to be when it was written, or looked at, last.
+    expected: Option<u64>,
+    /// What the API server answered to a write, until the watch shows it too.
+    answer: Option<Box<Answer>>,
+}
+
+impl Entry {
+    fn is_empty(&self) -> bool {
+        !self.there && self.expected.is_none() && self.answer.is_none()
+    }
+
+    /// Whether there is such an object, as far as is known.
+    fn stands(&self) -> bool {
+        self.there || self.answer.is_some()
+    }
+}
+
 struct Answer {
     version: u64,
     object: Value,
     since: Instant,
+}
+
+impl Inner {
+    fn entry(&self, key: &Key) -> Option<&Entry> {
+        // A map is searched by what its keys are, and these own their names.
+        self.places.get(key.place())?.get(&(key.kind, key.name.clone()))
+    }
+
+    /// Changes what is known of an object; keeps nothing of one of which nothing is known.
+    fn change<T>(&mut self, key: &Key, change: impl FnOnce(&mut Entry) -> T) -> T {
+        let place = self.places.entry(key.place().to_owned()).or_default();
+        let id = (key.kind, key.name.clone());
+        let entry = place.entry(id.clone()).or_default();
+        let outcome = change(entry);
+        if entry.is_empty() {
+            place.remove(&id);
+            if place.is_empty() {
+                self.places.remove(key.place());
+            }
+        }
+        outcome
+    }
 }
 
 impl Made {
@@ -173,12 +226,12 @@ impl Made {
     pub fn live(&self, stores: &Stores, key: &Key) -> Option<Value> {
         let cached = key.kind.cached(stores, key);
         let mut inner = self.inner();
-        let Some(answer) = inner.answers.get(key) else {
+        let Some(answer) = inner.entry(key).and_then(|entry| entry.answer.as_ref()) else {
             return cached;
         };
         match cached {
             Some(cached) if version(&cached) >= answer.version => {
-                inner.answers.remove(key);
+                inner.change(key, |entry| entry.answer = None);
                 Some(cached)
             }
             _ => Some(answer.object.clone()),
@@ -187,12 +240,12 @@ impl Made {
 
     /// Keeps the API server's answer to a write.
     pub fn remember(&self, key: &Key, object: Value) {
-        let answer = Answer {
+        let answer = Box::new(Answer {
             version: version(&object),
             object,
             since: Instant::now(),
-        };
-        self.inner().answers.insert(key.clone(), answer);
+        });
+        self.inner().change(key, |entry| entry.answer = Some(answer));
     }
 
     /// Keeps what the API server showed, when nothing newer is known.
@@ -205,11 +258,12 @@ impl Made {
 
     /// Forgets what was written: the object is gone, or is to be read again.
     pub fn forget(&self, key: &Key) {
-        self.inner().answers.remove(key);
+        self.inner().change(key, |entry| entry.answer = None);
     }
 
-    /// The watch told of an object; `there` is whether it still is.
-    pub fn seen<K: Watchable>(&self, kind: Kind, object: &K, there: bool) {
+    /// The watch told of an object; `there` is whether it still is. True when that is news: not what was answered to this
+    /// process's own write, or is older than such an answer.
+    pub fn seen<K: Watchable>(&self, kind: Kind, object: &K, there: bool) -> bool {
         let key = Key {
             kind,
             namespace: object.namespace(),
@@ -220,99 +274,97 @@ impl Made {
             .and_then(|v| v.parse().ok())
             .unwrap_or(0_u64);
         let mut inner = self.inner();
-        if inner.answers.get(&key).is_some_and(|a| a.version <= version) {
-            inner.answers.remove(&key);
-        }
-        let Some(namespace) = key.namespace else {
-            if !there {
-                // With the namespace went all that was in it.
-                inner
-                    .expected
-                    .retain(|k, _| k.namespace.as_deref() != Some(&key.name));
+        let is_news = inner.change(&key, |entry| {
+            entry.there = there;
+            let answered = entry.answer.as_ref().map(|answer| answer.version);
+            if answered.is_some_and(|answered| answered <= version) {
+                entry.answer = None;
             }
-            return;
-        };
-        if there {
-            inner
-                .by_namespace
-                .entry(namespace)
-                .or_default()
-                .insert((kind, key.name));
-        } else if let Some(names) = inner.by_namespace.get_mut(&namespace) {
-            names.remove(&(kind, key.name));
-            if names.is_empty() {
-                inner.by_namespace.remove(&namespace);
+            // What was written held only against what was known, so nothing older is news. An end always is.
+            !there || answered.is_none_or(|answered| answered < version)
+        });
+        if kind == Kind::Namespace && !there {
+            // With the namespace went all that was in it.
+            if let Some(place) = inner.places.get_mut(&key.name) {
+                place.retain(|_, entry| {
+                    entry.expected = None;
+                    !entry.is_empty()
+                });
+                if place.is_empty() {
+                    inner.places.remove(&key.name);
+                }
             }
         }
+        is_news
     }
 
-    /// The objects of a kind that are in a namespace and ours.
+    /// The objects of a kind that are in a namespace and ours, those among them that the cache does not show yet.
     pub fn names(&self, namespace: &str, kind: Kind) -> Vec<String> {
         let inner = self.inner();
-        let mut names: Vec<String> = inner
-            .by_namespace
+        inner
+            .places
             .get(namespace)
             .into_iter()
-            .flatten()
-            .filter(|(k, _)| *k == kind)
-            .map(|(_, name)| name.clone())
-            .collect();
-        // What was written and is not in the cache yet.
-        for key in inner.answers.keys() {
-            if key.kind == kind && key.namespace.as_deref() == Some(namespace) && !names.contains(&key.name) {
-                names.push(key.name.clone());
-            }
-        }
-        names
+            .flat_map(|place| place.range((kind, String::new())..))
+            .take_while(|((k, _), _)| *k == kind)
+            .filter(|(_, entry)| entry.stands())
+            .map(|((_, name), _)| name.clone())
+            .collect()
     }
 
     /// The workspaces' namespaces of a tenant in which there is something of ours.
     pub fn namespaces_of(&self, tenant: &str) -> Vec<String> {
         let prefix = format!("{tenant}--");
         let inner = self.inner();
-        let mut namespaces: Vec<String> = inner
-            .by_namespace
+        inner
+            .places
             .range(prefix.clone()..)
-            .map(|(namespace, _)| namespace.as_str())
-            .take_while(|namespace| namespace.starts_with(&prefix))
-            .chain(
-                inner
-                    .answers
-                    .keys()
-                    .filter_map(|key| key.namespace.as_deref())
-                    .filter(|namespace| namespace.starts_with(&prefix)),
-            )
-            .map(ToOwned::to_owned)
-            .collect();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        namespaces
+            .take_while(|(namespace, _)| namespace.starts_with(&prefix))
+            .filter(|(_, place)| {
+                place
+                    .iter()
+                    .any(|((kind, _), entry)| *kind != Kind::Namespace && entry.stands())
+            })
+            .map(|(namespace, _)| namespace.clone())
+            .collect()
     }
 
     /// Says what an object is from now on to be.
     pub fn expect(&self, key: &Key, digest: u64) {
-        self.inner().expected.insert(key.clone(), digest);
+        self.inner().change(key, |entry| entry.expected = Some(digest));
     }
 
     /// Says that an object is not to be any more.
     pub fn expect_nothing(&self, key: &Key) {
-        let mut inner = self.inner();
-        inner.expected.remove(key);
-        inner.answers.remove(key);
+        self.inner().change(key, |entry| {
+            entry.expected = None;
+            entry.answer = None;
+        });
     }
 
     /// Whether the object was as it should be, so that whatever it is now is somebody else's doing.
     pub fn expected(&self, key: &Key, digest: u64) -> bool {
-        self.inner().expected.get(key) == Some(&digest)
+        self.inner()
+            .entry(key)
+            .is_some_and(|entry| entry.expected == Some(digest))
     }
 
     /// What was written longer ago than that, and no watch has shown since.
     pub fn unconfirmed(&self, age: Duration) -> Vec<(Key, Value)> {
-        self.inner()
-            .answers
+        let inner = self.inner();
+        let entries = inner
+            .places
             .iter()
-            .filter(|(_, answer)| answer.since.elapsed() > age)
-            .map(|(key, answer)| (key.clone(), answer.object.clone()))
+            .flat_map(|(namespace, place)| place.iter().map(move |(id, entry)| (namespace, id, entry)));
+        entries
+            .filter_map(|(namespace, (kind, name), entry)| {
+                let answer = entry.answer.as_ref().filter(|a| a.since.elapsed() > age)?;
+                let key = match kind {
+                    Kind::Namespace => Key::namespace(name),
+                    _ => Key::within(*kind, namespace, name),
+                };
+                Some((key, answer.object.clone()))
+            })
             .collect()
     }
 }

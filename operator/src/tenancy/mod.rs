@@ -40,12 +40,13 @@ pub use sweep::sweep;
 use crate::Context;
 use crate::context::{Stores, Watches};
 use crate::triggers::Triggers;
-use crate::watch::{Watch, Watchable};
+use crate::watch::{ByNamespace, Watch, Watchable};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use made::{Kind, Made};
-use mesocentre_api::{Condition, READY, Tenant, find_condition};
+pub use made::Kind;
+use made::Made;
+use mesocentre_api::{Condition, READY, Tenant, Workspace, find_condition};
 use mesocentre_tenancy::TenantClaims;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,13 +56,14 @@ use std::time::Duration;
 const LOOKED_AT_AGAIN: Duration = Duration::from_secs(10);
 
 /// What the reconciles of tenants share. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Tenancy(Arc<Shared>);
 
 /// What the reconciles of tenants share.
-#[derive(Default)]
 pub struct Shared {
     made: Made,
+    /// Workspaces, by their tenants' home namespaces.
+    workspaces: ByNamespace<Workspace>,
     quotas: quota::Quotas,
     claims: claims::Claims,
     counts: counts::Counts,
@@ -81,22 +83,21 @@ impl std::ops::Deref for Tenancy {
 
 impl Tenancy {
     /// With or without an address of Vault.
-    pub fn new(has_vault: bool) -> Self {
+    pub fn new(has_vault: bool, watches: &mut Watches) -> Self {
         Self(Arc::new(Shared {
+            made: Made::default(),
+            workspaces: ByNamespace::of(&mut watches.workspaces),
+            quotas: quota::Quotas::default(),
+            claims: claims::Claims::default(),
+            counts: counts::Counts::default(),
+            remains: remains::Remains::default(),
             vault: vault::InVault::new(has_vault),
-            ..Shared::default()
+            proof: proof::Proof::default(),
         }))
     }
 
     /// Listens to the watches: before those that have objects looked at, so that these find everything up to date.
     pub fn connect(&self, watches: &mut Watches, stores: &Stores, triggers: &Triggers) {
-        self.keep_track(Kind::Namespace, &mut watches.namespaces);
-        self.keep_track(Kind::ResourceQuota, &mut watches.quotas);
-        self.keep_track(Kind::LimitRange, &mut watches.limits);
-        self.keep_track(Kind::NetworkPolicy, &mut watches.policies);
-        self.keep_track(Kind::RoleBinding, &mut watches.bindings);
-        self.keep_track(Kind::PerimeterRules, &mut watches.rules);
-
         // What is wanted in Vault hangs on these.
         let tenancy = self.clone();
         watches
@@ -146,11 +147,20 @@ impl Tenancy {
         self.claims.now(context)
     }
 
-    fn keep_track<K: Watchable>(&self, kind: Kind, watch: &mut Watch<K>) {
-        let (tenancy, store) = (self.clone(), watch.store());
-        watch.on_change(move |object| {
-            let there = store.get(&ObjectRef::from_obj(object.as_ref())).is_some();
-            tenancy.made.seen(kind, object.as_ref(), there);
+    /// Keeps track of what was made of a kind, and calls `listener` with each object as it was and as it is, when the
+    /// watch tells what this process does not know: not of its own writes, which whoever wrote them has looked at.
+    pub fn on_news<K: Watchable>(
+        &self,
+        kind: Kind,
+        watch: &mut Watch<K>,
+        listener: impl Fn(Option<&K>, Option<&K>) + Send + Sync + 'static,
+    ) {
+        let tenancy = self.clone();
+        watch.on_difference(move |before, now| {
+            let Some(object) = now.or(before) else { return };
+            if tenancy.made.seen(kind, object, now.is_some()) {
+                listener(before, now);
+            }
         });
     }
 }

@@ -10,7 +10,7 @@ use crate::report::is_leaving;
 use crate::watch::key;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
-use mesocentre_api::{Workspace, labels};
+use mesocentre_api::Workspace;
 use mesocentre_tenancy::plan::{QUOTA_NAME, first_quota_status};
 use mesocentre_tenancy::quota::{Amounts, Slice, plan_quota};
 use mesocentre_tenancy::validate::seniority;
@@ -49,10 +49,7 @@ pub fn earlier(context: &Context, workspace: &Workspace) -> usize {
 
 /// The Workspaces in a tenant's home namespace.
 pub fn of_tenant(context: &Context, tenant: &str) -> Vec<Arc<Workspace>> {
-    context
-        .stores
-        .workspaces
-        .state_filter(|workspace| workspace.metadata.namespace.as_deref() == Some(tenant))
+    context.tenancy.workspaces.within(tenant)
 }
 
 /// Writes a workspace's slice; true when it is in force.
@@ -118,11 +115,9 @@ fn slices(context: &Context, tenant: &ValidTenant) -> Vec<Slice> {
             );
         }
     }
-    for quota in context.stores.quotas.state_filter(|quota| {
-        quota.labels().get(labels::TENANT).map(String::as_str) == Some(tenant.name.as_str())
-            && quota.labels().contains_key(labels::WORKSPACE)
-    }) {
-        if let Ok(namespace) = NamespaceName::new(quota.metadata.namespace.as_deref().unwrap_or_default()) {
+    let made = &context.tenancy.made;
+    for namespace in made.namespaces_of(tenant.name.as_str()) {
+        if let Ok(namespace) = NamespaceName::new(&namespace) {
             leaving.entry(namespace).or_insert(true);
         }
     }
@@ -130,7 +125,7 @@ fn slices(context: &Context, tenant: &ValidTenant) -> Vec<Slice> {
         .into_iter()
         .filter_map(|(namespace, leaving)| {
             let key = Key::within(Kind::ResourceQuota, namespace.as_str(), QUOTA_NAME);
-            match context.tenancy.made.live(&context.stores, &key) {
+            match made.live(&context.stores, &key) {
                 Some(live) => Some(Slice {
                     spec_hard: Some(amounts(&live["spec"]["hard"], &tenant.quota)),
                     status_hard: live["status"]["hard"]

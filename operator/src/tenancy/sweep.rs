@@ -6,9 +6,7 @@ use crate::Context;
 use crate::failure::Failure;
 use crate::watch::key;
 use jiff::civil::Date;
-use mesocentre_api::labels;
 use mesocentre_tenancy::NamespaceName;
-use serde_json::Value;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,21 +88,7 @@ async fn unconfirmed(context: &Context) -> Result<(), Failure> {
             Some(now) => made.remember(&key, now),
             None => made.forget(&key),
         }
-        look_at_owner(context, &written["metadata"]["labels"]);
+        context.triggers.of_whom_it_is_for(&written["metadata"]["labels"]);
     }
     Ok(())
-}
-
-fn look_at_owner(context: &Context, marks: &Value) {
-    let Some(tenant) = marks[labels::TENANT].as_str() else {
-        return;
-    };
-    let t = &context.triggers;
-    match marks[labels::WORKSPACE].as_str() {
-        Some(workspace) => t.workspaces.reconcile(key(Some(tenant), workspace)),
-        None => t.tenants.reconcile(key(None, tenant)),
-    }
-    if let Some(peering) = marks[mesocentre_tenancy::peering::PEERING].as_str() {
-        t.agreements.reconcile(key(Some(tenant), peering));
-    }
 }

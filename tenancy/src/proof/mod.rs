@@ -141,7 +141,11 @@ impl Rule {
             Self::Hours => &["mesocentre-allocations"],
             Self::Convention => &["mesocentre-suspension", "mesocentre-operator-stops-pods"],
             Self::Peering => &["mesocentre-peering"],
-            Self::Deletion => &["mesocentre-deletion", "mesocentre-finalizers"],
+            Self::Deletion => &[
+                "mesocentre-deletion",
+                "mesocentre-finalizers",
+                "mesocentre-first-finalizer",
+            ],
             Self::Reports => &["mesocentre-reports", "mesocentre-auditor"],
             Self::PodSecurity | Self::Secrets | Self::Others => &[],
         }

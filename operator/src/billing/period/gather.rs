@@ -70,16 +70,19 @@ fn homes(context: &Context) -> BTreeMap<String, Home> {
     let namespaces = context.stores.namespaces.state();
     namespaces
         .iter()
+        .filter_map(|namespace| namespace.read())
         .filter_map(|namespace| {
             let name = namespace.name_any();
-            let of = namespace.labels().get(labels::TENANT)?;
-            let home = if is_leaving(namespace.as_ref()) {
+            let marks = namespace.labels();
+            let of = marks.get(labels::TENANT)?;
+            let is_ours = marks.get(labels::MANAGED_BY)? == labels::MANAGED_BY_VALUE;
+            let home = if is_leaving(&namespace) {
                 Home::Leaving
             } else {
                 Home::Stands
             };
             // A home namespace has its tenant's name; a workspace's has another.
-            (*of == name).then_some((name, home))
+            (is_ours && *of == name).then_some((name, home))
         })
         .collect()
 }

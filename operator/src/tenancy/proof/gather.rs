@@ -5,6 +5,8 @@ use super::super::{namespace, quota, vault};
 use crate::Context;
 use crate::failure::Failure;
 use crate::watch::key;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use mesocentre_api::{
     ConditionStatus, OpenWay, PerimeterRulesSpec, Tenant, find_condition, is_ready, labels,
@@ -31,6 +33,8 @@ pub async fn gather(
     context: &Context,
     tenant: &Tenant,
     valid: &ValidTenant,
+    namespaces: &[Namespace],
+    foreign: Vec<Foreign>,
     turn: usize,
 ) -> Result<Found, Failure> {
     let home = plan_home(valid);
@@ -72,8 +76,8 @@ pub async fn gather(
         pod_security: valid.perimeter.rules.pod_security,
         walls: context.tenancy.proof.guard.walls(),
         fences,
-        foreign: foreign(context, tenant),
-        ways: ways(context, valid),
+        foreign,
+        ways: ways(context, valid, namespaces),
         tried: tried.map_err(|failure| format!("nothing was tried: {failure}")),
         vault: vault::asks(context, tenant).then(|| place_in_vault(context, tenant)),
     })
@@ -133,14 +137,23 @@ fn fence(context: &Context, planned: &Planned) -> Result<Fence, Failure> {
     })
 }
 
+/// The namespaces that bear a tenant's label, of whichever tenant.
+pub fn claimed_namespaces(context: &Context) -> Vec<Namespace> {
+    let all = context.stores.namespaces.state();
+    all.iter().filter_map(|namespace| namespace.read()).collect()
+}
+
 /// What is in the tenant's namespaces, or reaches into them, and is not ours.
-pub fn foreign(context: &Context, tenant: &Tenant) -> Vec<Foreign> {
+pub fn foreign(context: &Context, tenant: &Tenant, namespaces: &[Namespace]) -> Vec<Foreign> {
     let s = &context.stores;
     let name = tenant.name_any();
-    let claimed = s.claimed_namespaces.state_filter(|namespace| {
-        namespace.metadata.deletion_timestamp.is_none()
-            && namespace.labels().get(labels::TENANT) == Some(&name)
-    });
+    let claimed: Vec<&Namespace> = namespaces
+        .iter()
+        .filter(|namespace| {
+            namespace.metadata.deletion_timestamp.is_none()
+                && namespace.labels().get(labels::TENANT) == Some(&name)
+        })
+        .collect();
     let names: HashSet<&str> = claimed
         .iter()
         .filter_map(|n| n.metadata.name.as_deref())
@@ -156,7 +169,7 @@ pub fn foreign(context: &Context, tenant: &Tenant) -> Vec<Foreign> {
                 .and_then(|workspace| workspace.uid()),
             Err(_) => None,
         };
-        let live = serde_json::to_value(namespace.as_ref()).unwrap_or_default();
+        let live = serde_json::to_value(namespace).unwrap_or_default();
         if !owner.is_some_and(|uid| is_ours(&live, &uid)) {
             found.push(foreign_namespace(namespace));
         }
@@ -180,14 +193,18 @@ pub fn foreign(context: &Context, tenant: &Tenant) -> Vec<Foreign> {
 }
 
 /// The ways that are open into and out of the tenant's namespaces.
-fn ways(context: &Context, tenant: &ValidTenant) -> Vec<OpenWay> {
+fn ways(context: &Context, tenant: &ValidTenant, namespaces: &[Namespace]) -> Vec<OpenWay> {
     let s = &context.stores;
-    let namespaces = s.claimed_namespaces.state();
     let names: HashSet<&str> = namespaces
         .iter()
         .filter_map(|n| n.metadata.name.as_deref())
         .collect();
-    let ours = s.policies.state();
+    let ours: Vec<NetworkPolicy> = s
+        .policies
+        .state()
+        .iter()
+        .filter_map(|policy| policy.read())
+        .collect();
     let theirs = s.foreign_policies.state_filter(|policy| {
         policy
             .metadata
@@ -199,7 +216,7 @@ fn ways(context: &Context, tenant: &ValidTenant) -> Vec<OpenWay> {
         namespaces
             .iter()
             .filter_map(|n| Some((n.metadata.name.as_deref()?, n.labels()))),
-        ours.iter().chain(&theirs).map(AsRef::as_ref),
+        ours.iter().chain(theirs.iter().map(AsRef::as_ref)),
     );
     let own = s.agreements.state_filter(|agreement| {
         agreement.metadata.namespace.as_deref() == Some(tenant.name.as_str())

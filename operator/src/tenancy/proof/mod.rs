@@ -100,8 +100,11 @@ pub(super) fn connect(tenancy: &Tenancy, watches: &mut Watches, stores: &Stores,
         of_home(&t, Some(&agreement.spec.with));
     });
     let t = triggers.clone();
-    watches.claimed_namespaces.on_change(move |namespace| {
-        of_home(&t, namespace.labels().get(labels::TENANT).map(String::as_str));
+    watches.namespaces.on_change(move |namespace| {
+        of_home(
+            &t,
+            namespace.value()["metadata"]["labels"][labels::TENANT].as_str(),
+        );
     });
     let t = triggers.clone();
     watches
@@ -238,16 +241,17 @@ async fn write(
     look: &Look,
 ) -> Result<(u64, bool, Duration), Failure> {
     let name = tenant.name_any();
-    let foreign = gather::foreign(context, tenant);
+    let namespaces = gather::claimed_namespaces(context);
+    let foreign = gather::foreign(context, tenant, &namespaces);
     let now = drift::now();
     let drift = &context.tenancy.proof.drift;
     for new in drift.foreign(&name, &foreign, now) {
         drift::foreign_came(context, tenant, new).await;
     }
     let found = match standing::validate(context, tenant) {
-        Ok(valid) => Ok(gather::gather(context, tenant, &valid, look.turn).await?),
+        Ok(valid) => Ok(gather::gather(context, tenant, &valid, &namespaces, foreign, look.turn).await?),
         Err(refused) => match &refused.before_convention {
-            Some(valid) => Ok(gather::gather(context, tenant, valid, look.turn).await?),
+            Some(valid) => Ok(gather::gather(context, tenant, valid, &namespaces, foreign, look.turn).await?),
             None => Err(refused.verdict().message),
         },
     };

@@ -14,6 +14,7 @@ mod invoice;
 mod invoice_document;
 mod invoice_series;
 pub mod labels;
+pub mod output;
 mod peering_agreement;
 mod perimeter_report;
 mod perimeter_rules;

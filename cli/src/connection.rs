@@ -112,6 +112,9 @@ impl Connection {
         };
         // Who types a command waits seconds, not half a minute.
         config.connect_timeout = Some(Duration::from_secs(10));
+        // kube would ask a server that is busy again and again, for minutes and without a word; and of a submission that it
+        // has no answer to, nobody knows whether there is a job.
+        config.default_retry = false;
         // A context that names no namespace means "default", where no workspace can be.
         let of_context = Some(config.default_namespace.clone()).filter(|namespace| namespace != "default");
         let client = Client::try_from(config).map_err(|error| unreadable(&error))?;

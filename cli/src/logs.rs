@@ -1,18 +1,21 @@
 //! `meso logs`: a job's output, read where the scheduler wrote it. That of a job that runs as pods is in `pod_logs.rs`.
 //!
-//! The file is opened as the posix user who runs meso, on a machine that shares the scheduler's file system: what that
-//! user may not read stays unread. Elsewhere one sentence says where the file is.
+//! On a machine that shares the scheduler's file system the file is opened as the posix user who runs meso: what that user
+//! may not read stays unread. Elsewhere the API server is asked (`remote_output.rs`); where its cluster does not serve
+//! outputs, one sentence says where the file is.
 
 use crate::batch_jobs::{get, phase};
 use crate::connection::{Connection, Place};
 use crate::failure::Failure;
 use crate::output;
 use crate::pod_logs;
+use crate::remote_output;
 use crate::wait::{changes, refusal};
 use clap::Args;
 use futures::StreamExt;
 use kube::{Api, ResourceExt};
 use mesocentre_api::{BatchJob, BatchJobStatus};
+use mesocentre_scheduler_bridge::slurm::output_of_task;
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -35,7 +38,7 @@ pub struct Options {
 }
 
 /// More than this is not poured over a terminal unasked.
-const MOST_FOR_A_TERMINAL: u64 = 4 << 20;
+pub const MOST_FOR_A_TERMINAL: u64 = 4 << 20;
 const PIECE: usize = 64 << 10;
 
 /// Prints the output.
@@ -76,8 +79,18 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
                     }
                     reading = Some(opened);
                 }
-                None if goes_on => {}
-                None => return Err(not_reachable(path, &job)),
+                None if goes_on && !has_started(&job) => {}
+                None => {
+                    let wanted = remote_output::Wanted {
+                        task: task.clone(),
+                        follow: options.follow,
+                        tail: options.tail,
+                    };
+                    return match remote_output::run(&connection, job.clone(), &wanted).await? {
+                        Some(()) => Ok(()),
+                        None => Err(not_reachable(path, &job)),
+                    };
+                }
             },
             (_, Some(reading)) => {
                 if !reading.print_new()? {
@@ -141,6 +154,14 @@ fn job_and_task(written: &str) -> Option<(&str, &str)> {
     })
 }
 
+fn has_started(job: &BatchJob) -> bool {
+    let started = job
+        .status
+        .as_ref()
+        .is_some_and(|status| status.started_at.is_some());
+    started || phase(job).is_finished()
+}
+
 /// Where the output is; none while nobody knows.
 fn output_file(job: &BatchJob, task: Option<&str>) -> Result<Option<PathBuf>, Failure> {
     let Some(pattern) = job
@@ -150,35 +171,13 @@ fn output_file(job: &BatchJob, task: Option<&str>) -> Result<Option<PathBuf>, Fa
     else {
         return Ok(None);
     };
-    let Some(path) = with_task(pattern, task) else {
+    let Some(path) = output_of_task(pattern, task) else {
         return Err(Failure::Usage(format!(
             "{name} is an array, and each task writes a file of its own: name the task, for example `meso logs {name}.1`",
             name = job.name_any()
         )));
     };
     Ok(Some(PathBuf::from(path)))
-}
-
-/// The path of a task: `%a`, or `%4a` with leading zeros (`sbatch(1)`, filename pattern). None when there is a `%a` and
-/// no task.
-fn with_task(pattern: &str, task: Option<&str>) -> Option<String> {
-    let mut path = String::new();
-    let mut rest = pattern;
-    while let Some((before, after)) = rest.split_once('%') {
-        path.push_str(before);
-        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-        let (width, tail) = after.split_at(digits);
-        if let Some(tail) = tail.strip_prefix('a') {
-            let width = width.parse::<usize>().unwrap_or(0).min(10);
-            path.push_str(&format!("{:0>width$}", task?));
-            rest = tail;
-        } else {
-            path.push('%');
-            rest = after;
-        }
-    }
-    path.push_str(rest);
-    Some(path)
 }
 
 /// Why there is nothing to read.
@@ -199,10 +198,9 @@ pub fn no_output_yet(job: &BatchJob) -> String {
 /// One sentence: where the file is, and why it is not read here.
 fn not_reachable(path: &Path, job: &BatchJob) -> Failure {
     let status = job.status.clone().unwrap_or_default();
-    let has_started = status.started_at.is_some() || phase(job).is_finished();
-    Failure::Failed(if has_started {
+    Failure::Failed(if has_started(job) {
         format!(
-            "the output of {} is the file {} of {}, which is not there on this machine: read it on a machine that shares that cluster's file system, for example its login node",
+            "the output of {} is the file {} of {}, which is not there on this machine, and this datacentre does not serve outputs through its API server: read it on a machine that shares that cluster's file system, for example its login node",
             job.name_any(),
             path.display(),
             cluster(&status)
@@ -220,6 +218,21 @@ fn cluster(status: &BatchJobStatus) -> String {
         },
         None => "its scheduler".to_owned(),
     }
+}
+
+/// Said before only the end of a large output is printed.
+pub fn its_end_follows(what: &str, bytes: u64, job: &str) -> String {
+    format!(
+        "meso: {what} has {} MiB; its end follows. `meso logs {job} | less` shows it whole",
+        bytes >> 20
+    )
+}
+
+/// Bytes that a terminal would act on.
+pub fn no_text(what: &str) -> Failure {
+    Failure::Failed(format!(
+        "{what} is not text, and would spoil the terminal: send it to a file or a program, for example `meso logs … > output`"
+    ))
 }
 
 /// A file that is being printed.
@@ -269,12 +282,10 @@ impl Reading {
             Some(lines) => start_of_last_lines(&mut file, lines).map_err(|error| failed(&error))?,
             None if is_terminal && metadata.len() > MOST_FOR_A_TERMINAL => {
                 eprintln!(
-                    "meso: {} has {} MiB; its end follows. `meso logs {} | less` shows it whole",
-                    path.display(),
-                    metadata.len() >> 20,
-                    job.name_any()
+                    "{}",
+                    its_end_follows(&path.display().to_string(), metadata.len(), &job.name_any())
                 );
-                start_of_last_lines(&mut file, 1000).map_err(|error| failed(&error))?
+                start_of_last_lines(&mut file, remote_output::END_IN_LINES).map_err(|error| failed(&error))?
             }
             None => 0,
         };
@@ -305,10 +316,7 @@ impl Reading {
             }
             let new = &piece[..read];
             if self.is_first && new.contains(&0) && std::io::stdout().is_terminal() {
-                return Err(Failure::Failed(format!(
-                    "{} is not text, and would spoil the terminal: send it to a file or a program, for example `meso logs … > output`",
-                    self.path.display()
-                )));
+                return Err(no_text(&self.path.display().to_string()));
             }
             self.is_first = false;
             self.at += read as u64;
@@ -362,11 +370,7 @@ mod tests {
     use std::io::{Cursor, Write};
 
     #[test]
-    fn a_task_has_a_file_of_its_own() {
-        assert_eq!(with_task("/h/pi-42.out", None).unwrap(), "/h/pi-42.out");
-        assert_eq!(with_task("/h/s-42_%a.out", Some("13")).unwrap(), "/h/s-42_13.out");
-        assert_eq!(with_task("/h/%4a/%N-%a", Some("13")).unwrap(), "/h/0013/%N-13");
-        assert_eq!(with_task("/h/s-42_%a.out", None), None);
+    fn a_tasks_index_stands_behind_the_jobs_name() {
         assert_eq!(job_and_task("sweep.13"), Some(("sweep", "13")));
         for name in ["sweep", "a.b", "a.", ".3"] {
             assert_eq!(job_and_task(name), None);

@@ -28,6 +28,7 @@ mod perimeter;
 mod perimeter_document;
 mod pod_logs;
 mod queue;
+mod remote_output;
 mod sbatch;
 mod show;
 mod statement;

@@ -4,6 +4,7 @@ use crate::paths;
 use crate::process::run;
 use crate::state::{random_hex, write_secret};
 use anyhow::{Context, Result};
+use mesocentre_api::SYSTEM_NAMESPACE;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -11,6 +12,9 @@ use rcgen::{
 use std::fs;
 use std::path::PathBuf;
 use tokio::process::Command;
+
+/// The common name of the API server as a front proxy.
+pub const FRONT_PROXY: &str = "front-proxy-client";
 
 /// Where they are.
 pub fn folder() -> PathBuf {
@@ -33,6 +37,34 @@ pub fn make() -> Result<()> {
     if !folder().join("apiserver-kubelet.crt").exists() {
         make_kubelets_client()?;
     }
+    if !folder().join("front-proxy.crt").exists() {
+        make_front_proxy()?;
+    }
+    Ok(())
+}
+
+/// What the API server shows when it sends a request on in a user's name, of an authority of its own: whoever else the
+/// stack's authority certifies must not be able to say who they are.
+fn make_front_proxy() -> Result<()> {
+    let (authority, key) = authority("mesocentre development front proxy")?;
+    fs::write(folder().join("front-proxy-ca.crt"), &authority)?;
+    let mut client = CertificateParams::default();
+    client.distinguished_name.push(DnType::CommonName, FRONT_PROXY);
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let client = signed_by(client, &authority, key)?;
+    write_secret(&folder().join("front-proxy.key"), client.key.as_bytes())?;
+    fs::write(folder().join("front-proxy.crt"), client.certificate)?;
+    Ok(())
+}
+
+/// The certificate of what serves outputs, by the name that the API server asks for.
+pub fn make_output() -> Result<()> {
+    let names = vec![format!("mesocentre-output.{SYSTEM_NAMESPACE}.svc")];
+    let mut server = CertificateParams::new(names)?;
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let server = sign(server)?;
+    write_secret(&folder().join("output.key"), server.key.as_bytes())?;
+    fs::write(folder().join("output.crt"), server.certificate)?;
     Ok(())
 }
 
@@ -56,14 +88,8 @@ fn make_servers() -> Result<()> {
     let folder = folder();
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
 
-    let key = KeyPair::generate()?;
-    let mut authority = CertificateParams::default();
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "mesocentre development");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    fs::write(folder.join("ca.crt"), authority.self_signed(&key)?.pem())?;
+    let (authority, key) = authority("mesocentre development")?;
+    fs::write(folder.join("ca.crt"), authority)?;
     write_secret(&folder.join("ca.key"), key.serialize_pem().as_bytes())?;
 
     let tokens = KeyPair::generate()?;
@@ -153,11 +179,25 @@ fn escaped(value: &str) -> String {
     value.replace('\\', r"\\").replace('/', r"\/").replace('+', r"\+")
 }
 
+/// An authority that signs itself: its certificate, and its key.
+fn authority(name: &str) -> Result<(String, KeyPair)> {
+    let key = KeyPair::generate()?;
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(DnType::CommonName, name);
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok((authority.self_signed(&key)?.pem(), key))
+}
+
 fn sign(params: CertificateParams) -> Result<Identity> {
     let folder = folder();
     let authority = fs::read_to_string(folder.join("ca.crt")).context("reading the development authority")?;
-    let authority_key = KeyPair::from_pem(&fs::read_to_string(folder.join("ca.key"))?)?;
-    let issuer = Issuer::from_ca_cert_pem(&authority, authority_key)?;
+    let key = KeyPair::from_pem(&fs::read_to_string(folder.join("ca.key"))?)?;
+    signed_by(params, &authority, key)
+}
+
+fn signed_by(params: CertificateParams, authority: &str, authority_key: KeyPair) -> Result<Identity> {
+    let issuer = Issuer::from_ca_cert_pem(authority, authority_key)?;
     let key = KeyPair::generate()?;
     Ok(Identity {
         certificate: params.signed_by(&key, &issuer)?.pem(),

@@ -2,7 +2,7 @@
 
 use crate::process::run;
 use crate::progress::step;
-use crate::{apply, kubeconfig, parts, paths, state, vault, wait};
+use crate::{apply, kubeconfig, output, parts, paths, state, vault, wait};
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -20,10 +20,15 @@ fn folder() -> PathBuf {
     paths::repository().join("charts/mesocentre")
 }
 
-/// Installs it, or upgrades it when its files changed since.
-pub async fn up() -> Result<()> {
+/// Installs it, or upgrades it when its files changed since. `with_output`: the process behind its API is started too.
+pub async fn up(with_output: bool) -> Result<()> {
     let record = state::of_the_stack()?;
-    let digest = digest()?;
+    let with = if with_output {
+        output::values(&record)?
+    } else {
+        Vec::new()
+    };
+    let digest = format!("{} {}", digest()?, with.join(" "));
     if record.chart == digest && kubeconfig::knows_the_chart(&record).await? {
         return Ok(());
     }
@@ -67,7 +72,8 @@ pub async fn up() -> Result<()> {
             "--set",
             "admission.publishers={system:serviceaccount:meso-publishers:controller}",
         ])
-        .args(["--set", &vault]))
+        .args(["--set", &vault])
+        .args(with))
     .await?;
     in_force(&client).await?;
     state::edit(|record| {

@@ -56,6 +56,14 @@ pub async fn up() -> Result<()> {
             // For the logs of pods, where there is a node that runs some.
             format!("--kubelet-client-certificate={}", pki("apiserver-kubelet.crt")),
             format!("--kubelet-client-key={}", pki("apiserver-kubelet.key")),
+            // For APIs that are served by others behind it: who asks, and that it is the API server who says so.
+            format!("--requestheader-client-ca-file={}", pki("front-proxy-ca.crt")),
+            format!("--requestheader-allowed-names={}", certificates::FRONT_PROXY),
+            "--requestheader-username-headers=X-Remote-User".into(),
+            "--requestheader-group-headers=X-Remote-Group".into(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
+            format!("--proxy-client-cert-file={}", pki("front-proxy.crt")),
+            format!("--proxy-client-key-file={}", pki("front-proxy.key")),
             // Where Vault finds the keys that verify service accounts' tokens, by OIDC discovery.
             format!("--service-account-issuer=https://127.0.0.1:{port}"),
             "--api-audiences=https://kubernetes.default.svc".into(),

@@ -209,6 +209,11 @@ pub async fn write_own(record: &Record) -> Result<()> {
 
 /// Writes the operator's kubeconfig: a token of its own service account, asked of the API server.
 pub async fn write_operator(record: &Record) -> Result<PathBuf> {
+    write_account(record, OPERATOR_SERVICE_ACCOUNT, "operator").await
+}
+
+/// Writes the kubeconfig of a service account of the chart's, for a component.
+pub async fn write_account(record: &Record, account: &str, component: &str) -> Result<PathBuf> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client(&admin(record)).await?, SYSTEM_NAMESPACE);
     let asked = TokenRequest {
         spec: Some(TokenRequestSpec {
@@ -219,17 +224,19 @@ pub async fn write_operator(record: &Record) -> Result<PathBuf> {
         ..Default::default()
     };
     let token = accounts
-        .create_token_request(OPERATOR_SERVICE_ACCOUNT, &PostParams::default(), &asked)
+        .create_token_request(account, &PostParams::default(), &asked)
         .await
         .with_context(|| {
-            format!("asking for a token of service account {SYSTEM_NAMESPACE}/{OPERATOR_SERVICE_ACCOUNT}, which the chart makes")
+            format!(
+                "asking for a token of service account {SYSTEM_NAMESPACE}/{account}, which the chart makes"
+            )
         })?
         .status
         .context("the API server answered without a token")?
         .token;
-    let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}");
+    let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{account}");
     let config = text(cluster(record)?, &user, json!({"token": token}), None)?;
-    let path = of_component("operator");
+    let path = of_component(component);
     write_secret(&path, config.as_bytes())?;
     Ok(path)
 }

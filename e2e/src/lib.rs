@@ -28,6 +28,7 @@ mod kubeconfig;
 pub mod lab;
 mod loopback;
 mod operator;
+mod output;
 mod packages;
 mod parts;
 mod paths;

@@ -7,7 +7,6 @@ use crate::progress::step;
 use crate::state::Record;
 use crate::{binaries, kubeconfig, loopback, paths, process, slurm, state, vault};
 use anyhow::{Context, Result, bail};
-use std::fs;
 use std::time::Duration;
 
 /// Name of the operator among the stack's processes.
@@ -24,12 +23,10 @@ pub fn ledger_url() -> String {
 /// Starts the operator when it does not run, or runs another binary than the one just built; returns when it is ready.
 pub async fn up(release: bool) -> Result<()> {
     let binary = binaries::operator(release);
-    if let Some(running) = process::running(NAME)? {
-        // A rebuilt binary replaces the file: the old process's link then says "(deleted)".
-        let of = fs::read_link(format!("/proc/{}/exe", running.pid)).unwrap_or_default();
-        if of != fs::canonicalize(&binary).unwrap_or_default() {
-            running.stop(PATIENCE).await?;
-        }
+    if let Some(running) = process::running(NAME)?
+        && !running.runs(&binary)
+    {
+        running.stop(PATIENCE).await?;
     }
     if process::running(NAME)?.is_some() && is_ready(NAME).await.is_ok() {
         return Ok(());

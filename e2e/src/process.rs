@@ -48,6 +48,12 @@ fn stat(pid: u32) -> Option<Stat> {
 }
 
 impl Started {
+    /// Whether it runs this very file. One that was rebuilt replaces it: the old process's link then says "(deleted)".
+    pub fn runs(&self, binary: &Path) -> bool {
+        let of = fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
+        fs::canonicalize(binary).is_ok_and(|binary| binary == of)
+    }
+
     /// Of a process that runs now.
     pub fn of(pid: u32) -> Option<Self> {
         stat(pid).map(|stat| Self {

@@ -7,7 +7,7 @@ pub use crate::generate::generate;
 pub use crate::test_run::test;
 pub use crate::up::{Options, up};
 
-use crate::{binaries, environment, kubeconfig, operator, state};
+use crate::{binaries, environment, kubeconfig, operator, output, state};
 use anyhow::Result;
 
 /// The shell exports of the stack.
@@ -25,6 +25,7 @@ pub async fn start_operator(release: bool) -> Result<()> {
     state::of_the_stack()?;
     binaries::build(release).await?;
     binaries::link(release)?;
+    output::up(release).await?;
     operator::up(release).await
 }
 

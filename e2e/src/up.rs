@@ -3,7 +3,7 @@
 //! ```text
 //! packages ─┬─ etcd ▶ API server ─┬─ controllers, scheduler
 //!           │                     └─ chart ─┐
-//!           ├─ Slurm ───────────────────────┼─ operator
+//!           ├─ Slurm ───────────────────────┼─ operator, and what serves outputs
 //!           ├─ Vault ───────────────────────┤ what its administrator sets up
 //!           └─ cargo build ─────────────────┘
 //! ```
@@ -11,8 +11,8 @@
 //! changes nothing.
 
 use crate::{
-    binaries, chart, control_plane, down, operator, packages, parts, paths, pods, process, slurm, state,
-    vault,
+    binaries, chart, control_plane, down, operator, output, packages, parts, paths, pods, process, slurm,
+    state, vault,
 };
 use anyhow::{Context, Result, bail};
 use futures::try_join;
@@ -60,7 +60,7 @@ pub async fn up(options: Options) -> Result<()> {
                 control_plane::start_controllers()?;
             }
             parts::build(&["helm", "kubectl"]).await?;
-            chart::up().await
+            chart::up(!options.no_operator).await
         },
         slurm::up(),
         async {
@@ -78,6 +78,7 @@ pub async fn up(options: Options) -> Result<()> {
     if options.no_operator {
         operator::prepare(operator::NAME).await?;
     } else {
+        output::up(options.release).await?;
         operator::up(options.release).await?;
     }
     if options.pods {

@@ -28,6 +28,7 @@ const SECRET: &str = "slurm-login";
 /// Where Vault signs the operator's logins, and its own role there.
 const MOUNT: &str = "mesocentre-login";
 const OPERATOR_ROLE: &str = "auth/mesocentre/role/mesocentre-operator";
+const OUTPUT_ROLE: &str = "auth/mesocentre/role/mesocentre-output";
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
@@ -254,6 +255,24 @@ async fn signed_by_vault(lab: &Lab, vault: &Vault, role: &Value) -> Result<()> {
         .await?;
     let status = lab.until_over("signed").await;
     assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    // What serves outputs has a role of its own, which may sign and nothing else.
+    let told = output_of(lab, "signed")
+        .await
+        .err()
+        .context("an output came without a role in Vault")?;
+    assert!(told.to_string().contains("mesocentre-output"), "{told:#}");
+    let own: Value = serde_json::from_str(include_str!(
+        "../../charts/mesocentre/files/vault/output-role.json"
+    ))?;
+    done(vault, "POST", OUTPUT_ROLE, own).await?;
+    let read = wait_for("its output is read", PATIENCE, async || {
+        output_of(lab, "signed")
+            .await
+            .map_err(|error| format!("{error:#}"))
+    })
+    .await;
+    assert_eq!(read, format!("{}\n", lab.tenant.member));
+    done(vault, "DELETE", OUTPUT_ROLE, Value::Null).await?;
 
     // Taken away, no new connection is made.
     done(vault, "POST", OPERATOR_ROLE, role.clone()).await?;
@@ -269,6 +288,12 @@ async fn signed_by_vault(lab: &Lab, vault: &Vault, role: &Value) -> Result<()> {
         assert!(!log.contains(secret), "the operator's log holds {secret}");
     }
     Ok(())
+}
+
+/// A job's output, as its author reads it through the API server.
+async fn output_of(lab: &Lab, job: &str) -> Result<String> {
+    let request = http::Request::get(mesocentre_api::output::path(&lab.namespace, job)).body(Vec::new())?;
+    Ok(lab.member.request_text(request).await?)
 }
 
 async fn done(vault: &Vault, method: &str, path: &str, body: Value) -> Result<()> {
@@ -303,7 +328,10 @@ async fn on_a_login_node(lab: &Lab) -> Result<()> {
     assert_eq!(row, [lab.tenant.member.as_str(), "COMPLETED"]);
     let output = status.output_path.context("no output path")?;
     let member = &lab.tenant.member;
-    assert_eq!(fs::read_to_string(output)?, format!("{member}\n{odd}|{odd}"));
+    let written = format!("{member}\n{odd}|{odd}");
+    assert_eq!(fs::read_to_string(output)?, written);
+    // Its author, who has a kubeconfig and nothing else, reads it by the same way.
+    assert_eq!(output_of(lab, "there").await?, written);
 
     let pinned = node.fingerprint()?;
     node.change_host_key()?;
@@ -315,6 +343,14 @@ async fn on_a_login_node(lab: &Lab) -> Result<()> {
     ] {
         assert!(told.message.contains(part), "{}", told.message);
     }
+    let told = output_of(lab, "there")
+        .await
+        .err()
+        .context("an output came from a host that nobody knows")?;
+    assert!(
+        told.to_string().contains(&format!("shows the host key {shown}")),
+        "{told:#}"
+    );
     // What is submitted meanwhile waits; no account can be changed either.
     lab.submit("waits", json!({"script": "#!/bin/bash\ntrue\n"}))
         .await?;

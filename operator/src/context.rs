@@ -1,6 +1,6 @@
 //! What every reconcile may read and use.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, LoginSources};
 use crate::controller::OwnWrites;
 use crate::metrics::Metrics;
 use crate::packed::Packed;
@@ -72,6 +72,15 @@ impl Context {
     /// The civil day now, in the datacentre's zone.
     pub fn today(&self) -> Date {
         self.zone.day_of(Timestamp::now())
+    }
+
+    /// Where what logs in on login nodes is found.
+    pub fn login_sources(&self) -> LoginSources<'_> {
+        LoginSources {
+            client: &self.client,
+            namespace: &self.namespace,
+            authority: self.authority.as_ref(),
+        }
     }
 
     /// The instant now, and the datacentre's zone.

@@ -17,6 +17,7 @@ mod http;
 mod leader;
 mod lock;
 mod metrics;
+mod output;
 mod packed;
 mod report;
 mod settings;
@@ -28,6 +29,9 @@ mod watch;
 
 pub use context::Context;
 
+/// The first word on the command line for the process that serves what batch jobs wrote.
+const OUTPUT: &str = "output";
+
 use anyhow::Context as _;
 use axum::http::Request;
 use clap::Parser;
@@ -35,7 +39,9 @@ use futures::FutureExt;
 use kube::client::Body;
 use kube::runtime::events::{Recorder, Reporter};
 use mesocentre_metering::{DatacentreZone, Ledger};
-use settings::{LogFormat, Settings};
+use settings::{LogFormat, LogSettings, Settings};
+use std::ffi::OsString;
+use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +49,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as flag;
 
 fn main() -> ExitCode {
-    let settings = Settings::parse();
-    log_to_stderr(&settings);
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|first| first == OUTPUT) {
+        arguments.remove(1);
+        let settings = output::OutputSettings::parse_from(arguments);
+        return work(&settings.log.clone(), output::run(settings));
+    }
+    let settings = Settings::parse_from(arguments);
+    work(&settings.log.clone(), run(settings))
+}
+
+/// Works until it is done, or cannot go on.
+fn work(log: &LogSettings, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    log_to_stderr(log);
     // Vault's client asks for the process's own; another cannot have been installed yet.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -58,7 +75,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(settings)) {
+    match runtime.block_on(work) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -67,7 +84,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn log_to_stderr(settings: &Settings) {
+fn log_to_stderr(settings: &LogSettings) {
     let mut filter = tracing_subscriber::EnvFilter::new(&settings.log);
     // Tokens pass through them, and failures are told by us: nothing of theirs is logged, whatever is asked for.
     for silent in ["vaultrs=off", "rustify=off", "reqwest=off"] {
@@ -186,8 +203,12 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     let mut watches = context::Watches::new(&client);
     let stores = watches.stores();
     let batch = batch::Batch::new(settings, triggers.clone());
-    let vault = vault::Vault::new(&settings.vault, &settings.namespace, metrics.clone())?;
-    let authority = batch::LoginAuthority::new(settings, &client, metrics.clone())?;
+    let account = (
+        settings.namespace.as_str(),
+        mesocentre_api::OPERATOR_SERVICE_ACCOUNT,
+    );
+    let vault = vault::Vault::new(&settings.vault, account, metrics.clone())?;
+    let authority = batch::LoginAuthority::new(&settings.vault, account, &client, metrics.clone())?;
     let tenancy = tenancy::Tenancy::new(vault.is_some(), &mut watches);
     let own_writes = controller::OwnWrites::default();
     tenancy.connect(&mut watches, &stores, &triggers);

@@ -1,7 +1,7 @@
 //! What the operator is told from outside: environment variables, or the flags of the same names.
 
 use crate::vault::VaultSettings;
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use mesocentre_metering::LedgerUrl;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,22 +10,18 @@ use std::path::PathBuf;
 ///
 /// It reaches the API server as the service account of its pod, or as the user of KUBECONFIG.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "mesocentre-operator", version)]
+#[command(
+    name = "mesocentre-operator",
+    version,
+    after_help = "`mesocentre-operator output` is another process: it serves the output of batch jobs to the API server."
+)]
 pub struct Settings {
     /// The ledger of usage, for example sqlite:///var/lib/mesocentre/ledger.db
     #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL")]
     pub ledger_url: LedgerUrl,
-    /// Configuration of Slurm's commands [default: their own]
-    #[arg(long, env = "SLURM_CONF", value_name = "FILE")]
-    pub slurm_conf: Option<PathBuf>,
-    /// Where Slurm's commands are; also the PATH that jobs start with
-    #[arg(
-        long,
-        env = "MESO_SLURM_PATH",
-        value_name = "DIRECTORIES",
-        default_value = "/usr/local/bin:/usr/bin:/bin"
-    )]
-    pub slurm_path: String,
+    /// Slurm's commands on this machine.
+    #[command(flatten)]
+    pub slurm: SlurmSettings,
     /// Address of /healthz, /readyz and /metrics
     #[arg(
         long,
@@ -42,18 +38,9 @@ pub struct Settings {
         default_value = "Europe/Paris"
     )]
     pub time_zone: String,
-    /// Form of the log
-    #[arg(
-        long,
-        env = "MESO_LOG_FORMAT",
-        value_name = "FORM",
-        value_enum,
-        default_value = "human"
-    )]
-    pub log_format: LogFormat,
-    /// What is logged, as tracing's filters have it
-    #[arg(long, env = "MESO_LOG", value_name = "FILTER", default_value = "info")]
-    pub log: String,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogSettings,
     /// Namespace of the lease that makes one replica the leader
     #[arg(
         long,
@@ -89,6 +76,39 @@ impl Settings {
             .clone()
             .unwrap_or_else(|| self.ledger_url.path().with_file_name("signing-key.pk8"))
     }
+}
+
+/// Slurm's commands on this machine.
+#[derive(Args, Clone, Debug)]
+pub struct SlurmSettings {
+    /// Configuration of Slurm's commands [default: their own]
+    #[arg(long, env = "SLURM_CONF", value_name = "FILE")]
+    pub slurm_conf: Option<PathBuf>,
+    /// Where Slurm's commands are; also the PATH that jobs start with
+    #[arg(
+        long,
+        env = "MESO_SLURM_PATH",
+        value_name = "DIRECTORIES",
+        default_value = "/usr/local/bin:/usr/bin:/bin"
+    )]
+    pub slurm_path: String,
+}
+
+/// The log.
+#[derive(Args, Clone, Debug)]
+pub struct LogSettings {
+    /// Form of the log
+    #[arg(
+        long,
+        env = "MESO_LOG_FORMAT",
+        value_name = "FORM",
+        value_enum,
+        default_value = "human"
+    )]
+    pub log_format: LogFormat,
+    /// What is logged, as tracing's filters have it
+    #[arg(long, env = "MESO_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
 }
 
 /// Form of the log.

@@ -45,3 +45,53 @@ request.userInfo.username in [{{ range $i, $user := .Values.admission.publishers
 {{- define "mesocentre.isControlPlane" -}}
 (request.userInfo.username in ['system:kube-controller-manager', 'system:kube-scheduler', 'system:apiserver'] || request.userInfo.username.startsWith('system:serviceaccount:kube-system:'))
 {{- end }}
+
+{{/* The image of the operator, and of what serves outputs. */}}
+{{- define "mesocentre.image" -}}
+{{- with .Values.operator.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{/* What a container is told of Vault. */}}
+{{- define "mesocentre.vaultEnvironment" -}}
+{{- with .Values.vault }}
+{{- if .address -}}
+- {name: VAULT_ADDR, value: {{ .address | quote }}}
+{{- if .authority }}
+- {name: VAULT_CACERT, value: /etc/mesocentre/vault/ca.crt}
+{{- end }}
+- {name: MESO_VAULT_TOKEN_FILE, value: /var/run/secrets/mesocentre/vault/token}
+- {name: MESO_VAULT_TENANTS, value: {{ .tenants | quote }}}
+- {name: MESO_VAULT_JWT_MOUNT, value: {{ .jwtMount | quote }}}
+- {name: MESO_VAULT_SSH_MOUNT, value: {{ .sshMount | quote }}}
+- {name: MESO_VAULT_LOGIN_MOUNT, value: {{ .loginMount | quote }}}
+- {name: MESO_VAULT_AUDIENCE, value: {{ .audience | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where a container finds its token for Vault, and Vault's authority. */}}
+{{- define "mesocentre.vaultMounts" -}}
+{{- if .Values.vault.address -}}
+- {name: vault-token, mountPath: /var/run/secrets/mesocentre/vault, readOnly: true}
+{{- if .Values.vault.authority }}
+- {name: vault-authority, mountPath: /etc/mesocentre/vault, readOnly: true}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The volumes of these. */}}
+{{- define "mesocentre.vaultVolumes" -}}
+{{- if .Values.vault.address -}}
+# For Vault and nobody else; the kubelet keeps it fresh.
+- name: vault-token
+  projected:
+    sources:
+    - serviceAccountToken: {audience: {{ .Values.vault.audience | quote }}, expirationSeconds: 600, path: token}
+{{- if .Values.vault.authority }}
+- name: vault-authority
+  configMap: {name: {{ .Values.vault.authority | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -11,7 +11,7 @@ mod munge;
 mod people;
 
 pub use configuration::{CLUSTER, NODES, conf};
-pub use people::{make_one, take_away, uid};
+pub use people::{home, make_one, take_away, uid};
 
 use crate::process::{self, run};
 use crate::progress::step;

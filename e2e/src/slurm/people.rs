@@ -3,6 +3,7 @@
 use crate::process::run;
 use crate::{paths, state};
 use anyhow::Result;
+use std::path::PathBuf;
 use tokio::process::Command;
 
 const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -13,6 +14,15 @@ pub(super) async fn make() -> Result<()> {
         make_one(person).await?;
     }
     Ok(())
+}
+
+fn homes() -> PathBuf {
+    paths::state().join("home")
+}
+
+/// The home of an account that was made here.
+pub fn home(person: &str) -> PathBuf {
+    homes().join(person)
 }
 
 /// Makes an account where there is none, and remembers that it was made.
@@ -28,12 +38,11 @@ pub async fn make_one(person: &str) -> Result<()> {
         Ok(())
     })?;
     // A home inside the stack's folder goes with it, and never was anybody else's.
-    let homes = paths::state().join("home");
-    state::folder(&homes)?;
+    state::folder(&homes())?;
     let mut useradd = Command::new("useradd");
     useradd
         .args(["--create-home", "--shell", "/bin/bash", "--home-dir"])
-        .arg(homes.join(person))
+        .arg(home(person))
         .arg(person);
     run(&mut useradd).await.map(drop)
 }

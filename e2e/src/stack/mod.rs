@@ -122,6 +122,19 @@ impl Stack {
         paths::state().join("invoices")
     }
 
+    /// The home of a posix account that the stack made.
+    pub fn home_of(&self, account: &str) -> PathBuf {
+        slurm::home(account)
+    }
+
+    /// Where a part of the stack listens on 127.0.0.1.
+    ///
+    /// # Errors
+    /// When it has no port.
+    pub fn port(&self, part: &str) -> Result<u16> {
+        self.record()?.port(part)
+    }
+
     /// Runs SQL in slurmdbd's own database, behind its back: for what only a clock set back or a defect makes.
     ///
     /// # Errors

@@ -4,8 +4,7 @@
 //! have anything signed by it.
 
 use crate::metrics::Metrics;
-use crate::settings::Settings;
-use crate::vault::{Vault, VaultFailure};
+use crate::vault::{Vault, VaultFailure, VaultSettings};
 use mesocentre_scheduler_bridge::SchedulerError;
 use mesocentre_scheduler_bridge::slurm::ssh::{Signer, Signing};
 use mesocentre_tenancy::vault::VaultPath;
@@ -17,25 +16,29 @@ use tokio::sync::Mutex;
 pub struct LoginAuthority {
     vault: Mutex<Vault>,
     client: kube::Client,
+    /// Our role in Vault.
+    account: &'static str,
     mount: VaultPath,
 }
 
 impl LoginAuthority {
-    /// That of the settings; nothing is asked yet. None when they name no Vault.
+    /// That of the settings, asked as this service account of ours; nothing is asked yet. None when they name no Vault.
     ///
     /// # Errors
     /// As [`Vault::new`].
     pub fn new(
-        settings: &Settings,
+        settings: &VaultSettings,
+        account: (&str, &'static str),
         client: &kube::Client,
         metrics: Metrics,
     ) -> anyhow::Result<Option<Arc<Self>>> {
-        let vault = Vault::new(&settings.vault, &settings.namespace, metrics)?;
+        let vault = Vault::new(settings, account, metrics)?;
         Ok(vault.map(|vault| {
             Arc::new(Self {
                 vault: Mutex::new(vault),
                 client: client.clone(),
-                mount: settings.vault.login_mount.clone(),
+                account: account.1,
+                mount: settings.login_mount.clone(),
             })
         }))
     }
@@ -87,7 +90,12 @@ impl Signer for RoleSigner {
                 Err(failure) => {
                     // What a login may do is decided when it is made: a policy that was given since needs a new one.
                     vault.forget_login();
-                    Err(not_signed(&failure, &self.name, &self.path))
+                    Err(not_signed(
+                        &failure,
+                        self.authority.account,
+                        &self.name,
+                        &self.path,
+                    ))
                 }
             }
         })
@@ -95,14 +103,14 @@ impl Signer for RoleSigner {
 }
 
 /// What it means that nothing was signed, for who can mend it.
-fn not_signed(failure: &VaultFailure, name: &str, path: &str) -> SchedulerError {
+fn not_signed(failure: &VaultFailure, account: &str, name: &str, path: &str) -> SchedulerError {
     match failure {
         VaultFailure::Unreachable { .. } | VaultFailure::Sealed { .. } => SchedulerError::Unreachable {
             who: "what signs the operator's login",
             why: failure.to_string(),
         },
         VaultFailure::Forbidden { .. } => SchedulerError::IdentityRefused(format!(
-            "Vault does not let the operator sign by {name}: give its role in Vault a policy with update on {path}, as docs/administrator.md says under Slurm on a login node"
+            "Vault does not let {account} sign by {name}: give its role in Vault a policy with update on {path}, as docs/administrator.md says under Slurm on a login node"
         )),
         other => SchedulerError::IdentityRefused(format!("{name} signs no login: {other}")),
     }
@@ -117,6 +125,7 @@ mod tests {
         let told = |failure: VaultFailure| {
             not_signed(
                 &failure,
+                "mesocentre-operator",
                 "the role operator of Vault's mesocentre-login",
                 "mesocentre-login/sign/operator",
             )

@@ -20,12 +20,13 @@ mod kubernetes;
 mod pace;
 mod poll;
 pub mod scheduler;
-mod transport;
+pub mod transport;
 mod usage;
 
 pub use authority::LoginAuthority;
 pub use cluster::Cluster;
 pub use engine::Engine;
+pub use transport::LoginSources;
 
 use crate::Context;
 use crate::lock::locked;
@@ -143,7 +144,7 @@ impl Batch {
     ) -> Result<Engine, SchedulerError> {
         match (by, &spec.slurm, &spec.kubernetes) {
             (Means::Commands(transport), Some(slurm), _) => {
-                let config = transport::config(slurm, transport, &self.0.settings)?;
+                let config = transport::config(slurm, transport, &self.0.settings.slurm)?;
                 Slurm::new(config).map(Engine::Slurm)
             }
             (Means::TheApiServer, _, Some(kubernetes)) => {

@@ -144,7 +144,7 @@ async fn ask_slurm(
     scheduler: &Scheduler,
     spec: &SlurmScheduler,
 ) -> Result<Answer, SchedulerError> {
-    let transport = match transport::gather(context, spec).await {
+    let transport = match transport::gather(context.login_sources(), spec).await {
         // Whoever takes the key away takes the way to the cluster away.
         Err(error @ SchedulerError::Misconfigured(_)) => {
             context.batch.dismiss(&scheduler.name_any());

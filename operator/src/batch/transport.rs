@@ -3,11 +3,11 @@
 //! Gathers the Secret and decides nothing about it: what ssh would misread is refused by the bridge's own types. The key
 //! is read anew each time the Scheduler is looked at, so that one that was replaced is used within half a minute.
 
-use crate::Context;
+use super::LoginAuthority;
 use crate::failure::{in_words, is_not_found};
-use crate::settings::Settings;
+use crate::settings::SlurmSettings;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use kube::{Api, Client};
 use mesocentre_api::{SlurmScheduler, SshIdentity, SshTransport};
 use mesocentre_scheduler_bridge::slurm::ssh::{
     Address, Credential, HostKeys, Identity, InvalidLogin, SshConfig,
@@ -15,6 +15,17 @@ use mesocentre_scheduler_bridge::slurm::ssh::{
 use mesocentre_scheduler_bridge::slurm::{SlurmConfig, Transport};
 use mesocentre_scheduler_bridge::{ClusterName, SchedulerError};
 use std::sync::Arc;
+
+/// Where what logs in on login nodes is found.
+#[derive(Clone, Copy)]
+pub struct LoginSources<'a> {
+    /// Speaks as this process.
+    pub client: &'a Client,
+    /// The namespace of the Secrets: the operator's own.
+    pub namespace: &'a str,
+    /// What signs logins, where there is a Vault.
+    pub authority: Option<&'a Arc<LoginAuthority>>,
+}
 
 /// A key of a Secret, and what stands there.
 struct Entry {
@@ -37,12 +48,12 @@ const KNOWN_HOSTS: &Entry = &Entry {
 /// # Errors
 /// [`SchedulerError::Misconfigured`] when the spec or the Secret must be mended, [`SchedulerError::Unreachable`] when the
 /// API server does not say.
-pub async fn gather(context: &Context, spec: &SlurmScheduler) -> Result<Transport, SchedulerError> {
+pub async fn gather(sources: LoginSources<'_>, spec: &SlurmScheduler) -> Result<Transport, SchedulerError> {
     let Some(ssh) = &spec.transport.ssh else {
         return Ok(Transport::Local);
     };
-    let known_hosts = entry(context, &ssh.known_hosts_secret, KNOWN_HOSTS).await?;
-    let credential = credential(context, &ssh.identity).await?;
+    let known_hosts = entry(sources, &ssh.known_hosts_secret, KNOWN_HOSTS).await?;
+    let credential = credential(sources, &ssh.identity).await?;
     login(ssh, credential, &known_hosts)
         .map(Transport::Ssh)
         .map_err(misconfigured)
@@ -53,13 +64,13 @@ fn misconfigured(error: InvalidLogin) -> SchedulerError {
 }
 
 /// What logs in: the key of a Secret, or what Vault signs.
-async fn credential(context: &Context, identity: &SshIdentity) -> Result<Credential, SchedulerError> {
+async fn credential(sources: LoginSources<'_>, identity: &SshIdentity) -> Result<Credential, SchedulerError> {
     match (&identity.secret_name, &identity.vault_ssh_role) {
         (Some(secret), _) => {
-            let key = entry(context, secret, PRIVATE_KEY).await?;
+            let key = entry(sources, secret, PRIVATE_KEY).await?;
             Identity::new(&key).map(Credential::Key).map_err(misconfigured)
         }
-        (None, Some(role)) => match &context.authority {
+        (None, Some(role)) => match sources.authority {
             Some(authority) => Ok(Credential::Signed(Arc::new(authority.role(role)))),
             None => Err(SchedulerError::Misconfigured(format!(
                 "its logins are to be signed by Vault's role {role}, and the operator knows no Vault: set its address (the chart's vault.address, or VAULT_ADDR), or write identity.secretName"
@@ -88,7 +99,7 @@ fn login(ssh: &SshTransport, credential: Credential, known_hosts: &[u8]) -> Resu
 pub fn config(
     spec: &SlurmScheduler,
     transport: Transport,
-    settings: &Settings,
+    settings: &SlurmSettings,
 ) -> Result<SlurmConfig, SchedulerError> {
     let cluster =
         ClusterName::new(&spec.cluster).map_err(|error| SchedulerError::Misconfigured(error.to_string()))?;
@@ -112,9 +123,9 @@ pub fn config(
 }
 
 /// What stands in a Secret of the operator's own namespace.
-async fn entry(context: &Context, name: &str, key: &Entry) -> Result<Vec<u8>, SchedulerError> {
-    let namespace = &context.namespace;
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+async fn entry(sources: LoginSources<'_>, name: &str, key: &Entry) -> Result<Vec<u8>, SchedulerError> {
+    let namespace = sources.namespace;
+    let secrets: Api<Secret> = Api::namespaced(sources.client.clone(), namespace);
     let found = secrets.get(name).await.map_err(|error| match &error {
         _ if is_not_found(&error) => SchedulerError::Misconfigured(format!(
             "there is no Secret {name} in {namespace}, the operator's namespace: make it, with {} as {}",
@@ -151,13 +162,11 @@ mod tests {
         Credential::Key(Identity::new(KEY.as_bytes()).unwrap())
     }
 
-    fn settings() -> Settings {
-        clap::Parser::parse_from([
-            "mesocentre-operator",
-            "--ledger-url=sqlite:///tmp/ledger.db",
-            "--slurm-conf=/here/slurm.conf",
-            "--slurm-path=/here/bin",
-        ])
+    fn settings() -> SlurmSettings {
+        SlurmSettings {
+            slurm_conf: Some("/here/slurm.conf".into()),
+            slurm_path: "/here/bin".into(),
+        }
     }
 
     fn ssh() -> SshTransport {

@@ -5,8 +5,6 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
-use mesocentre_api::OPERATOR_SERVICE_ACCOUNT;
-use mesocentre_tenancy::vault::OPERATOR_ROLE;
 use std::time::{Duration, Instant};
 use vaultrs::api::AuthInfo;
 use vaultrs::client::Client as _;
@@ -60,7 +58,7 @@ impl Vault {
         }
         let token = self.own_token(client).await?;
         let began = Instant::now();
-        let role = Some(OPERATOR_ROLE.to_owned());
+        let role = Some(self.account.to_owned());
         let answer = vaultrs::auth::oidc::login(&self.client, self.jwt.as_str(), &token, role).await;
         self.took("login", began, answer.is_ok());
         let auth = answer.map_err(|error| failure::of_login(&self.address, self.jwt.as_str(), &error))?;
@@ -110,12 +108,12 @@ impl Vault {
         };
         let refused = |why: String| {
             VaultFailure::NoToken(format!(
-                "the API server gives none of the service account {}/{OPERATOR_SERVICE_ACCOUNT} ({why}); the chart's value vault.address grants the right to ask, or set MESO_VAULT_TOKEN_FILE",
-                self.namespace
+                "the API server gives none of the service account {}/{} ({why}); the chart's value vault.address grants the right to ask, or set MESO_VAULT_TOKEN_FILE",
+                self.namespace, self.account
             ))
         };
         accounts
-            .create_token_request(OPERATOR_SERVICE_ACCOUNT, &PostParams::default(), &asked)
+            .create_token_request(self.account, &PostParams::default(), &asked)
             .await
             .map_err(|error| refused(crate::failure::in_words(&error)))?
             .status

@@ -42,6 +42,8 @@ pub struct Vault {
     token_file: Option<PathBuf>,
     /// Namespace of our service account.
     namespace: String,
+    /// Its name, which our role in Vault bears too.
+    account: &'static str,
     login: Option<Login>,
     metrics: Metrics,
 }
@@ -75,11 +77,15 @@ impl Endpoint for Call<'_> {
 }
 
 impl Vault {
-    /// At an address; nothing is asked yet. None when no address is set.
+    /// At an address, to log in as a service account of ours; nothing is asked yet. None when no address is set.
     ///
     /// # Errors
     /// When the certificate authority's file cannot be read.
-    pub fn new(settings: &VaultSettings, namespace: &str, metrics: Metrics) -> anyhow::Result<Option<Self>> {
+    pub fn new(
+        settings: &VaultSettings,
+        (namespace, account): (&str, &'static str),
+        metrics: Metrics,
+    ) -> anyhow::Result<Option<Self>> {
         let Some(address) = &settings.address else {
             return Ok(None);
         };
@@ -105,6 +111,7 @@ impl Vault {
             audience: settings.audience.clone(),
             token_file: settings.token_file.clone(),
             namespace: namespace.into(),
+            account,
             login: None,
             metrics,
         }))

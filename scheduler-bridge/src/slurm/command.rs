@@ -267,7 +267,7 @@ pub(super) async fn run<S: AsRef<OsStr>>(
     Ok(said)
 }
 
-async fn within(
+pub(super) async fn within(
     limit: Duration,
     name: &'static str,
     output: impl Future<Output = std::io::Result<std::process::Output>>,

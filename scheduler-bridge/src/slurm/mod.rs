@@ -11,10 +11,12 @@
 //! | accounting | `sacct` | `sacct.rs`, `tres.rs` |
 //! | accounts, limits | `sacctmgr`, `scontrol` | `accounts.rs`, `sacctmgr.rs` |
 //! | health, partitions | `scontrol`, `sdiag` | `scontrol.rs` |
+//! | a job's output | `setpriv` or `sudo` → `sh` → `tail` | `output.rs` |
 
 pub mod accounts;
 mod command;
 mod job_state;
+mod output;
 mod posix_account;
 mod sacct;
 mod sacctmgr;
@@ -26,6 +28,7 @@ pub mod ssh;
 mod tres;
 mod wait_reason;
 
+pub use output::{OutputError, OutputPiece, OutputStart, output_of_task};
 pub use sacctmgr::{AccountUse, FailedChange};
 pub use script_header::ScriptHeader;
 

@@ -28,7 +28,9 @@ pub use credential::{Credential, Signer, Signing};
 
 use super::SlurmConfig;
 use super::command::{Programs, Said, environment};
-use crate::SchedulerError;
+use super::output::READ;
+use super::posix_account::PosixAccount;
+use crate::{SchedulerError, UserName};
 use connection::Connection;
 use failure::{LOGIN_NODE, in_one_line};
 use quote::quoted;
@@ -162,6 +164,24 @@ impl LoginNode {
         words.extend(deadline(config.answer_within));
         words.push(name.into());
         words.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        let output = self.output_of(config, name, words).await?;
+        let said = Said::of(&output);
+        match said.code {
+            Some(127) if said.stderr.contains("No such file") => Err(SchedulerError::Misconfigured(format!(
+                "on {} the command {name} or timeout is in none of {}: install it there, or name its directory in path",
+                self.config.address, config.path
+            ))),
+            _ => Ok(said),
+        }
+    }
+
+    /// What a command of these words says, from its first byte.
+    async fn output_of(
+        &self,
+        config: &SlurmConfig,
+        name: &'static str,
+        words: Vec<OsString>,
+    ) -> Result<std::process::Output, SchedulerError> {
         let mut command = quoted(words).map_err(|error| SchedulerError::Refused {
             what: format!("run {name}"),
             why: error.to_string(),
@@ -181,7 +201,7 @@ impl LoginNode {
             let (written, output) = tokio::join!(write(stdin, &parts), child.wait_with_output());
             written.and(output)
         };
-        let output = match tokio::time::timeout(config.answer_within + ON_THE_WAY, both).await {
+        let mut output = match tokio::time::timeout(config.answer_within + ON_THE_WAY, both).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(self.away(&format!("ssh could not be followed: {error}"))),
             Err(_) => {
@@ -191,20 +211,37 @@ impl LoginNode {
                 )));
             }
         };
-        let mut said = Said::of(&output);
-        match after(&output.stdout, BEGINS) {
-            Some(answer) => said.stdout = String::from_utf8_lossy(answer).into_owned(),
-            None => return Err(self.not_begun(&said)),
+        match after(&output.stdout, BEGINS).map(<[u8]>::to_vec) {
+            Some(answer) => output.stdout = answer,
+            None => return Err(self.not_begun(&Said::of(&output))),
         }
-        match said.code {
+        match output.status.code() {
             // ssh's own code, also where a signal ended the command: an answer may be missing its end.
-            Some(255) | None => Err(self.away(&format!("{name} was cut off: {}", in_one_line(&said.stderr)))),
-            Some(127) if said.stderr.contains("No such file") => Err(SchedulerError::Misconfigured(format!(
-                "on {} the command {name} or timeout is in none of {}: install it there, or name its directory in path",
-                self.config.address, config.path
+            Some(255) | None => Err(self.away(&format!(
+                "{name} was cut off: {}",
+                in_one_line(&String::from_utf8_lossy(&output.stderr))
             ))),
-            _ => Ok(said),
+            Some(_) => Ok(output),
         }
+    }
+
+    /// Reads a piece of a file as a person there.
+    pub(super) async fn read(
+        &self,
+        config: &SlurmConfig,
+        account: &PosixAccount,
+        reader: &UserName,
+        arguments: [&str; 4],
+    ) -> Result<std::process::Output, SchedulerError> {
+        let mut words = take::as_person(self.config.address.is_root(), config, account, reader.as_str());
+        words.extend(deadline(config.answer_within));
+        words.extend(
+            ["sh", "-c", READ, "sh"]
+                .into_iter()
+                .chain(arguments)
+                .map(OsString::from),
+        );
+        self.output_of(config, "sh", words).await
     }
 
     /// What it means that a command was not begun.

@@ -39,13 +39,12 @@ exec 0<&4 3>&- 4<&-
 umask 022
 eval "$command""#;
 
-/// The words that become the author and then read the submission.
-fn becoming(
+/// The words that become a person: what they are to run follows.
+pub(super) fn as_person(
     is_root: bool,
     config: &SlurmConfig,
     account: &PosixAccount,
     user: &str,
-    sizes: [usize; 2],
 ) -> Vec<OsString> {
     // In the C locale a length is in bytes.
     let clean = || {
@@ -68,6 +67,18 @@ fn becoming(
         words.extend(["sudo", "-n", "-u", user, "--"].map(OsString::from));
         words.extend(clean());
     }
+    words
+}
+
+/// The words that become the author and then read the submission.
+fn becoming(
+    is_root: bool,
+    config: &SlurmConfig,
+    account: &PosixAccount,
+    user: &str,
+    sizes: [usize; 2],
+) -> Vec<OsString> {
+    let mut words = as_person(is_root, config, account, user);
     // Inside, so that it is the author's own process that it ends.
     words.extend(deadline(config.submit_within));
     words.extend(["sh", "-c", TAKE, "sh"].map(OsString::from));

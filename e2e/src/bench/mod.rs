@@ -4,7 +4,7 @@
 //! least that could be done. A release build of the operator on a fresh stack; nothing is asserted.
 
 mod admission;
-mod jobs;
+mod bridge;
 mod memory;
 mod stage;
 mod tenancy;
@@ -13,7 +13,7 @@ use crate::tasks;
 use anyhow::{Result, bail};
 
 /// The names of the measurements, in the order in which they are made.
-const NAMES: [&str; 3] = ["jobs", "admission", "tenancy"];
+const NAMES: [&str; 3] = ["bridge", "admission", "tenancy"];
 
 /// Runs one measurement, or all, each on a fresh stack.
 ///
@@ -29,10 +29,8 @@ pub async fn bench(name: Option<&str>) -> Result<()> {
         );
     }
     let chosen = |one: &str| name.is_none_or(|name| name == one);
-    if chosen("jobs") {
-        fresh_stack(Build::Release).await?;
-        jobs::measure().await?;
-        memory::measure().await?;
+    if chosen("bridge") {
+        bridge::measure().await?;
     }
     if chosen("admission") {
         // The operator is not in a request's way, so its build does not matter.

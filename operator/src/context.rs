@@ -180,9 +180,9 @@ stores! {
     /// Reports, without what they say.
     reports: PerimeterReport = all, slim slim_report;
     /// Network policies that we did not make.
-    foreign_policies: NetworkPolicy = foreign;
+    foreign_policies: Packed<NetworkPolicy> = foreign;
     /// Role bindings that we did not make.
-    foreign_bindings: RoleBinding = foreign;
+    foreign_bindings: Packed<RoleBinding> = foreign;
     /// Rights in the whole cluster.
     cluster_bindings: ClusterRoleBinding = all;
     /// The chart's policies.

@@ -58,7 +58,6 @@ impl<'de, K> Deserialize<'de> for Packed<K> {
             let text = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
             meta.name = text("name");
             meta.namespace = text("namespace");
-            meta.uid = text("uid");
             meta.resource_version = text("resourceVersion");
         }
         let json = serde_json::to_vec(&object).map_err(serde::de::Error::custom)?;

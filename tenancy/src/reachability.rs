@@ -379,7 +379,58 @@ pub struct Promised<'a> {
     pub peerings: Vec<[&'a PeeringAgreement; 2]>,
 }
 
-/// Every way that is open into or out of the tenant's namespaces, sorted.
+/// What a tenant's own policies let it see: whoever is not in view has no way into its namespaces and none out of them,
+/// whatever their own policies say.
+pub struct View<'a> {
+    /// Some pod, or some rule, is open to everybody.
+    everybody: bool,
+    peers: Vec<&'a NetworkPolicyPeer>,
+}
+
+impl<'a> View<'a> {
+    /// Of these namespaces, by all the policies in them.
+    pub fn of(namespaces: &[&str], policies: &'a [NetworkPolicy]) -> Self {
+        let isolates_all = |namespace: &&str| {
+            let own = policies
+                .iter()
+                .filter(|policy| policy.metadata.namespace.as_deref() == Some(namespace));
+            let nobody = Labels::new();
+            let of_all = own.filter(|policy| {
+                let selector = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
+                selector.is_none_or(|selector| {
+                    selector.match_labels.iter().flatten().next().is_none()
+                        && selector.match_expressions.iter().flatten().next().is_none()
+                })
+            });
+            let (mut into, mut out) = (false, false);
+            for policy in of_all {
+                into |= ingress(policy, &nobody).is_some();
+                out |= egress(policy, &nobody).is_some();
+            }
+            into && out
+        };
+        let specs = || policies.iter().filter_map(|policy| policy.spec.as_ref());
+        let from = specs().flat_map(|spec| spec.ingress.iter().flatten().map(|rule| rule.from.as_ref()));
+        let to = specs().flat_map(|spec| spec.egress.iter().flatten().map(|rule| rule.to.as_ref()));
+        let is_open = |peers: Option<&Vec<NetworkPolicyPeer>>| peers.is_none_or(Vec::is_empty);
+        Self {
+            everybody: !namespaces.iter().all(isolates_all) || from.chain(to).any(is_open),
+            peers: peers_of(&policies.iter().collect::<Vec<_>>()),
+        }
+    }
+
+    /// Whether a namespace with these labels is in view.
+    pub fn holds(&self, namespace: &Labels) -> bool {
+        self.everybody
+            || self.peers.iter().any(|peer| {
+                let selector = peer.namespace_selector.as_ref();
+                selector.is_some_and(|selector| selects(selector, namespace))
+            })
+    }
+}
+
+/// Every way that is open into or out of the tenant's namespaces, sorted. The network may be without the namespaces that are
+/// not in the tenant's [`View`].
 pub fn ways_of(tenant: &str, network: &Network<'_>, promised: &Promised<'_>) -> Vec<OpenWay> {
     let own: BTreeMap<&str, &Labels> = network
         .namespaces

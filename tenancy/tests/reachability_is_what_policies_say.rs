@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use mesocentre_api::{PeeringAgreement, Protocol};
 use mesocentre_tenancy::peering::{Peering, Side, plan_peering};
 use mesocentre_tenancy::quota::Amounts;
-use mesocentre_tenancy::reachability::{End, Labels, Network, Ports, Promised, ways_of};
+use mesocentre_tenancy::reachability::{End, Labels, Network, Ports, Promised, View, ways_of};
 use mesocentre_tenancy::{Planned, ValidTenant, ValidWorkspace, WorkspaceName, plan_home, plan_workspace};
 use proptest::prelude::*;
 use serde_json::json;
@@ -397,5 +397,103 @@ proptest! {
                 );
             }
         }
+    }
+}
+
+/// One of the things that somebody may write into a namespace.
+fn some_policy() -> impl Strategy<Value = serde_json::Value> {
+    let peer = prop_oneof![
+        Just(json!({"podSelector": {}})),
+        Just(json!({"namespaceSelector": {}})),
+        Just(json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "web"}}})),
+        Just(json!({"namespaceSelector": {"matchLabels": {"mesocentre.io/tenant": "chu-rouen"}}})),
+        Just(json!({"namespaceSelector": {"matchLabels": {"mesocentre.io/tenant": "univ-caen"}}})),
+        Just(json!({"namespaceSelector": {"matchExpressions": [
+            {"key": "mesocentre.io/tenant", "operator": "NotIn", "values": ["univ-caen"]}]}})),
+        Just(json!({"ipBlock": {"cidr": "192.0.2.0/24"}})),
+    ];
+    let peers = proptest::collection::vec(peer, 0..3);
+    let selector = prop_oneof![Just(json!({})), Just(json!({"matchLabels": {"app": "web"}}))];
+    let types = prop_oneof![
+        Just(json!(["Ingress"])),
+        Just(json!(["Egress"])),
+        Just(json!(["Ingress", "Egress"]))
+    ];
+    (selector, types, peers, any::<bool>()).prop_map(|(selector, types, peers, with_peers)| {
+        let rule = |direction: &str| {
+            if with_peers {
+                json!([{direction: peers}])
+            } else {
+                json!([{}])
+            }
+        };
+        json!({"podSelector": selector, "policyTypes": types, "ingress": rule("from"), "egress": rule("to")})
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn who_is_not_in_view_of_a_tenants_own_policies_has_no_way_in_or_out(
+        peered: bool,
+        fences_are_gone: bool,
+        added in proptest::collection::vec((0_usize..8, some_policy()), 0..4),
+    ) {
+        let mut world = world(peered);
+        if fences_are_gone {
+            world.policies.retain(|policy| policy.metadata.namespace.as_deref() != Some("univ-caen--climate"));
+        }
+        for (index, (at, spec)) in added.iter().enumerate() {
+            let (namespace, _) = &world.namespaces[at % world.namespaces.len()];
+            let policy = json!({"metadata": {"name": format!("more-{index}"), "namespace": namespace}, "spec": spec});
+            world.add(policy);
+        }
+        let is_own = |labels: &Labels| labels.get("mesocentre.io/tenant").is_some_and(|tenant| tenant == "univ-caen");
+        let own: Vec<&str> =
+            world.namespaces.iter().filter(|(_, labels)| is_own(labels)).map(|(name, _)| name.as_str()).collect();
+        let own_policies: Vec<NetworkPolicy> = world
+            .policies
+            .iter()
+            .filter(|policy| own.contains(&policy.metadata.namespace.as_deref().unwrap_or_default()))
+            .cloned()
+            .collect();
+        let view = View::of(&own, &own_policies);
+        let in_view: Vec<(&str, &Labels)> = world
+            .namespaces
+            .iter()
+            .filter(|(_, labels)| is_own(labels) || view.holds(labels))
+            .map(|(name, labels)| (name.as_str(), labels))
+            .collect();
+        let names: Vec<&str> = in_view.iter().map(|(name, _)| *name).collect();
+        let policies = world
+            .policies
+            .iter()
+            .filter(|policy| names.contains(&policy.metadata.namespace.as_deref().unwrap_or_default()));
+        let promised = Promised {
+            egress: &world.caen.perimeter.rules.network.egress,
+            peerings: vec![[&world.agreements[0], &world.agreements[1]]],
+        };
+        let seen = ways_of("univ-caen", &Network::new(in_view.clone(), policies), &promised);
+        prop_assert_eq!(seen, world.ways());
+    }
+}
+
+#[test]
+fn two_tenants_without_a_peering_are_not_in_view_of_each_other() {
+    for (peered, in_view) in [(false, false), (true, true)] {
+        let world = world(peered);
+        let own = ["univ-caen", "univ-caen--climate", "univ-caen--genomics"];
+        let policies: Vec<NetworkPolicy> = world
+            .policies
+            .iter()
+            .filter(|policy| own.contains(&policy.metadata.namespace.as_deref().unwrap_or_default()))
+            .cloned()
+            .collect();
+        let view = View::of(&own, &policies);
+        let others = world
+            .namespaces
+            .iter()
+            .filter(|(name, _)| name.starts_with("chu-rouen"));
+        assert_eq!(others.into_iter().any(|(_, labels)| view.holds(labels)), in_view);
     }
 }

@@ -4,10 +4,11 @@ use super::super::apply::key_of;
 use super::super::{namespace, quota, vault};
 use crate::Context;
 use crate::failure::Failure;
+use crate::packed::Packed;
 use crate::watch::key;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use mesocentre_api::{
     ConditionStatus, OpenWay, PerimeterRulesSpec, Tenant, find_condition, is_ready, labels,
 };
@@ -18,7 +19,7 @@ use mesocentre_tenancy::proof::{
     foreign_policy,
 };
 use mesocentre_tenancy::quota::Amounts;
-use mesocentre_tenancy::reachability::{Network, Promised, ways_of};
+use mesocentre_tenancy::reachability::{Network, Promised, View, ways_of};
 use mesocentre_tenancy::{
     NamespaceName, NamespacePlan, Planned, ValidTenant, ValidWorkspace, plan_home, plan_workspace,
 };
@@ -33,7 +34,7 @@ pub async fn gather(
     context: &Context,
     tenant: &Tenant,
     valid: &ValidTenant,
-    namespaces: &[Namespace],
+    claimed: &[Namespace],
     foreign: Vec<Foreign>,
     turn: usize,
 ) -> Result<Found, Failure> {
@@ -77,7 +78,7 @@ pub async fn gather(
         walls: context.tenancy.proof.guard.walls(),
         fences,
         foreign,
-        ways: ways(context, valid, namespaces),
+        ways: ways(context, valid, claimed),
         tried: tried.map_err(|failure| format!("nothing was tried: {failure}")),
         vault: vault::asks(context, tenant).then(|| place_in_vault(context, tenant)),
     })
@@ -137,22 +138,23 @@ fn fence(context: &Context, planned: &Planned) -> Result<Fence, Failure> {
     })
 }
 
-/// The namespaces that bear a tenant's label, of whichever tenant.
-pub fn claimed_namespaces(context: &Context) -> Vec<Namespace> {
+/// The namespaces that bear this tenant's label, whoever made them.
+pub fn claimed_namespaces(context: &Context, tenant: &str) -> Vec<Namespace> {
     let all = context.stores.namespaces.state();
-    all.iter().filter_map(|namespace| namespace.read()).collect()
+    // One at a time: all of them, typed, would be as much again as all that is kept.
+    all.iter()
+        .filter_map(|namespace| namespace.read())
+        .filter(|namespace| namespace.labels().get(labels::TENANT).map(String::as_str) == Some(tenant))
+        .collect()
 }
 
 /// What is in the tenant's namespaces, or reaches into them, and is not ours.
-pub fn foreign(context: &Context, tenant: &Tenant, namespaces: &[Namespace]) -> Vec<Foreign> {
+pub fn foreign(context: &Context, tenant: &Tenant, claimed: &[Namespace]) -> Vec<Foreign> {
     let s = &context.stores;
     let name = tenant.name_any();
-    let claimed: Vec<&Namespace> = namespaces
+    let claimed: Vec<&Namespace> = claimed
         .iter()
-        .filter(|namespace| {
-            namespace.metadata.deletion_timestamp.is_none()
-                && namespace.labels().get(labels::TENANT) == Some(&name)
-        })
+        .filter(|namespace| namespace.metadata.deletion_timestamp.is_none())
         .collect();
     let names: HashSet<&str> = claimed
         .iter()
@@ -176,12 +178,22 @@ pub fn foreign(context: &Context, tenant: &Tenant, namespaces: &[Namespace]) -> 
     }
     let policies = s
         .foreign_policies
-        .state_filter(|policy| is_inside(policy.metadata.namespace.as_deref()));
-    found.extend(policies.iter().map(|policy| foreign_policy(policy)));
+        .state_filter(|policy| is_inside(policy.meta().namespace.as_deref()));
+    found.extend(
+        policies
+            .iter()
+            .filter_map(|policy| policy.read())
+            .map(|policy| foreign_policy(&policy)),
+    );
     let bindings = s
         .foreign_bindings
-        .state_filter(|binding| is_inside(binding.metadata.namespace.as_deref()));
-    found.extend(bindings.iter().map(|binding| foreign_binding(binding)));
+        .state_filter(|binding| is_inside(binding.meta().namespace.as_deref()));
+    found.extend(
+        bindings
+            .iter()
+            .filter_map(|binding| binding.read())
+            .map(|binding| foreign_binding(&binding)),
+    );
     let over_all = s.cluster_bindings.state();
     found.extend(
         over_all
@@ -193,30 +205,30 @@ pub fn foreign(context: &Context, tenant: &Tenant, namespaces: &[Namespace]) -> 
 }
 
 /// The ways that are open into and out of the tenant's namespaces.
-fn ways(context: &Context, tenant: &ValidTenant, namespaces: &[Namespace]) -> Vec<OpenWay> {
+fn ways(context: &Context, tenant: &ValidTenant, claimed: &[Namespace]) -> Vec<OpenWay> {
     let s = &context.stores;
-    let names: HashSet<&str> = namespaces
+    let names: Vec<&str> = claimed
         .iter()
         .filter_map(|n| n.metadata.name.as_deref())
         .collect();
-    let ours: Vec<NetworkPolicy> = s
-        .policies
-        .state()
-        .iter()
-        .filter_map(|policy| policy.read())
-        .collect();
-    let theirs = s.foreign_policies.state_filter(|policy| {
-        policy
-            .metadata
-            .namespace
-            .as_deref()
-            .is_some_and(|n| names.contains(n))
-    });
+    let mut policies = policies_in(context, &names);
+    let others: Vec<Namespace> = {
+        let view = View::of(&names, &policies);
+        let all = s.namespaces.state();
+        all.iter()
+            .filter(|namespace| !names.contains(&namespace.name_any().as_str()))
+            .filter_map(|namespace| namespace.read())
+            .filter(|namespace| view.holds(namespace.labels()))
+            .collect()
+    };
+    let in_view: Vec<&str> = others.iter().filter_map(|n| n.metadata.name.as_deref()).collect();
+    policies.extend(policies_in(context, &in_view));
     let network = Network::new(
-        namespaces
+        claimed
             .iter()
+            .chain(&others)
             .filter_map(|n| Some((n.metadata.name.as_deref()?, n.labels()))),
-        ours.iter().chain(theirs.iter().map(AsRef::as_ref)),
+        &policies,
     );
     let own = s.agreements.state_filter(|agreement| {
         agreement.metadata.namespace.as_deref() == Some(tenant.name.as_str())
@@ -242,4 +254,22 @@ fn ways(context: &Context, tenant: &ValidTenant, namespaces: &[Namespace]) -> Ve
             .collect(),
     };
     ways_of(tenant.name.as_str(), &network, &promised)
+}
+
+/// The policies in these namespaces, the operator's and others'.
+fn policies_in(context: &Context, namespaces: &[&str]) -> Vec<NetworkPolicy> {
+    let s = &context.stores;
+    let is_inside = |policy: &Packed<NetworkPolicy>| {
+        policy
+            .meta()
+            .namespace
+            .as_deref()
+            .is_some_and(|n| namespaces.contains(&n))
+    };
+    let ours = s.policies.state_filter(is_inside);
+    let theirs = s.foreign_policies.state_filter(is_inside);
+    ours.iter()
+        .chain(&theirs)
+        .filter_map(|policy| policy.read())
+        .collect()
 }

@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use kube::api::PostParams;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use mesocentre_api::{
     ConditionStatus, FIELD_MANAGER, PERIMETER_REPORT_NAME, PerimeterReport, PerimeterReportStatus,
     Reachability, ReportSubject, Tenant, TrustPerimeter, VERIFY_NOW, labels, signed_bytes,
@@ -109,11 +109,11 @@ pub(super) fn connect(tenancy: &Tenancy, watches: &mut Watches, stores: &Stores,
     let t = triggers.clone();
     watches
         .foreign_policies
-        .on_change(move |policy| of_namespace(&t, policy.metadata.namespace.as_deref()));
+        .on_change(move |policy| of_namespace(&t, policy.meta().namespace.as_deref()));
     let t = triggers.clone();
     watches
         .foreign_bindings
-        .on_change(move |binding| of_namespace(&t, binding.metadata.namespace.as_deref()));
+        .on_change(move |binding| of_namespace(&t, binding.meta().namespace.as_deref()));
     let (s, t) = (stores.clone(), triggers.clone());
     watches.cluster_bindings.on_change(move |binding| {
         for tenant in s.tenants.state() {
@@ -241,17 +241,17 @@ async fn write(
     look: &Look,
 ) -> Result<(u64, bool, Duration), Failure> {
     let name = tenant.name_any();
-    let namespaces = gather::claimed_namespaces(context);
-    let foreign = gather::foreign(context, tenant, &namespaces);
+    let claimed = gather::claimed_namespaces(context, &name);
+    let foreign = gather::foreign(context, tenant, &claimed);
     let now = drift::now();
     let drift = &context.tenancy.proof.drift;
     for new in drift.foreign(&name, &foreign, now) {
         drift::foreign_came(context, tenant, new).await;
     }
     let found = match standing::validate(context, tenant) {
-        Ok(valid) => Ok(gather::gather(context, tenant, &valid, &namespaces, foreign, look.turn).await?),
+        Ok(valid) => Ok(gather::gather(context, tenant, &valid, &claimed, foreign, look.turn).await?),
         Err(refused) => match &refused.before_convention {
-            Some(valid) => Ok(gather::gather(context, tenant, valid, &namespaces, foreign, look.turn).await?),
+            Some(valid) => Ok(gather::gather(context, tenant, valid, &claimed, foreign, look.turn).await?),
             None => Err(refused.verdict().message),
         },
     };

@@ -72,7 +72,7 @@ pub struct BatchJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its array: delete it and make another"))]
     pub array: Option<JobArray>,
-    /// Jobs of the same workspace that must have come so far before this one starts.
+    /// Jobs of the tenant that must have come so far before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change what it depends on: delete it and make another"))]
@@ -185,9 +185,13 @@ pub struct JobArray {
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Dependency {
-    /// The other batch job's name, in the same workspace.
+    /// The other batch job's name.
     #[schemars(length(min = 1, max = 100))]
     pub job: String,
+    /// The workspace of the same tenant that it is in; absent: the one that this job is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    pub workspace: Option<String>,
     /// How far it must have come.
     #[serde(default)]
     pub when: DependencyState,
@@ -205,6 +209,8 @@ pub enum DependencyState {
     Finished,
     /// It has started (after).
     Started,
+    /// Of two arrays: each task waits until the other's task of the same index ended with exit code 0 (aftercorr). On Slurm.
+    SameTaskSucceeded,
 }
 
 /// Where a batch job is in its life, as the scheduler says.

@@ -13,6 +13,7 @@ mod economic_ceiling;
 mod invoice;
 mod invoice_document;
 mod invoice_series;
+pub mod job_template;
 pub mod labels;
 pub mod output;
 mod peering_agreement;

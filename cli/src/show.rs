@@ -117,7 +117,10 @@ fn describe(job: &BatchJob, now: Timestamp, zone: &TimeZone) -> String {
     let after: Vec<String> = spec
         .depends_on
         .iter()
-        .map(|on| format!("{} {:?}", on.job, on.when))
+        .map(|on| match &on.workspace {
+            Some(workspace) => format!("{workspace}/{} {:?}", on.job, on.when),
+            None => format!("{} {:?}", on.job, on.when),
+        })
         .collect();
     line("After", Some(after.join(", ")));
     line("Arguments", Some(spec.arguments.join(" ")));

@@ -110,6 +110,8 @@ pub enum DependencyKind {
     Finished,
     /// It has started or was cancelled: `after`.
     Started,
+    /// Of two arrays, each task of one for the task of the same index of the other: `aftercorr`.
+    SameTaskSucceeded,
 }
 
 /// A submission that would be refused or misunderstood, found before anything is run. Each is for the job's author.

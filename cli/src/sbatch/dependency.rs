@@ -1,5 +1,5 @@
 //! `--dependency=afterok:NAME[:NAME…][,afterany:NAME…]`. Here a job is known by its batch job's name, not by a number
-//! that comes round again.
+//! that comes round again; one of another workspace of the tenant by `WORKSPACE/NAME`.
 
 use super::Unreadable;
 use mesocentre_api::{Dependency, DependencyState};
@@ -22,9 +22,10 @@ pub fn parse(text: &str) -> Result<Vec<Dependency>, Unreadable> {
             "afternotok" => DependencyState::Failed,
             "afterany" => DependencyState::Finished,
             "after" => DependencyState::Started,
+            "aftercorr" => DependencyState::SameTaskSucceeded,
             other => {
                 return Err(Unreadable(format!(
-                    "{other:?} is no dependency: write afterok:NAME, afternotok:NAME, afterany:NAME or after:NAME, with a batch job's name"
+                    "{other:?} is no dependency: write afterok:NAME, afternotok:NAME, afterany:NAME, after:NAME or aftercorr:NAME, with a batch job's name"
                 )));
             }
         };
@@ -34,7 +35,11 @@ pub fn parse(text: &str) -> Result<Vec<Dependency>, Unreadable> {
                 "the dependency {each:?} names no job: write {each}:NAME, with a batch job's name"
             )));
         }
-        for name in names {
+        for written in names {
+            let (workspace, name) = match written.split_once('/') {
+                Some((workspace, name)) => (Some(workspace.to_owned()), name),
+                None => (None, written),
+            };
             if name.is_empty() || name.bytes().all(|byte| byte.is_ascii_digit()) || name.contains(['+', '_'])
             {
                 return Err(Unreadable(format!(
@@ -43,6 +48,7 @@ pub fn parse(text: &str) -> Result<Vec<Dependency>, Unreadable> {
             }
             dependencies.push(Dependency {
                 job: name.to_owned(),
+                workspace,
                 when,
             });
         }
@@ -58,18 +64,25 @@ mod tests {
     fn sbatchs_words_become_ours() {
         let on = |job: &str, when| Dependency {
             job: job.to_owned(),
+            workspace: None,
             when,
         };
         assert_eq!(
-            parse("afterok:pi:tau,afternotok:a,afterany:b,after:c").unwrap(),
+            parse("afterok:pi:tau,afternotok:a,afterany:b,after:c,aftercorr:d").unwrap(),
             [
                 on("pi", DependencyState::Succeeded),
                 on("tau", DependencyState::Succeeded),
                 on("a", DependencyState::Failed),
                 on("b", DependencyState::Finished),
                 on("c", DependencyState::Started),
+                on("d", DependencyState::SameTaskSucceeded),
             ]
         );
+        let elsewhere = Dependency {
+            workspace: Some("genomics".to_owned()),
+            ..on("align", DependencyState::Succeeded)
+        };
+        assert_eq!(parse("afterok:genomics/align").unwrap(), [elsewhere]);
     }
 
     #[test]
@@ -82,7 +95,8 @@ mod tests {
             "after:pi+5",
             "afterok:a?afterany:b",
             "singleton",
-            "aftercorr:a",
+            "aftercorr",
+            "afterok:genomics/",
         ] {
             assert!(parse(text).unwrap_err().to_string().contains(": "), "{text}");
         }

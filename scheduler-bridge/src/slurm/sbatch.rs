@@ -99,6 +99,7 @@ pub(super) fn prepare(
                     DependencyKind::Failed => "afternotok",
                     DependencyKind::Finished => "afterany",
                     DependencyKind::Started => "after",
+                    DependencyKind::SameTaskSucceeded => "aftercorr",
                 };
                 format!("{kind}:{}", dependency.job)
             })

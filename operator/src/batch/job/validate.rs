@@ -162,11 +162,16 @@ fn dependencies(
     scheduler: &str,
     is_slurm: bool,
 ) -> Result<Vec<Dependency>, Unfit> {
-    let namespace = job.namespace().unwrap_or_default();
+    let own = job.namespace().unwrap_or_default();
     let mut dependencies = Vec::new();
     for dependency in &job.spec.depends_on {
         let other = &dependency.job;
-        if *other == job.name_any() {
+        let namespace = match &dependency.workspace {
+            // Of the same tenant, whose members act in all of its workspaces.
+            Some(workspace) => format!("{}--{workspace}", crate::triggers::tenant_of(job)),
+            None => own.clone(),
+        };
+        if *other == job.name_any() && namespace == own {
             return Err(Unfit::Never {
                 message:
                     "it depends on itself, so it would never start: take it out of dependsOn of a new job"
@@ -201,6 +206,13 @@ fn dependencies(
             }
             None => {}
         }
+        if !is_slurm && dependency.when == DependencyState::SameTaskSucceeded {
+            return Err(Unfit::Never {
+                message: format!(
+                    "on a scheduler that is Kubernetes no task waits for a task of {other}: write when: Succeeded, which waits for all of them"
+                ),
+            });
+        }
         if !is_slurm {
             // Kubernetes knows of no job that waits for another: it waits here.
             return Err(waits(format!(
@@ -227,6 +239,7 @@ fn dependencies(
                 DependencyState::Failed => DependencyKind::Failed,
                 DependencyState::Finished => DependencyKind::Finished,
                 DependencyState::Started => DependencyKind::Started,
+                DependencyState::SameTaskSucceeded => DependencyKind::SameTaskSucceeded,
             },
             job: id,
         });
@@ -240,7 +253,10 @@ fn come_so_far(phase: Phase, when: DependencyState) -> Option<bool> {
     match when {
         DependencyState::Started => (finished || phase == Phase::Running).then_some(true),
         DependencyState::Finished => finished.then_some(true),
-        DependencyState::Succeeded => finished.then_some(phase == Phase::Succeeded),
+        // Of an array that is over, which tasks succeeded is not known here.
+        DependencyState::Succeeded | DependencyState::SameTaskSucceeded => {
+            finished.then_some(phase == Phase::Succeeded)
+        }
         DependencyState::Failed => finished.then_some(phase != Phase::Succeeded),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::connection::Place;
 use crate::failure::EXIT_CODES;
+use crate::template::TemplateCommand;
 use crate::{
     allocations, cancel, ceiling, completion, efficiency, extend, history, hold, invoice, ledger_verify,
     logs, perimeter, queue, show, statement, submit,
@@ -26,6 +27,9 @@ pub struct Cli {
 pub enum Command {
     /// Submit a batch script, as sbatch does
     Submit(Box<submit::Options>),
+    /// Scripts with parameters, for `submit --template`
+    #[command(subcommand)]
+    Template(TemplateCommand),
     /// List your jobs, as squeue does
     Queue(queue::Options),
     /// List jobs that have ended, as sacct does

@@ -36,6 +36,7 @@ mod statement_rows;
 mod submit;
 mod suspension;
 mod table;
+mod template;
 mod wait;
 mod whose;
 
@@ -43,6 +44,7 @@ use arguments::{Cli, Command, InvoiceCommand, LedgerCommand, PerimeterCommand};
 use failure::Failure;
 use invoice::DocumentForm;
 use std::process::ExitCode;
+use template::TemplateCommand;
 
 fn main() -> ExitCode {
     let (cli, name) = arguments::parse();
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
 async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
     match cli.command {
         Command::Submit(options) => submit::run(*options, cli.place, name).await,
+        Command::Template(TemplateCommand::List(options)) => template::list(options, cli.place).await,
+        Command::Template(TemplateCommand::Show(options)) => template::show(options, cli.place).await,
         Command::Queue(options) => queue::run(options, cli.place).await,
         Command::History(options) => history::run(options, cli.place).await,
         Command::Show(options) => show::run(options, cli.place).await,

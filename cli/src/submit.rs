@@ -16,11 +16,14 @@ use crate::output::{self, FormatOfSubmission, machine_readable};
 use crate::sbatch::passed_on::PassedOn;
 use crate::sbatch::script::Script;
 use crate::sbatch::{Said, Unreadable, array, dependency, export, gpus, memory, number, time};
+use crate::template;
 use crate::wait;
 use clap::Args;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use mesocentre_api::{Allocation, BatchJob, BatchJobSpec, JobContainer, JobResources, is_ready};
+use mesocentre_api::{
+    Allocation, BatchJob, BatchJobSpec, EnvironmentVariable, JobContainer, JobResources, is_ready,
+};
 use std::io::Read;
 
 /// What `submit` takes.
@@ -32,6 +35,12 @@ pub struct Options {
     /// The batch script (- or none: standard input), and its arguments
     #[arg(trailing_var_arg = true, value_name = "SCRIPT")]
     pub script_and_arguments: Vec<String>,
+    /// The script of this template, instead of a file; what stands behind the options is its arguments
+    #[arg(long, value_name = "TEMPLATE")]
+    template: Option<String>,
+    /// What a parameter of the template says; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", requires = "template")]
+    set: Vec<String>,
     /// Name of the job; the object is called so, with five letters that make it unique
     #[arg(short = 'J', long, value_name = "NAME")]
     job_name: Option<String>,
@@ -114,11 +123,30 @@ struct Request {
 /// [`Failure::Usage`], when the script or an option cannot be understood; else as the API server answers; with
 /// `--wait` the job's own exit code.
 pub async fn run(options: Options, before: Place, command: &str) -> Result<(), Failure> {
-    let (shown, script) = read_script(options.script_and_arguments.first().map(String::as_str))?;
+    let place = Place::from(options.place.clone()).or(before);
+    let (shown, script, variables, opened) = match &options.template {
+        Some(name) => {
+            let connection = Connection::open(place.clone()).await?;
+            let (script, variables) = template::find(&connection, name).await?.fill(&options.set)?;
+            (
+                format!("the template {name}"),
+                script.into_bytes(),
+                variables,
+                Some(connection),
+            )
+        }
+        None => {
+            let (shown, script) = read_script(options.script_and_arguments.first().map(String::as_str))?;
+            (shown, script, Vec::new(), None)
+        }
+    };
     let script = Script::read(script).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
-    let request = request(&options, &script, |name| std::env::var(name).ok())
+    let request = request(&options, &script, variables, |name| std::env::var(name).ok())
         .map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
-    let connection = Connection::open(Place::from(options.place).or(before)).await?;
+    let connection = match opened {
+        Some(connection) => connection,
+        None => Connection::open(place).await?,
+    };
     let namespace = connection.namespace()?;
     let allocation = match &request.allocation {
         Some(named) => allocation_of_account(named, connection.home()?)?,
@@ -180,6 +208,7 @@ fn read_script(named: Option<&str>) -> Result<(String, Vec<u8>), Failure> {
 fn request(
     options: &Options,
     script: &Script,
+    variables: Vec<EnvironmentVariable>,
     here: impl Fn(&str) -> Option<String>,
 ) -> Result<Request, Unreadable> {
     let mut lines = options.passed_on.clone();
@@ -233,7 +262,8 @@ fn request(
             ..ObjectMeta::default()
         },
         None => {
-            let path = options.script_and_arguments.first().map(String::as_str);
+            let path = options.template.as_deref();
+            let path = path.or(options.script_and_arguments.first().map(String::as_str));
             let name = options.job_name.as_deref().or(script.says("job-name"));
             ObjectMeta {
                 generate_name: Some(format!("{}-", label(name.unwrap_or_else(|| stem(path))))),
@@ -250,10 +280,27 @@ fn request(
         spec: BatchJobSpec {
             allocation: String::new(),
             script: script.with(&lines)?,
-            arguments: options.script_and_arguments.iter().skip(1).cloned().collect(),
+            arguments: {
+                // The first is the script, where no template is.
+                let skipped = usize::from(options.template.is_none());
+                options
+                    .script_and_arguments
+                    .iter()
+                    .skip(skipped)
+                    .cloned()
+                    .collect()
+            },
             environment: match &options.export {
-                Some(list) => export::parse(list, here)?,
-                None => Vec::new(),
+                // What is exported by hand wins over a parameter of its name.
+                Some(list) => {
+                    let exported = export::parse(list, here)?;
+                    let is_exported = |name: &str| exported.iter().any(|other| other.name == name);
+                    let others = variables
+                        .into_iter()
+                        .filter(|variable| !is_exported(&variable.name));
+                    others.chain(exported.clone()).collect()
+                }
+                None => variables,
             },
             resources: (resources != JobResources::default()).then_some(resources),
             container: (options.image.is_some() || options.home.is_some()).then(|| JobContainer {
@@ -376,7 +423,7 @@ mod tests {
 
     fn asked(arguments: &[&str], script: &str) -> Result<Request, Unreadable> {
         let script = Script::read(script.as_bytes().to_vec()).unwrap();
-        request(&options(arguments), &script, |_| None)
+        request(&options(arguments), &script, Vec::new(), |_| None)
     }
 
     const PI: &str = "#!/bin/bash\n#SBATCH --job-name=pi -A univ-caen.climate-2026\ntrue\n";
@@ -434,6 +481,7 @@ mod tests {
         assert_eq!(
             asked.spec.depends_on,
             [Dependency {
+                workspace: None,
                 job: "tau".to_owned(),
                 when: DependencyState::Succeeded
             }]

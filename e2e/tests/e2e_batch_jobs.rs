@@ -3,11 +3,14 @@
 use anyhow::{Context, Result};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use mesocentre_api::{Allocation, AllocationStatus, BatchJob, ConditionStatus, Phase, find_condition};
+use mesocentre_api::{
+    Allocation, AllocationStatus, BatchJob, BatchJobStatus, ConditionStatus, Phase, find_condition,
+};
 use mesocentre_e2e::lab::{Lab, job, job_id};
 use mesocentre_e2e::{Stack, fixture, wait_for};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
+use std::fs;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -148,6 +151,64 @@ async fn a_job_waits_for_the_one_it_depends_on_and_fails_when_that_can_never_be(
         second.started_at >= first.finished_at,
         "{second:?} started before {first:?} ended"
     );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn each_task_waits_for_its_own_of_an_array_in_another_workspace() -> Result<()> {
+    let lab = Lab::new("taskwise").await?;
+    let other = lab.tenant.workspace(&lab.stack, "other").await?;
+    let first: BatchJob = job(
+        "first",
+        json!({"script": "#!/bin/bash\n[ $SLURM_ARRAY_TASK_ID != 2 ]\n", "array": {"indices": "1-3"},
+               "resources": {"memory": "10Mi", "timeLimit": "2m"}}),
+    )?;
+    // Written before the first exists.
+    lab.submit(
+        "second",
+        json!({"script": "#!/bin/bash\ntrue\n", "array": {"indices": "1-3"},
+               "dependsOn": [{"job": "first", "workspace": "other", "when": "SameTaskSucceeded"}],
+               "resources": {"memory": "10Mi", "timeLimit": "2m"}}),
+    )
+    .await?;
+    let waits = lab
+        .until("second", "says what it waits for", |s| s.message.is_some())
+        .await;
+    assert!(
+        waits
+            .message
+            .clone()
+            .unwrap_or_default()
+            .contains(&format!("does not exist in {other}")),
+        "{waits:?}"
+    );
+    Api::<BatchJob>::namespaced(lab.member.clone(), &other)
+        .create(&PostParams::default(), &first)
+        .await?;
+    let counted = |succeeded| {
+        move |status: &BatchJobStatus| {
+            let told = status.message.as_deref().unwrap_or_default();
+            let tasks = status.tasks.as_ref();
+            tasks.is_some_and(|tasks| tasks.succeeded == succeeded && tasks.queued == 1)
+                && told.contains("never start")
+        }
+    };
+    let second = lab
+        .until(
+            "second",
+            "has done the tasks whose own succeeded, and the other waits",
+            counted(2),
+        )
+        .await;
+    assert!(!second.phase.is_finished(), "{second:?}");
+    // The one that never can is its author's to take away, as with sbatch.
+    let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
+    lab.jobs()
+        .patch("second", &PatchParams::default(), &patch)
+        .await?;
+    let second = lab.until_over("second").await;
+    assert_eq!(second.phase, Phase::Cancelled, "{second:?}");
     Ok(())
 }
 
@@ -874,5 +935,61 @@ async fn what_cannot_run_says_in_a_sentence_what_to_write_instead() -> Result<()
     assert!(status.message.unwrap_or_default().contains("dos2unix"));
     let job = lab.jobs().get("dos").await?;
     assert!(job.name_any() == "dos");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_template_of_the_site_becomes_a_job_with_the_values_as_its_variables() -> Result<()> {
+    let lab = Lab::new("templates").await?;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/job-templates");
+    let applied = lab.stack.run(&["kubectl", "apply", "-f", folder]).await?;
+    assert!(applied.is_success(), "{applied:?}");
+    let kubeconfig = lab.stack.kubeconfig_for(&lab.tenant.member, &[]).await?;
+    let meso = async |arguments: &[&str]| {
+        let mut command = vec!["meso", "-n", &lab.namespace];
+        command.extend(arguments);
+        lab.stack.run_as(&kubeconfig, &command).await
+    };
+    let listed = meso(&["template", "list"]).await?;
+    assert!(
+        listed.stdout.contains("mpi") && listed.stdout.contains("PROGRAM"),
+        "{listed:?}"
+    );
+    let odd = "FILE=/no such; $(touch /tmp/never) file";
+    let submitted = meso(&[
+        "submit",
+        "--template",
+        "sweep",
+        "--name",
+        "from-template",
+        "--wait",
+        "--set",
+        odd,
+        "--set",
+        "LINES=3-4",
+        "--set",
+        "MEMORY=10M",
+    ])
+    .await?;
+    assert!(!submitted.is_success(), "{submitted:?}");
+    let job = lab.jobs().get("from-template").await?;
+    assert!(
+        job.spec
+            .script
+            .contains("#SBATCH --array=3-4\n#SBATCH --cpus-per-task=1\n#SBATCH --mem=10M\n"),
+        "{job:?}"
+    );
+    let status = job.status.context("no status")?;
+    assert_eq!(
+        status.tasks.map(|tasks| (tasks.total, tasks.failed)),
+        Some((2, 2))
+    );
+    let output = fs::read_to_string(status.output_path.context("no output path")?.replace("%a", "3"))?;
+    assert!(output.contains("/no such; $(touch /tmp/never) file"), "{output}");
+    assert!(!fs::exists("/tmp/never")?, "a value was run");
+    let refused = meso(&["submit", "--template", "sweep"]).await?;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("it wants FILE"), "{refused:?}");
     Ok(())
 }

@@ -486,6 +486,22 @@ async fn nobody_else_makes_changes_or_deletes_what_is_billed(ground: &Ground) ->
     )
     .await;
     deployments.delete("forged", &DeleteParams::default()).await?;
+    // Whole seconds are billed, and below this one is looked for.
+    wait_for("it has run for two seconds", PATIENCE, async || {
+        let job = ground
+            .lab
+            .jobs()
+            .get("billed")
+            .await
+            .map_err(|error| error.to_string())?;
+        let started = job
+            .status
+            .and_then(|status| status.started_at)
+            .ok_or("it has not begun")?;
+        let ran = jiff::Timestamp::now().as_second() - started.as_second();
+        if ran >= 2 { Ok(()) } else { Err(format!("{ran} s")) }
+    })
+    .await;
     // Its author may cancel it, by deleting the object that it is.
     ground
         .lab

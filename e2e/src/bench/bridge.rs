@@ -38,6 +38,7 @@ pub async fn measure() -> Result<()> {
         prepare(&client).await?;
         against_the_loop(&client, jobs, rounds).await?;
         if jobs == 500 {
+            clear(&client).await?;
             one_by_one(&client).await?;
             lives(&client).await?;
             super::memory::measure().await?;
@@ -68,7 +69,10 @@ async fn against_the_loop(client: &Client, jobs: usize, rounds: usize) -> Result
             round + 1
         );
         ours.push(took);
-        clear(client).await?;
+        // A collection of thousands is not deleted within one request's time, and the last needs no room.
+        if round + 1 < rounds {
+            clear(client).await?;
+        }
     }
     let (ours, plain) = (median(ours), median(loops));
     println!(

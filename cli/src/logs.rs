@@ -14,6 +14,7 @@ use crate::wait::{changes, refusal};
 use clap::Args;
 use futures::StreamExt;
 use kube::{Api, ResourceExt};
+use mesocentre_api::output::no_output_yet;
 use mesocentre_api::{BatchJob, BatchJobStatus};
 use mesocentre_scheduler_bridge::slurm::output_of_task;
 use std::fs::File;
@@ -178,21 +179,6 @@ fn output_file(job: &BatchJob, task: Option<&str>) -> Result<Option<PathBuf>, Fa
         )));
     };
     Ok(Some(PathBuf::from(path)))
-}
-
-/// Why there is nothing to read.
-pub fn no_output_yet(job: &BatchJob) -> String {
-    let why = job
-        .status
-        .as_ref()
-        .and_then(|status| status.message.as_ref())
-        .map(|why| format!(": {why}"))
-        .unwrap_or_default();
-    format!(
-        "{} has no output: it is {}{why}",
-        job.name_any(),
-        phase(job).as_str()
-    )
 }
 
 /// One sentence: where the file is, and why it is not read here.

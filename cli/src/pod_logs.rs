@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use mesocentre_api::BatchJob;
+use mesocentre_api::output::no_output_yet;
 use mesocentre_scheduler_bridge::kubernetes::{CONTAINER, FOR_UID, INDEX};
 use mesocentre_scheduler_bridge::slurm::ScriptHeader;
 use mesocentre_scheduler_bridge::{ArrayIndices, JobId};
@@ -60,7 +61,7 @@ pub async fn run(
                     }
                     printed = Some(pod.name_any());
                 } else if !goes_on {
-                    return Err(Failure::Failed(crate::logs::no_output_yet(&job)));
+                    return Err(Failure::Failed(no_output_yet(&job)));
                 }
             }
             Some(_) => {}
@@ -73,7 +74,7 @@ pub async fn run(
                             "the pods of {name} are gone, and its output with them: what is to stay is written into a claim (spec.container.homeClaim)"
                         )
                     } else {
-                        crate::logs::no_output_yet(&job)
+                        no_output_yet(&job)
                     },
                 ));
             }

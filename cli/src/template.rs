@@ -8,6 +8,7 @@ use crate::api_answer;
 use crate::connection::{Connection, Place};
 use crate::failure::Failure;
 use crate::output::{self, FormatArgument, List, machine_readable};
+use crate::sbatch::script::is_plain_word;
 use crate::table::{Align, Table};
 use clap::{Args, Subcommand};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -317,8 +318,7 @@ impl Template {
                 if !line.contains(&open) {
                     continue;
                 }
-                let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:,=%@+-".contains(c);
-                if value.is_empty() || !value.chars().all(is_plain) {
+                if !is_plain_word(value) {
                     return Err(format!(
                         "{name} stands on an #SBATCH line, and {value:?} cannot: write letters, digits and any of _./:,=%@+-"
                     ));

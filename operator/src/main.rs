@@ -42,6 +42,7 @@ use mesocentre_metering::{DatacentreZone, Ledger};
 use settings::{LogFormat, LogSettings, Settings};
 use std::ffi::OsString;
 use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,14 +121,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         ))
         .build();
     let readiness = http::Readiness::default();
-    let (ending, ended) = flag::channel(false);
-    let shutdown = move || {
-        let mut ended = ended.clone();
-        async move {
-            // A sender that is gone ends the process as well.
-            let _ = ended.wait_for(|ended| *ended).await;
-        }
-    };
+    let (ending, shutdown) = ending();
 
     // Who cannot be asked whether it works does not work: it ends, and is started again.
     let listener = http::listen(settings.http).await.with_context(|| {
@@ -390,6 +384,23 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
 }
 
 /// Resolves when the process is asked to stop.
+/// What says that the process ends, and what waits until it is said.
+fn ending() -> (
+    flag::Sender<bool>,
+    impl Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone,
+) {
+    let (ending, ended) = flag::channel(false);
+    let shutdown = move || {
+        let mut ended = ended.clone();
+        async move {
+            // A sender that is gone ends the process as well.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+        .boxed()
+    };
+    (ending, shutdown)
+}
+
 fn stop_signal() -> anyhow::Result<impl std::future::Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

@@ -100,6 +100,12 @@ impl World {
         ways_of("univ-caen", &self.network(), &promised)
     }
 
+    fn policies_in<'a>(&'a self, namespaces: &'a [&str]) -> impl Iterator<Item = &'a NetworkPolicy> {
+        self.policies
+            .iter()
+            .filter(|policy| namespaces.contains(&policy.metadata.namespace.as_deref().unwrap_or_default()))
+    }
+
     fn add(&mut self, policy: serde_json::Value) {
         self.policies.push(serde_json::from_value(policy).unwrap());
     }
@@ -451,12 +457,7 @@ proptest! {
         let is_own = |labels: &Labels| labels.get("mesocentre.io/tenant").is_some_and(|tenant| tenant == "univ-caen");
         let own: Vec<&str> =
             world.namespaces.iter().filter(|(_, labels)| is_own(labels)).map(|(name, _)| name.as_str()).collect();
-        let own_policies: Vec<NetworkPolicy> = world
-            .policies
-            .iter()
-            .filter(|policy| own.contains(&policy.metadata.namespace.as_deref().unwrap_or_default()))
-            .cloned()
-            .collect();
+        let own_policies: Vec<NetworkPolicy> = world.policies_in(&own).cloned().collect();
         let view = View::of(&own, &own_policies);
         let in_view: Vec<(&str, &Labels)> = world
             .namespaces
@@ -465,10 +466,7 @@ proptest! {
             .map(|(name, labels)| (name.as_str(), labels))
             .collect();
         let names: Vec<&str> = in_view.iter().map(|(name, _)| *name).collect();
-        let policies = world
-            .policies
-            .iter()
-            .filter(|policy| names.contains(&policy.metadata.namespace.as_deref().unwrap_or_default()));
+        let policies = world.policies_in(&names);
         let promised = Promised {
             egress: &world.caen.perimeter.rules.network.egress,
             peerings: vec![[&world.agreements[0], &world.agreements[1]]],
@@ -483,12 +481,7 @@ fn two_tenants_without_a_peering_are_not_in_view_of_each_other() {
     for (peered, in_view) in [(false, false), (true, true)] {
         let world = world(peered);
         let own = ["univ-caen", "univ-caen--climate", "univ-caen--genomics"];
-        let policies: Vec<NetworkPolicy> = world
-            .policies
-            .iter()
-            .filter(|policy| own.contains(&policy.metadata.namespace.as_deref().unwrap_or_default()))
-            .cloned()
-            .collect();
+        let policies: Vec<NetworkPolicy> = world.policies_in(&own).cloned().collect();
         let view = View::of(&own, &policies);
         let others = world
             .namespaces

@@ -110,9 +110,14 @@ fn end_of_header(script: &str) -> usize {
     end
 }
 
-fn quoted(value: &str) -> String {
+/// Whether a value can stand on an `#SBATCH` line as it is.
+pub fn is_plain_word(value: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:,=%@+-".contains(c);
-    if !value.is_empty() && value.chars().all(is_plain) {
+    !value.is_empty() && value.chars().all(is_plain)
+}
+
+fn quoted(value: &str) -> String {
+    if is_plain_word(value) {
         return value.to_owned();
     }
     let mut out = "\"".to_owned();

@@ -3,7 +3,7 @@
 //! Held jobs, but where they must run, so that no side also measures how fast jobs run.
 
 use super::median;
-use super::stage::{administrator, for_all, for_each_that, object, perimeter, tenant};
+use super::stage::{administrator, for_all, for_each_that, object, perimeter, quiet, requests, tenant};
 use crate::{environment, operator, process, state, wait};
 use anyhow::{Context, Result, ensure};
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -110,7 +110,7 @@ async fn one_by_one(client: &Client) -> Result<()> {
     reason = "a ratio of counts, no money"
 )]
 async fn lives(client: &Client) -> Result<()> {
-    let before = writes_of_jobs().await?;
+    let before = requests(writes_a_job).await?;
     let jobs = create("life", LIVES, "#!/bin/bash\ntrue\n").await?;
     let metered = |job: &BatchJob| {
         job.status.as_ref().is_some_and(|status| {
@@ -121,7 +121,7 @@ async fn lives(client: &Client) -> Result<()> {
         std::future::ready(Ok(()))
     }))
     .await?;
-    let writes = writes_of_jobs().await? - before;
+    let writes = requests(writes_a_job).await? - before;
     println!(
         "bridge: {:.2} writes of the operator a job, over its life (goal ≤ 6; {LIVES} jobs that ran)",
         writes as f64 / LIVES as f64
@@ -140,7 +140,7 @@ async fn followed(client: &Client) -> Result<()> {
 #[expect(clippy::float_arithmetic, reason = "a ratio of times, no money")]
 async fn print_quiet(jobs: usize) -> Result<()> {
     // What the submissions have to write down afterwards is not what is measured.
-    settled().await?;
+    quiet(writes_a_job, Duration::from_secs(10)).await?;
     let (calls, cpu) = (calls().await?, seconds_of_cpu()?);
     tokio::time::sleep(QUIET).await;
     let minutes = QUIET.as_secs_f64() / 60.0;
@@ -166,23 +166,6 @@ async fn print_quiet(jobs: usize) -> Result<()> {
     Ok(())
 }
 
-/// Returns when the operator has written nothing more about batch jobs for ten seconds.
-async fn settled() -> Result<()> {
-    let mut last = (writes_of_jobs().await?, Instant::now());
-    wait::until("the operator has written down all of it", PATIENCE, async || {
-        let now = writes_of_jobs().await.map_err(|error| error.to_string())?;
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        if last.1.elapsed() > Duration::from_secs(10) {
-            Ok(())
-        } else {
-            Err(format!("{now} writes so far"))
-        }
-    })
-    .await
-}
-
 /// One object with very many tasks.
 async fn one_large_array(client: &Client) -> Result<()> {
     let before = super::memory::megabytes().await?;
@@ -191,7 +174,7 @@ async fn one_large_array(client: &Client) -> Result<()> {
         TASKS - 1
     );
     let (took, _) = submitted(client, "array", 1, &script).await?;
-    settled().await?;
+    quiet(writes_a_job, Duration::from_secs(10)).await?;
     let after = super::memory::megabytes().await?;
     let job = Api::<BatchJob>::namespaced(client.clone(), "bench--jobs")
         .get("array-0")
@@ -266,20 +249,9 @@ async fn calls() -> Result<BTreeMap<String, u64>> {
     Ok(calls)
 }
 
-/// How often the operator has written a batch job or its status.
-async fn writes_of_jobs() -> Result<u64> {
-    let metrics = operator::metrics(operator::NAME).await?;
-    let mut sum = 0;
-    for line in metrics.lines() {
-        if let Some(rest) = line.strip_prefix("mesocentre_api_requests_total{")
-            && rest.contains("resource=\"batchjobs\"")
-            && !rest.contains("method=\"GET\"")
-            && let Some((_, value)) = rest.split_once("} ")
-        {
-            sum += value.trim().parse::<u64>()?;
-        }
-    }
-    Ok(sum)
+/// Whether a request writes a batch job or its status.
+fn writes_a_job(labels: &str) -> bool {
+    labels.contains("resource=\"batchjobs\"") && !labels.contains("method=\"GET\"")
 }
 
 /// Processor time that the operator has used, in seconds.

@@ -1,6 +1,6 @@
 //! What the measurements are made on: a perimeter of their own, tenants, and many writes side by side.
 
-use crate::{kubeconfig, state};
+use crate::{kubeconfig, operator, state, wait};
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use kube::api::PostParams;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 /// How many requests are under way side by side.
 pub const SIDE_BY_SIDE: usize = 32;
@@ -61,6 +62,40 @@ where
         .try_collect::<Vec<()>>()
         .await
         .map(drop)
+}
+
+/// The operator's requests since it started whose labels are so.
+pub async fn requests(counted: impl Fn(&str) -> bool) -> Result<u64> {
+    let metrics = operator::metrics(operator::NAME).await?;
+    let mut sum = 0;
+    for line in metrics.lines() {
+        let Some(line) = line.strip_prefix("mesocentre_api_requests_total{") else {
+            continue;
+        };
+        if let Some((labels, value)) = line.split_once("} ")
+            && counted(labels)
+        {
+            sum += value.trim().parse::<u64>()?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Returns when the operator has made none of these requests for so long.
+pub async fn quiet(counted: impl Fn(&str) -> bool + Copy, pause: Duration) -> Result<()> {
+    let mut last = (requests(counted).await?, Instant::now());
+    wait::until("the operator is quiet", Duration::from_secs(900), async || {
+        let now = requests(counted).await.map_err(|error| error.to_string())?;
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        if last.1.elapsed() > pause {
+            Ok(())
+        } else {
+            Err(format!("{now} requests so far"))
+        }
+    })
+    .await
 }
 
 /// The perimeter of the measurements.

@@ -1,8 +1,7 @@
 //! 100, 300 and 1,000 tenants with 2 workspaces each, until all are Ready, against the plain writes of the same objects:
 //! what the API server itself takes for them when nobody thinks. And what one changed tenant among them costs.
 
-use super::stage::{administrator, for_all, for_each_that, object, perimeter, tenant};
-use crate::{operator, wait};
+use super::stage::{administrator, for_all, for_each_that, object, perimeter, quiet, requests, tenant};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -110,27 +109,10 @@ fn is_counted(labels: &str) -> bool {
         .any(|resource| labels.contains(&format!("resource=\"{resource}\"")))
 }
 
-/// The operator's requests since it started whose labels are so.
-async fn requests(counted: impl Fn(&str) -> bool) -> Result<u64> {
-    let metrics = operator::metrics(operator::NAME).await?;
-    let mut sum = 0;
-    for line in metrics.lines() {
-        let Some(line) = line.strip_prefix("mesocentre_api_requests_total{") else {
-            continue;
-        };
-        if let Some((labels, value)) = line.split_once("} ")
-            && counted(labels)
-        {
-            sum += value.trim().parse::<u64>()?;
-        }
-    }
-    Ok(sum)
-}
-
 /// One tenant among many gets another member: what the operator asks of the API server, and how many objects changed.
 async fn one_changed(tenants: usize) -> Result<()> {
     let client = administrator().await?;
-    quiet().await?;
+    quiet(is_counted, Duration::from_secs(2)).await?;
     let changed = name(tenants / 2);
     let versions_before = versions(&client, &changed).await?;
     let asked_before = requests(is_counted).await?;
@@ -140,7 +122,7 @@ async fn one_changed(tenants: usize) -> Result<()> {
     Api::<Tenant>::all(client.clone())
         .patch(&changed, &PatchParams::default(), &Patch::Merge(patch))
         .await?;
-    quiet().await?;
+    quiet(is_counted, Duration::from_secs(2)).await?;
     let asked = requests(is_counted).await? - asked_before;
     let versions_now = versions(&client, &changed).await?;
     // The tenant's own spec was the administrator's write, and its status the operator's: one object, one call.
@@ -157,23 +139,6 @@ async fn one_changed(tenants: usize) -> Result<()> {
          (goal: at most as many)"
     );
     Ok(())
-}
-
-/// Returns when the operator has asked nothing more for tenants for two seconds.
-async fn quiet() -> Result<()> {
-    let mut last = (requests(is_counted).await?, Instant::now());
-    wait::until("the operator is quiet", Duration::from_secs(60), async || {
-        let now = requests(is_counted).await.map_err(|error| error.to_string())?;
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        if last.1.elapsed() > Duration::from_secs(2) {
-            Ok(())
-        } else {
-            Err(format!("{now} requests so far"))
-        }
-    })
-    .await
 }
 
 /// The versions of a tenant, its workspaces, and what holds them.

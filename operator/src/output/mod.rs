@@ -29,7 +29,6 @@ use mesocentre_api::output::SERVICE_ACCOUNT;
 use reader::Reader;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch as flag;
 
 /// How long who reads has, once this process is asked to stop: an output that is followed has no end of its own.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -45,14 +44,7 @@ pub async fn run(settings: OutputSettings) -> anyhow::Result<()> {
     let client = kube::Client::try_from(config).context("preparing to speak to the API server")?;
     let metrics = Metrics::new()?;
     let readiness = http::Readiness::default();
-    let (ending, ended) = flag::channel(false);
-    let shutdown = move || {
-        let mut ended = ended.clone();
-        async move {
-            // A sender that is gone ends the process as well.
-            let _ = ended.wait_for(|ended| *ended).await;
-        }
-    };
+    let (ending, shutdown) = crate::ending();
     let health = http::listen(settings.http)
         .await
         .with_context(|| format!("listening on {}, for /healthz", settings.http))?;

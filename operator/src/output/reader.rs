@@ -9,6 +9,7 @@ use crate::failure::{in_words, is_not_found};
 use crate::lock::locked;
 use crate::settings::SlurmSettings;
 use kube::{Api, Client, Resource, ResourceExt};
+use mesocentre_api::output::no_output_yet;
 use mesocentre_api::{
     BatchJob, ConditionStatus, Phase, READY, Scheduler, SchedulerSpec, Tenant, find_condition,
 };
@@ -277,16 +278,6 @@ fn scheduler_of(job: &BatchJob) -> Result<Option<&str>, Refusal> {
         ))),
         _ => Ok(Some(&scheduler.name)),
     }
-}
-
-fn no_output_yet(job: &BatchJob) -> String {
-    let message = job.status.as_ref().and_then(|status| status.message.as_ref());
-    format!(
-        "{} has no output: it is {}{}",
-        job.name_any(),
-        phase(job).as_str(),
-        message.map(|why| format!(": {why}")).unwrap_or_default()
-    )
 }
 
 /// The posix account of a user in a tenant. Only one that stands says who has which: of two that name one account, the

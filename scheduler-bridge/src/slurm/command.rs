@@ -7,13 +7,14 @@
 //! kernel binds it to the thread that started it (prctl(2)): start it from a worker thread of the runtime, which lives
 //! as long as the runtime, never from a thread for blocking work, which ends when idle.
 
+use super::posix_account::PosixAccount;
 use super::ssh::LoginNode;
 use super::{SlurmConfig, Transport, USUAL_PATH};
 use crate::SchedulerError;
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,10 +166,6 @@ impl Programs {
         program(&self.directories, name)
     }
 
-    pub(super) fn env(&self) -> &Path {
-        &self.env
-    }
-
     /// A command that dies with this process. By its full path, so that the standard library can start it without
     /// copying this process's memory map.
     pub(super) fn dying_with_us(&self) -> Command {
@@ -181,6 +178,18 @@ impl Programs {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        command
+    }
+
+    /// The same as a person: what `env` is told follows.
+    pub(super) fn as_person(&self, account: &PosixAccount) -> Command {
+        let mut command = self.dying_with_us();
+        command
+            .arg(format!("--reuid={}", account.uid))
+            .arg(format!("--regid={}", account.gid))
+            .args(["--init-groups", "--"])
+            .arg(&self.env)
+            .arg("--ignore-environment");
         command
     }
 }

@@ -141,13 +141,9 @@ async fn here(
     account: &PosixAccount,
     arguments: [&str; 4],
 ) -> Result<Output, SchedulerError> {
-    let mut command = programs.dying_with_us();
+    let mut command = programs.as_person(account);
     command
-        .arg(format!("--reuid={}", account.uid))
-        .arg(format!("--regid={}", account.gid))
-        .args(["--init-groups", "--"])
-        .arg(programs.env())
-        .args(["-i", "LC_ALL=C"])
+        .arg("LC_ALL=C")
         .arg(format!("PATH={}", config.path))
         .args(["sh", "-c", READ, "sh"])
         .args(arguments);

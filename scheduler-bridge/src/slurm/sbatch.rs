@@ -323,13 +323,8 @@ pub(super) async fn submit(
     let sbatch = programs
         .path_of("sbatch")
         .map_err(|error| SubmitError::NotAsked(error.to_string()))?;
-    let mut command = programs.dying_with_us();
+    let mut command = programs.as_person(account);
     command
-        .arg(format!("--reuid={}", account.uid))
-        .arg(format!("--regid={}", account.gid))
-        .args(["--init-groups", "--"])
-        .arg(programs.env())
-        .arg("--ignore-environment")
         .arg(format!("--chdir={}", prepared.work_dir))
         .args(&prepared.environment)
         .arg(sbatch)

@@ -81,6 +81,8 @@ pub async fn run(options: Options, before: Place) -> Result<(), Failure> {
                     reading = Some(opened);
                 }
                 None if goes_on && !has_started(&job) => {}
+                // What it waits for says more than that there is no file.
+                None if !has_started(&job) => return Err(not_reachable(path, &job)),
                 None => {
                     let wanted = remote_output::Wanted {
                         task: task.clone(),

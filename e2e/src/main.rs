@@ -74,6 +74,9 @@ struct Up {
     /// Start a node with real pods and a network that enforces policies, too
     #[arg(long)]
     pods: bool,
+    /// Run the Slurm of this release of Debian
+    #[arg(long)]
+    slurm: Option<tasks::SlurmRelease>,
 }
 
 impl From<Up> for tasks::Options {
@@ -84,6 +87,7 @@ impl From<Up> for tasks::Options {
             no_operator: up.no_operator,
             release: up.release,
             pods: up.pods,
+            slurm: up.slurm,
         }
     }
 }

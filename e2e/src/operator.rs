@@ -70,12 +70,7 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
     state::folder(&paths::state().join("ledger"))?;
     let invoices = paths::state().join("invoices");
     state::folder(&invoices)?;
-    let path = std::env::join_paths([
-        paths::bin(),
-        "/usr/local/bin".into(),
-        "/usr/bin".into(),
-        "/bin".into(),
-    ])?;
+    let path = slurm::path();
     Ok(vec![
         ("KUBECONFIG", config.display().to_string()),
         ("SLURM_CONF", slurm::conf().display().to_string()),
@@ -85,7 +80,8 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
         ("MESO_TIME_ZONE", "Europe/Paris".into()),
         ("MESO_LOG_FORMAT", "human".into()),
         ("VAULT_ADDR", vault::address(&record)?),
-        ("PATH", path.to_string_lossy().into_owned()),
+        ("MESO_SLURM_PATH", path.clone()),
+        ("PATH", path),
     ])
 }
 

@@ -3,7 +3,7 @@
 
 use crate::progress::step;
 use crate::state::Record;
-use crate::{binaries, certificates, kubeconfig, loopback, paths, process, slurm, state, vault, wait};
+use crate::{binaries, certificates, kubeconfig, loopback, process, slurm, state, vault, wait};
 use anyhow::{Result, bail};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
@@ -69,10 +69,8 @@ pub async fn up(release: bool) -> Result<()> {
             .env("MESO_OUTPUT_TLS_KEY", pki("output.key"))
             .env("MESO_HTTP", format!("127.0.0.1:{health}"))
             .env("VAULT_ADDR", vault::address(&record)?)
-            .env(
-                "PATH",
-                format!("{}:/usr/local/bin:/usr/bin:/bin", paths::bin().display()),
-            ),
+            .env("MESO_SLURM_PATH", slurm::path())
+            .env("PATH", slurm::path()),
     )?;
     process::answers(NAME, Duration::from_secs(60), async || {
         match loopback::get(health, "/readyz").await {

@@ -34,6 +34,16 @@ const PODS: [(&str, &str); 9] = [
     ("llvm-19", "/usr/lib/llvm-19/bin/llc"),
 ];
 
+/// The same for another release of Debian in a root of its own.
+const ANOTHER_DEBIAN: [(&str, &str); 3] = [
+    ("debootstrap", "debootstrap"),
+    (
+        "debian-archive-keyring",
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+    ),
+    ("patchelf", "patchelf"),
+];
+
 /// The same for the public tools that check invoices.
 const INVOICE_TOOLS: [(&str, &str); 3] = [
     ("python3-venv", "/usr/share/doc/python3-venv"),
@@ -52,6 +62,11 @@ pub async fn install() -> Result<()> {
 /// Installs what a node with real pods misses.
 pub async fn install_for_pods() -> Result<()> {
     install_those(&PODS).await
+}
+
+/// Installs what it takes to unpack another release of Debian.
+pub async fn install_for_another_debian() -> Result<()> {
+    install_those(&ANOTHER_DEBIAN).await
 }
 
 /// Installs what the public tools that check invoices miss.

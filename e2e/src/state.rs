@@ -5,6 +5,7 @@
 
 use crate::paths;
 use crate::process::Started;
+use crate::slurm::Release;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub struct Record {
     pub chart: String,
     /// Whether the operator runs as a release build.
     pub release: bool,
+    /// Which Slurm runs.
+    #[serde(default)]
+    pub slurm: Release,
 }
 
 impl Record {

@@ -1,11 +1,22 @@
 //! Every test of the workspace, on the stack: `cargo dev test`.
 //!
-//! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Those
-//! that a filter picks run on the stack that stands, for who works on one.
+//! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Then
+//! those that read what Slurm's commands answer run again, on a stack with a much later Slurm. Those that a filter picks
+//! run on the stack that stands, for who works on one.
 
+use crate::slurm::Release;
 use crate::{cargo, environment, invoice_tools, pods, state, up};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
+
+/// Those that run again with the later Slurm.
+const WITH_A_LATER_SLURM: [&str; 5] = [
+    "a_job_runs_once_as_its_author",
+    "accounts_follow_what_is_desired",
+    "e2e_batch_jobs",
+    "e2e_output_of_batch_jobs",
+    "e2e_scripts_as_they_are",
+];
 
 /// Brings the stack up, builds every test, then runs those whose name matches; gives cargo's own exit code.
 pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<ExitCode> {
@@ -21,9 +32,32 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
         pods::prepare().await?;
     }
     invoice_tools::prepare().await?;
-    let environment = environment::of(&state::of_the_stack()?)?;
-    let code = run_cargo(&arguments(filter), &environment).await?;
+    let mut code = run_on_the_stack(&arguments(filter)).await?;
+    if filter.is_none() && !options.existing && options.slurm.is_none() {
+        let later = up::Options {
+            fresh: true,
+            pods: false,
+            slurm: Some(Release::Forky),
+            ..options
+        };
+        up::up(later).await?;
+        let again = run_on_the_stack(&with_a_later_slurm()).await?;
+        code = code.max(again);
+    }
     Ok(ExitCode::from(code))
+}
+
+async fn run_on_the_stack(arguments: &[&str]) -> Result<u8> {
+    let environment = environment::of(&state::of_the_stack()?)?;
+    run_cargo(arguments, &environment).await
+}
+
+/// Of the whole workspace, as before: of a part of it, cargo would build our dependencies anew with other features.
+fn with_a_later_slurm() -> Vec<&'static str> {
+    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+    arguments.extend(WITH_A_LATER_SLURM.iter().flat_map(|test| ["--test", test]));
+    arguments.extend(["--", "--include-ignored"]);
+    arguments
 }
 
 fn arguments(filter: Option<&str>) -> Vec<&str> {

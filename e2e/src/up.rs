@@ -30,6 +30,8 @@ pub struct Options {
     pub release: bool,
     /// Start a node with real pods, too.
     pub pods: bool,
+    /// Which Slurm to run; the one that runs, else the machine's own, when absent.
+    pub slurm: Option<slurm::Release>,
 }
 
 /// Brings it up and returns when all is ready.
@@ -48,7 +50,7 @@ pub async fn up(options: Options) -> Result<()> {
         drop(alone);
         alone = state::alone()?;
     }
-    remember(existing)?;
+    remember(existing, options.slurm)?;
     packages::install().await?;
     binaries::link(options.release)?;
 
@@ -106,7 +108,7 @@ fn existing(asked: bool) -> Result<Option<std::path::PathBuf>> {
     Ok(Some(file))
 }
 
-fn remember(existing: Option<std::path::PathBuf>) -> Result<()> {
+fn remember(existing: Option<std::path::PathBuf>, release: Option<slurm::Release>) -> Result<()> {
     state::folder(&paths::state().join("logs"))?;
     state::edit(|record| {
         // What ended since, as a replica that a test left behind, is started again below or wanted no more.
@@ -123,6 +125,12 @@ fn remember(existing: Option<std::path::PathBuf>) -> Result<()> {
             }
         }
         record.existing = existing;
+        let release = release.unwrap_or(record.slurm);
+        // What one Slurm has written down, the other does not read.
+        if record.slurm != release && slurm::has_data() {
+            bail!("the stack was made with another Slurm: run `cargo dev down` first, or leave out --slurm");
+        }
+        record.slurm = release;
         Ok(())
     })
 }

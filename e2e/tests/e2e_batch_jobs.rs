@@ -654,7 +654,6 @@ async fn each_run_of_a_requeued_job_is_metered_by_itself() -> Result<()> {
     lab.submit(
         "again",
         json!({"allocation": "hours", "script": "#!/bin/bash\n#SBATCH --requeue\nsleep 2; if [ \"${SLURM_RESTART_COUNT:-0}\" = 0 ]; then scontrol requeue $SLURM_JOB_ID; sleep 60; fi\n",
-               "environment": [{"name": "PATH", "value": "/usr/bin:/bin"}],
                "resources": {"cpusPerTask": 2, "memory": "10Mi", "timeLimit": "5m"}}),
     )
     .await?;

@@ -30,8 +30,14 @@ const TASKS: usize = 100_000;
 /// How many jobs run, for what their lives cost.
 const LIVES: usize = 200;
 
-/// Measures and prints. Each on a fresh stack, but the last two.
+/// Measures and prints all.
 pub async fn measure() -> Result<()> {
+    submissions().await?;
+    many().await
+}
+
+/// What submitting costs. Each number on a fresh stack.
+async fn submissions() -> Result<()> {
     for (jobs, rounds) in [(500, 3), (5_000, 1)] {
         super::fresh_stack(super::Build::Release).await?;
         let client = administrator().await?;
@@ -44,6 +50,11 @@ pub async fn measure() -> Result<()> {
             super::memory::measure().await?;
         }
     }
+    Ok(())
+}
+
+/// What many jobs and tasks cost while nothing changes, on a fresh stack.
+pub async fn many() -> Result<()> {
     super::fresh_stack(super::Build::Release).await?;
     let client = administrator().await?;
     prepare(&client).await?;

@@ -12,8 +12,8 @@ mod tenancy;
 use crate::tasks;
 use anyhow::{Result, bail};
 
-/// The names of the measurements, in the order in which they are made.
-const NAMES: [&str; 3] = ["bridge", "admission", "tenancy"];
+/// The names of the measurements, in the order in which they are made. `bridge` makes `followed` too.
+const NAMES: [&str; 4] = ["bridge", "followed", "admission", "tenancy"];
 
 /// Runs one measurement, or all, each on a fresh stack.
 ///
@@ -31,6 +31,9 @@ pub async fn bench(name: Option<&str>) -> Result<()> {
     let chosen = |one: &str| name.is_none_or(|name| name == one);
     if chosen("bridge") {
         bridge::measure().await?;
+    }
+    if name == Some("followed") {
+        bridge::many().await?;
     }
     if chosen("admission") {
         // The operator is not in a request's way, so its build does not matter.

@@ -1,6 +1,6 @@
 //! slurm.conf, slurmdbd.conf and what is read beside them (Slurm 22.05's man pages of those names).
 
-use super::{base, munge};
+use super::{Release, base, munge};
 use crate::state::{self, folder, write_secret};
 use anyhow::{Context, Result};
 use std::fs;
@@ -21,13 +21,13 @@ pub fn conf() -> PathBuf {
 }
 
 /// Writes them; says whether slurm.conf is another one than before, as after an update of this tool.
-pub(super) fn write() -> Result<bool> {
+pub(super) fn write(release: Release) -> Result<bool> {
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").context("reading the machine's name")?;
     let hostname = hostname.trim();
     for path in ["ctld", "spool"] {
         folder(&base().join(path))?;
     }
-    let text = slurm(hostname)?;
+    let text = slurm(hostname, release)?;
     let changed = fs::read_to_string(conf()).ok().as_ref() != Some(&text);
     if changed {
         write_secret(&conf(), text.as_bytes())?;
@@ -35,7 +35,10 @@ pub(super) fn write() -> Result<bool> {
         fs::set_permissions(conf(), fs::Permissions::from_mode(0o644))?;
     }
     graphics()?;
-    write_secret(&base().join("slurmdbd.conf"), slurmdbd(hostname)?.as_bytes())?;
+    write_secret(
+        &base().join("slurmdbd.conf"),
+        slurmdbd(hostname, release)?.as_bytes(),
+    )?;
     // It is looked for beside slurm.conf, and its absence is a warning from each command.
     let plugstack = base().join("plugstack.conf");
     if fs::symlink_metadata(&plugstack).is_err() {
@@ -61,7 +64,15 @@ fn graphics() -> Result<()> {
     fs::write(base().join("gres.conf"), text).context("writing gres.conf")
 }
 
-fn slurm(hostname: &str) -> Result<String> {
+/// The line that says where a release's plugins are, where it does not know.
+fn plugin_dir(release: Release) -> String {
+    release
+        .plugins()
+        .map(|folder| format!("PluginDir={}\n", folder.display()))
+        .unwrap_or_default()
+}
+
+fn slurm(hostname: &str, release: Release) -> Result<String> {
     let base = base().display().to_string();
     let controller = state::port("slurmctld")?;
     let accounting = state::port("slurmdbd")?;
@@ -133,12 +144,13 @@ PriorityCalcPeriod=00:01:00
              CoresPerSocket=32 ThreadsPerCore=1 RealMemory=262144{gpus} State=UNKNOWN\n"
         );
     }
+    text += &plugin_dir(release);
     text +=
         "PartitionName=standard Nodes=n[1-4] Default=YES DefaultTime=01:00:00 MaxTime=7-00:00:00 State=UP\n";
     Ok(text)
 }
 
-fn slurmdbd(hostname: &str) -> Result<String> {
+fn slurmdbd(hostname: &str, release: Release) -> Result<String> {
     let base = base().display().to_string();
     let port = state::port("slurmdbd")?;
     let socket = munge::socket().display().to_string();
@@ -157,6 +169,7 @@ StorageType=accounting_storage/mysql
 StorageHost=localhost
 StorageUser=root
 StorageLoc=slurm_acct_db
-"
+{}",
+        plugin_dir(release)
     ))
 }

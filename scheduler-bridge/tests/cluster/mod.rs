@@ -21,6 +21,10 @@ pub fn slurm_conf() -> PathBuf {
 pub fn config() -> SlurmConfig {
     let mut config = SlurmConfig::new(ClusterName::new("meso").unwrap());
     config.slurm_conf = Some(slurm_conf());
+    // The stack's own Slurm, which may be another than the machine's.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folder = std::env::split_paths(&path).find(|folder| folder.join("sbatch").exists());
+    config.path = format!("{}:{}", folder.unwrap().display(), config.path);
     config
 }
 
@@ -32,6 +36,13 @@ pub fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
+/// What sacctmgr says of what is so already: 22.05, and later ones of an account and of an association.
+const ALREADY: [&str; 3] = [
+    "Nothing new added",
+    "Already existing account",
+    "Request didn't affect anything",
+];
+
 /// Runs a command of Slurm's that the bridge does not: what an administrator would do.
 pub fn administrator(command: &[&str]) -> String {
     let output = Command::new(command[0])
@@ -41,7 +52,7 @@ pub fn administrator(command: &[&str]) -> String {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        output.status.success() || text.contains("Nothing new added"),
+        output.status.success() || ALREADY.iter().any(|words| text.contains(words)),
         "{command:?}: {text}{}",
         String::from_utf8_lossy(&output.stderr)
     );

@@ -60,10 +60,31 @@ pub struct AllocationSpec {
     /// PrivateClient's is economic, everybody else's is not. It does not change: what is judged otherwise is another allocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<ActivityDecision>,
+    /// What of Slurm's its jobs may use; for an allocation on Slurm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slurm: Option<SlurmTerms>,
     /// Users who may use it, out of the tenant's members; none named means every member with a posix account.
     #[serde(default)]
     #[schemars(length(max = 500), inner(length(max = 253)))]
     pub members: Vec<String>,
+}
+
+/// What of Slurm's the jobs of an allocation may use. Its administrators make both there: nothing here makes one.
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlurmTerms {
+    /// The qualities of service (QOS) that jobs may ask for, that of a job that asks for none first. None written: those of
+    /// the tenant's account, which is the site's to say (sacctmgr modify account TENANT set qos=…).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 63)))]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*$'))").message("write the names of QOS as sacctmgr show qos prints them, for example normal"), validation = Rule::new("self.all(name, self.exists_one(other, other == name))").message("a QOS is listed twice: write each name once, the default first"))]
+    pub qos: Vec<String>,
+    /// The reservation that jobs go into whose script names none (sbatch --reservation). Once it is over, Slurm refuses them:
+    /// take it out then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*$')").message("write one reservation as scontrol show reservations prints it, for example school-2026"))]
+    pub reservation: Option<String>,
 }
 
 fn eighty_and_ninety_five() -> Vec<i64> {

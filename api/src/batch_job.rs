@@ -39,6 +39,8 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.metadata.name.size() <= 100").message("a batch job's name has at most 100 characters")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.script) && self.script.size() > 0) != has(self.scriptFrom)").message("write the script itself into script, or where it is into scriptFrom: one of the two"))]
+#[x_kube(validation = Rule::new("has(self.script) == has(oldSelf.script) && has(self.scriptFrom) == has(oldSelf.scriptFrom)").message("a batch job that exists does not change its script: delete it and make another"))]
 #[x_kube(validation = Rule::new("has(self.array) == has(oldSelf.array) && has(self.container) == has(oldSelf.container) && has(self.resources) == has(oldSelf.resources) && has(self.environment) == has(oldSelf.environment) && has(self.arguments) == has(oldSelf.arguments) && has(self.dependsOn) == has(oldSelf.dependsOn)").message("a batch job that exists does not change: delete it and make another, or set cancel: true"))]
 #[x_kube(validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)").message("a cancelled job stays cancelled; make another job to run it again"))]
 pub struct BatchJobSpec {
@@ -47,9 +49,14 @@ pub struct BatchJobSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its allocation: delete it and make another"))]
     pub allocation: String,
     /// The script. Its first line names the interpreter; #SBATCH lines hold where no field below says otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 262144))]
-    #[x_kube(validation = Rule::new("self.startsWith('#!')").message("a batch script begins with its interpreter: write #!/bin/bash (or another) as its first line"), validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its script: delete it and make another"))]
+    #[x_kube(validation = Rule::new("self.size() == 0 || self.startsWith('#!')").message("a batch script begins with its interpreter: write #!/bin/bash (or another) as its first line"), validation = Rule::new("self == oldSelf").message("a batch job that exists does not change its script: delete it and make another"))]
     pub script: String,
+    /// Where the script is, in place of script. It is read when the job is handed over, and again until it has a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a batch job that exists does not change where its script is: delete it and make another"))]
+    pub script_from: Option<ScriptSource>,
     /// Arguments of the script.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 500), inner(length(max = 4096)))]
@@ -101,9 +108,52 @@ pub struct BatchJobSpec {
     pub submitted_by: Option<String>,
 }
 
-/// An environment variable of a job.
-#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+/// Where a script is: one of these.
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.configMap) != has(self.path)").message("write configMap, for a script in a ConfigMap of the workspace, or path, for one on the cluster: one of the two"))]
+pub struct ScriptSource {
+    /// A key of a ConfigMap of the workspace, which must let batch jobs read its sources (batchJobsMayReadSecrets).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<KeyOf>,
+    /// A file on the cluster, read as the job's author. Slurm's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 4096))]
+    #[x_kube(validation = Rule::new("self.startsWith('/')").message("write the whole path, for example /home/alice/job.sh"))]
+    pub path: Option<String>,
+}
+
+/// A key of a Secret or ConfigMap of the workspace.
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyOf {
+    /// The object's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of an object of the workspace, for example model-credentials"))]
+    pub name: String,
+    /// The key in it.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("write a key as Kubernetes allows it: letters, digits, '-', '_' and '.'"))]
+    pub key: String,
+}
+
+/// Where a variable's value is: one of these. The workspace must let batch jobs read it (batchJobsMayReadSecrets).
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretKeyRef) != has(self.configMapKeyRef)").message("write secretKeyRef or configMapKeyRef: one of the two"))]
+pub struct ValueSource {
+    /// A key of a Secret of the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<KeyOf>,
+    /// A key of a ConfigMap of the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<KeyOf>,
+}
+
+/// An environment variable of a job.
+#[derive(Clone, Debug, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.valueFrom) || !has(self.value) || self.value.size() == 0").message("write value, or valueFrom for what is in a Secret or ConfigMap: one of the two"))]
 pub struct EnvironmentVariable {
     /// Its name.
     #[schemars(length(max = 128))]
@@ -113,6 +163,9 @@ pub struct EnvironmentVariable {
     #[serde(default)]
     #[schemars(length(max = 32768))]
     pub value: String,
+    /// Where its value is, in place of value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<ValueSource>,
 }
 
 /// What a job asks of the scheduler.

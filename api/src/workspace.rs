@@ -30,6 +30,11 @@ pub struct WorkspaceSpec {
     /// What it is for, in the tenant's words.
     #[schemars(length(min = 1, max = 300))]
     pub purpose: String,
+    /// Lets batch jobs of this workspace take their script and environment from its Secrets and ConfigMaps (scriptFrom,
+    /// valueFrom): the operator may read these here then, and nowhere else. Whoever may write batch jobs here can have them
+    /// printed. On a scheduler that is Kubernetes only scriptFrom needs it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub batch_jobs_may_read_secrets: bool,
 }
 
 /// What the operator knows of the workspace.

@@ -15,14 +15,15 @@ use crate::failure::Failure;
 use crate::output::{self, FormatOfSubmission, machine_readable};
 use crate::sbatch::passed_on::PassedOn;
 use crate::sbatch::script::Script;
-use crate::sbatch::{Said, Unreadable, array, dependency, export, gpus, memory, number, time};
+use crate::sbatch::{Said, Unreadable, array, dependency, export, gpus, memory, number, secret, time};
 use crate::template;
 use crate::wait;
 use clap::Args;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use mesocentre_api::{
-    Allocation, BatchJob, BatchJobSpec, EnvironmentVariable, JobContainer, JobResources, is_ready,
+    Allocation, BatchJob, BatchJobSpec, EnvironmentVariable, JobContainer, JobResources, ScriptSource,
+    is_ready,
 };
 use std::io::Read;
 
@@ -35,6 +36,9 @@ pub struct Options {
     /// The batch script (- or none: standard input), and its arguments
     #[arg(trailing_var_arg = true, value_name = "SCRIPT")]
     pub script_and_arguments: Vec<String>,
+    /// The script is a file on the cluster, read there as you: write its whole path
+    #[arg(long, requires = "script_and_arguments", conflicts_with = "template")]
+    on_cluster: bool,
     /// The script of this template, instead of a file; what stands behind the options is its arguments
     #[arg(long, value_name = "TEMPLATE")]
     template: Option<String>,
@@ -89,6 +93,9 @@ pub struct Options {
     /// Variables of the job: NAME=VALUE, or NAME to take the value from here, separated by commas
     #[arg(long, value_name = "LIST")]
     export: Option<String>,
+    /// A variable of the job that is in a Secret of the workspace; may be repeated
+    #[arg(long, value_name = "NAME=SECRET/KEY")]
+    secret: Vec<String>,
     /// Print the job's name and nothing else
     #[arg(long)]
     parsable: bool,
@@ -135,12 +142,21 @@ pub async fn run(options: Options, before: Place, command: &str) -> Result<(), F
                 Some(connection),
             )
         }
+        None if options.on_cluster => {
+            let path = options.script_and_arguments.first().cloned().unwrap_or_default();
+            (path, Vec::new(), Vec::new(), None)
+        }
         None => {
             let (shown, script) = read_script(options.script_and_arguments.first().map(String::as_str))?;
             (shown, script, Vec::new(), None)
         }
     };
-    let script = Script::read(script).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
+    let script = if options.on_cluster {
+        Ok(Script::elsewhere())
+    } else {
+        Script::read(script)
+    };
+    let script = script.map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
     let request = request(&options, &script, variables, |name| std::env::var(name).ok())
         .map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
     let connection = match opened {
@@ -256,6 +272,33 @@ fn request(
         partition: options.partition.clone(),
     };
 
+    let script_from = options.on_cluster.then(|| ScriptSource {
+        path: options.script_and_arguments.first().cloned(),
+        config_map: None,
+    });
+    if let (true, Some((option, _))) = (options.on_cluster, lines.options().first()) {
+        return Err(Unreadable(format!(
+            "--{option} becomes a line of the script, and the script is on the cluster: write #SBATCH --{option} there"
+        )));
+    }
+    let mut environment = match &options.export {
+        // What is exported by hand wins over a parameter of its name.
+        Some(list) => {
+            let exported = export::parse(list, here)?;
+            let is_exported = |name: &str| exported.iter().any(|other| other.name == name);
+            let others = variables
+                .into_iter()
+                .filter(|variable| !is_exported(&variable.name));
+            others.chain(exported.clone()).collect()
+        }
+        None => variables,
+    };
+    for written in &options.secret {
+        let variable = secret::parse(written)?;
+        environment.retain(|other| other.name != variable.name);
+        environment.push(variable);
+    }
+
     let metadata = match &options.name {
         Some(name) => ObjectMeta {
             name: Some(name.clone()),
@@ -280,6 +323,7 @@ fn request(
         spec: BatchJobSpec {
             allocation: String::new(),
             script: script.with(&lines)?,
+            script_from,
             arguments: {
                 // The first is the script, where no template is.
                 let skipped = usize::from(options.template.is_none());
@@ -290,18 +334,7 @@ fn request(
                     .cloned()
                     .collect()
             },
-            environment: match &options.export {
-                // What is exported by hand wins over a parameter of its name.
-                Some(list) => {
-                    let exported = export::parse(list, here)?;
-                    let is_exported = |name: &str| exported.iter().any(|other| other.name == name);
-                    let others = variables
-                        .into_iter()
-                        .filter(|variable| !is_exported(&variable.name));
-                    others.chain(exported.clone()).collect()
-                }
-                None => variables,
-            },
+            environment,
             resources: (resources != JobResources::default()).then_some(resources),
             container: (options.image.is_some() || options.home.is_some()).then(|| JobContainer {
                 image: options.image.clone(),

@@ -299,6 +299,7 @@ impl Template {
             values.push(EnvironmentVariable {
                 name: name.clone(),
                 value: value.to_owned(),
+                ..EnvironmentVariable::default()
             });
         }
         Ok((self.header_with(&values).map_err(usage)?, values))
@@ -313,7 +314,7 @@ impl Template {
                 continue;
             }
             let mut line = line.to_owned();
-            for EnvironmentVariable { name, value } in values {
+            for EnvironmentVariable { name, value, .. } in values {
                 let open = format!("{{{{{name}}}}}");
                 if !line.contains(&open) {
                     continue;

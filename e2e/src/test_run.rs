@@ -10,12 +10,13 @@ use anyhow::{Context, Result};
 use std::process::ExitCode;
 
 /// Those that run again with the later Slurm.
-const WITH_A_LATER_SLURM: [&str; 5] = [
+const WITH_A_LATER_SLURM: [&str; 6] = [
     "a_job_runs_once_as_its_author",
     "accounts_follow_what_is_desired",
     "e2e_batch_jobs",
     "e2e_output_of_batch_jobs",
     "e2e_scripts_as_they_are",
+    "e2e_what_a_job_is_made_of",
 ];
 
 /// Brings the stack up, builds every test, then runs those whose name matches; gives cargo's own exit code.

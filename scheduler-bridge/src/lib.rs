@@ -30,6 +30,9 @@ pub use job::{
     Outlook, Phase, Queue, QueuedJob, Run, RunId, RunRows, TaskCounts, Tres,
 };
 pub use names::{
-    AccountName, ClusterName, InvalidJobId, InvalidName, JobId, PartitionName, Token, Uid, UserName,
+    AccountName, ClusterName, InvalidJobId, InvalidName, JobId, PartitionName, QosName, ReservationName,
+    Token, Uid, UserName,
 };
-pub use submission::{Container, Dependency, DependencyKind, InvalidSubmission, Submission, SubmitError};
+pub use submission::{
+    Container, Dependency, DependencyKind, InvalidSubmission, Reference, Secret, Submission, SubmitError,
+};

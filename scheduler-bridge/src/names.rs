@@ -86,6 +86,15 @@ name!(
     PartitionName, "partition name", 63
 );
 
+name!(
+    /// A quality of service of Slurm's (`sacctmgr(1)`, QOS).
+    QosName, "QOS", 63
+);
+name!(
+    /// A reservation of Slurm's (`scontrol(1)`, ReservationName).
+    ReservationName, "reservation", 63
+);
+
 /// What a scheduler calls a job; of an array, the whole array. Slurm's numbers come round again: a job is known by a
 /// [`JobIdentity`](crate::JobIdentity).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

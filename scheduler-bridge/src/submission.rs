@@ -1,6 +1,7 @@
 //! What is handed to the scheduler, and what may come of it. Plain data: nothing is run here.
 
-use crate::{AccountName, JobId, PartitionName, Token, UserName};
+use crate::{AccountName, JobId, PartitionName, ReservationName, Token, UserName};
+use std::fmt;
 
 /// A script and how to run it. A field that is set wins over the script's own `#SBATCH` lines; one that is not leaves
 /// the choice to them, then to the site.
@@ -20,10 +21,15 @@ pub struct Submission {
     pub work_dir: Option<String>,
     /// Environment variables of the job, added to HOME, USER, LOGNAME, SHELL and PATH. Nothing else is passed on.
     pub environment: Vec<(String, String)>,
+    /// The same for values that nobody else may see: never an argument of a process, which all people of a machine can list.
+    /// For Slurm; on Kubernetes such a variable is a reference of the container.
+    pub secrets: Vec<(String, Secret)>,
     /// Arguments of the script.
     pub arguments: Vec<String>,
     /// `--partition`.
     pub partition: Option<PartitionName>,
+    /// `--reservation`, where the script names none.
+    pub reservation: Option<ReservationName>,
     /// `--nodes`.
     pub nodes: Option<u32>,
     /// `--ntasks`.
@@ -55,6 +61,49 @@ pub struct Container {
     pub image: Option<String>,
     /// The PersistentVolumeClaim that is the job's home; an empty folder that goes with the pod when absent.
     pub home_claim: Option<String>,
+    /// Variables whose values are in objects of the namespace.
+    pub environment: Vec<(String, Reference)>,
+}
+
+/// Where a value is, in the job's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// A key of a Secret.
+    Secret {
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// A key of a ConfigMap.
+    ConfigMap {
+        /// The ConfigMap.
+        name: String,
+        /// The key.
+        key: String,
+    },
+}
+
+/// Text that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps it from being shown.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for who hands it over.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 impl Submission {
@@ -74,8 +123,10 @@ impl Submission {
             name: name.to_owned(),
             work_dir: None,
             environment: Vec::new(),
+            secrets: Vec::new(),
             arguments: Vec::new(),
             partition: None,
+            reservation: None,
             nodes: None,
             tasks: None,
             cpus_per_task: None,
@@ -154,6 +205,14 @@ pub enum InvalidSubmission {
         /// What is wrong with it and what to write.
         why: String,
     },
+    /// A secret value that a shell would act on before it reaches the job.
+    #[error("the variable {name} cannot come from a Secret: {why}")]
+    SecretVariable {
+        /// Its name.
+        name: String,
+        /// Why, and what to do.
+        why: &'static str,
+    },
     /// A variable that would steer the scheduler's own command.
     #[error(
         "the environment variable {name} is the scheduler's own: use a field of the job, or an #SBATCH line, or another name"
@@ -213,7 +272,13 @@ impl Submission {
 
     /// Variables have names that a shell can read, none of the scheduler's own, and are text.
     pub(crate) fn check_environment(&self) -> Result<(), InvalidSubmission> {
-        for (name, written) in &self.environment {
+        let plain = self
+            .environment
+            .iter()
+            .map(|(name, written)| (name, written.as_str()));
+        let secret = self.secrets.iter().map(|(name, secret)| (name, secret.reveal()));
+        let referred = self.container.environment.iter().map(|(name, _)| (name, ""));
+        for (name, written) in plain.chain(secret).chain(referred) {
             let first_fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
             if !first_fits || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
                 return Err(InvalidSubmission::value(

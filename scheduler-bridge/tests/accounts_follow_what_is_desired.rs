@@ -49,6 +49,7 @@ fn desired(allocations: &[(&str, &str, Option<u64>, &[&str])]) -> DesiredAccount
                     core_minutes: *core_minutes,
                     ..Limits::default()
                 },
+                qualities: None,
                 members: members.iter().map(|name| user(name)).collect(),
             },
         );

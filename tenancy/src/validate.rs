@@ -652,6 +652,8 @@ pub struct ValidWorkspace {
     pub tenant: TenantName,
     /// The object's UID: its namespace is made for it alone.
     pub uid: String,
+    /// Whether its batch jobs take scripts and environment from its Secrets and ConfigMaps.
+    pub batch_jobs_may_read_secrets: bool,
 }
 
 impl ValidWorkspace {
@@ -677,6 +679,7 @@ impl ValidWorkspace {
             name,
             tenant: tenant.name.clone(),
             uid: workspace.metadata.uid.clone().unwrap_or_default(),
+            batch_jobs_may_read_secrets: workspace.spec.batch_jobs_may_read_secrets,
         })
     }
 

@@ -25,7 +25,8 @@ fn every_role_that_is_bound_is_in_the_chart_and_the_operator_may_bind_it() {
             role,
         })
         .to_vec();
-    let workspace = ValidWorkspace::new(examples.workspaces_of("univ-caen")[0], &tenant, 0).unwrap();
+    let mut workspace = ValidWorkspace::new(examples.workspaces_of("univ-caen")[0], &tenant, 0).unwrap();
+    workspace.batch_jobs_may_read_secrets = true;
     let plans = [
         plan_home(&tenant),
         plan_workspace(&tenant, &workspace, &Default::default()),
@@ -38,8 +39,8 @@ fn every_role_that_is_bound_is_in_the_chart_and_the_operator_may_bind_it() {
     {
         let role = binding.body["roleRef"]["name"].as_str().unwrap();
         assert!(
-            roles.contains(&format!("  name: {role}\n")),
-            "{role} is not in tenant-roles.yaml"
+            roles.contains(&format!("  name: {role}\n")) || rights.contains(&format!("  name: {role}\n")),
+            "{role} is in neither of the files"
         );
         assert!(
             rights.contains(&format!("  - {role}\n")),
@@ -47,7 +48,25 @@ fn every_role_that_is_bound_is_in_the_chart_and_the_operator_may_bind_it() {
         );
         bound += 1;
     }
-    assert_eq!(bound, 7, "four roles at home, three in a workspace");
+    assert_eq!(
+        bound, 8,
+        "four roles at home, three in a workspace, and the operator's own there"
+    );
+}
+
+/// The operator reads no Secret of a workspace whose owner did not say so.
+#[test]
+fn without_the_owners_word_nothing_is_bound_to_the_operator() {
+    let examples = Examples::read();
+    let tenant = examples.valid("univ-caen", date(2026, 11, 24)).unwrap();
+    let workspace = ValidWorkspace::new(examples.workspaces_of("univ-caen")[0], &tenant, 0).unwrap();
+    assert!(!workspace.batch_jobs_may_read_secrets, "off unless it is written");
+    let plan = plan_workspace(&tenant, &workspace, &Default::default());
+    let all = format!("{plan:?}");
+    assert!(
+        !all.contains("reads-sources") && !all.contains("mesocentre-system"),
+        "{all}"
+    );
 }
 
 /// A file that the record leaves out would hold policies that nobody puts back.

@@ -34,7 +34,11 @@ pub fn parse(
         };
         // The last one holds.
         variables.retain(|variable| variable.name != name);
-        variables.push(EnvironmentVariable { name, value });
+        variables.push(EnvironmentVariable {
+            name,
+            value,
+            ..EnvironmentVariable::default()
+        });
     }
     Ok(variables)
 }

@@ -13,6 +13,7 @@ pub mod gpus;
 pub mod memory;
 pub mod passed_on;
 pub mod script;
+pub mod secret;
 pub mod time;
 
 /// An option's value that cannot be read, with what to write instead.

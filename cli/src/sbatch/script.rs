@@ -53,6 +53,14 @@ impl Script {
         Ok(Self { text, header })
     }
 
+    /// One that is not here to be read: its header is the operator's to read.
+    pub fn elsewhere() -> Self {
+        Self {
+            text: String::new(),
+            header: ScriptHeader::default(),
+        }
+    }
+
     /// What an `#SBATCH` line of the header says of an option, by its long name.
     pub fn says(&self, option: &str) -> Option<&str> {
         self.header.value(option)

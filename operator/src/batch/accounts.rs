@@ -279,6 +279,7 @@ fn accounts_of(change: &mesocentre_scheduler_bridge::slurm::accounts::Change) ->
         Change::AddTenants { accounts }
         | Change::AddAllocations { accounts, .. }
         | Change::SetLimits { accounts, .. }
+        | Change::SetQualities { accounts, .. }
         | Change::AddMembers { accounts, .. }
         | Change::RemoveAccounts { accounts } => accounts.clone(),
         Change::RemoveMembers { account, .. } | Change::SetDefaultAccount { account, .. } => {
@@ -321,11 +322,15 @@ pub fn desired(context: &Context, scheduler: &str) -> DesiredAccounts {
             |valid| valid.limits,
         );
         let members = valid.map(|valid| valid.posix_accounts()).unwrap_or_default();
-        desired
-            .tenants
-            .entry(parent)
-            .or_default()
-            .insert(account, AllocationAccount { limits, members });
+        let qualities = super::allocation::validate::qualities(allocation.spec.slurm.as_ref());
+        desired.tenants.entry(parent).or_default().insert(
+            account,
+            AllocationAccount {
+                limits,
+                qualities,
+                members,
+            },
+        );
     }
     desired
 }

@@ -86,6 +86,8 @@ pub enum WaitsFor {
     Allocation(String, String),
     /// Another batch job: its namespace and name.
     Job(String, String),
+    /// What a job reads in its workspace: that namespace.
+    Sources(String),
     /// What was used on a scheduler to be read.
     Use(String),
 }

@@ -6,7 +6,7 @@
 
 use super::asked::Asked;
 use super::{Defaults, Owner};
-use crate::{ArrayIndices, InvalidSubmission, Submission, Uid};
+use crate::{ArrayIndices, InvalidSubmission, Reference, Submission, Uid};
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
@@ -298,6 +298,13 @@ fn environment(submission: &Submission, asked: &Asked, home: &str) -> Result<Vec
     for (name, text) in &submission.environment {
         written.push(json!({"name": name, "value": literal(text)}));
     }
+    for (name, reference) in &submission.container.environment {
+        let source = match reference {
+            Reference::Secret { name, key } => json!({"secretKeyRef": {"name": name, "key": key}}),
+            Reference::ConfigMap { name, key } => json!({"configMapKeyRef": {"name": name, "key": key}}),
+        };
+        written.push(json!({"name": name, "valueFrom": source}));
+    }
     Ok(written)
 }
 
@@ -341,6 +348,7 @@ mod tests {
             namespace: "univ-caen--climate".to_owned(),
             image: Some("registry.example.org/tools:1".to_owned()),
             home_claim: None,
+            ..Container::default()
         };
         submission
     }

@@ -4,6 +4,7 @@
 //! ```text
 //!  root ─┬─ univ-caen                    "mesocentre:tenant"
 //!        │     └─ univ-caen.climate-2026 "mesocentre:allocation"  GrpTRESMins=cpu=3000000
+//!        │            │                                          QOS=normal,urgent DefaultQOS=normal
 //!        │            ├─ alice   (association)
 //!        │            └─ bob
 //!        └─ whatever the site has of its own: never touched
@@ -13,7 +14,7 @@
 //! exists and is not ours is never adopted: it is a [`Conflict`]. Removing an account or an association marks it
 //! deleted in slurmdbd; what was used stays in the accounting.
 
-use crate::{AccountName, UserName};
+use crate::{AccountName, QosName, UserName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a description of ours begins with.
@@ -49,8 +50,37 @@ pub struct DesiredAccounts {
 pub struct AllocationAccount {
     /// What may be used.
     pub limits: Limits,
+    /// What its jobs may ask for; what the tenant's account has, which is the site's to say, when absent.
+    pub qualities: Option<Qualities>,
     /// Who may submit: posix accounts.
     pub members: BTreeSet<UserName>,
+}
+
+/// The qualities of service that jobs in an account may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Qualities {
+    /// That of a job that asks for none.
+    pub default: QosName,
+    /// All of them, the default too.
+    pub names: BTreeSet<QosName>,
+}
+
+/// The same as Slurm tells it, of accounts of any origin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActualQualities {
+    /// That of a job that asks for none; none where nobody set one.
+    pub default: Option<String>,
+    /// All of them.
+    pub names: BTreeSet<String>,
+}
+
+impl From<&Qualities> for ActualQualities {
+    fn from(qualities: &Qualities) -> Self {
+        Self {
+            default: Some(qualities.default.to_string()),
+            names: qualities.names.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// What is.
@@ -78,6 +108,8 @@ pub struct ActualAccount {
     pub ours: bool,
     /// Its limits.
     pub limits: Limits,
+    /// What its jobs may ask for, by itself or by the account above.
+    pub qualities: ActualQualities,
 }
 
 impl ActualAccount {
@@ -114,6 +146,13 @@ pub enum Change {
         tracks_gpus: bool,
         /// Whether they were closed and are open again. What else a site limits by numbers of jobs is left alone.
         reopens: bool,
+    },
+    /// Sets what jobs in accounts may ask for.
+    SetQualities {
+        /// Their names.
+        accounts: Vec<AccountName>,
+        /// All the same; what the account above has when absent.
+        qualities: Option<Qualities>,
     },
     /// Associates persons with accounts, each with each.
     AddMembers {
@@ -169,6 +208,7 @@ pub fn plan(desired: &DesiredAccounts, actual: &ActualAccounts) -> Plan {
     let mut add_tenants = Vec::new();
     let mut add_allocations: BTreeMap<(&AccountName, Limits), Vec<AccountName>> = BTreeMap::new();
     let mut set_limits: BTreeMap<(Limits, bool), Vec<AccountName>> = BTreeMap::new();
+    let mut set_qualities: BTreeMap<Option<&Qualities>, Vec<AccountName>> = BTreeMap::new();
     // Accounts that come anew, or again after their place on the cluster was lost, have no members yet.
     let mut remade: BTreeSet<&AccountName> = BTreeSet::new();
 
@@ -185,8 +225,11 @@ pub fn plan(desired: &DesiredAccounts, actual: &ActualAccounts) -> Plan {
             Place::There(_) => {}
         }
         wanted_accounts.insert(tenant);
+        // A new one has what root has; that shows at the next look.
+        let above = actual.accounts.get(tenant).map(|there| &there.qualities);
         for (account, allocation) in allocations {
             let limits = kept(allocation.limits, actual.tracks_gpus);
+            let mut qualities = above;
             match place(account, tenant.as_str(), actual) {
                 Place::Taken(why) => {
                     plan.conflicts.push(Conflict {
@@ -202,14 +245,24 @@ pub fn plan(desired: &DesiredAccounts, actual: &ActualAccounts) -> Plan {
                         .or_default()
                         .push(account.clone());
                 }
-                Place::There(there) if kept(there.limits, actual.tracks_gpus) != limits => {
-                    let reopens = there.limits.closed && !limits.closed;
-                    set_limits
-                        .entry((limits, reopens))
-                        .or_default()
-                        .push(account.clone());
+                Place::There(there) => {
+                    qualities = Some(&there.qualities);
+                    if kept(there.limits, actual.tracks_gpus) != limits {
+                        let reopens = there.limits.closed && !limits.closed;
+                        set_limits
+                            .entry((limits, reopens))
+                            .or_default()
+                            .push(account.clone());
+                    }
                 }
-                Place::There(_) => {}
+            }
+            let wanted = allocation.qualities.as_ref();
+            let as_wanted = match wanted {
+                Some(wanted) => qualities == Some(&ActualQualities::from(wanted)),
+                None => qualities == above,
+            };
+            if !as_wanted {
+                set_qualities.entry(wanted).or_default().push(account.clone());
             }
             wanted_accounts.insert(account);
             wanted_members.extend(allocation.members.iter().map(|user| (account, user)));
@@ -236,6 +289,14 @@ pub fn plan(desired: &DesiredAccounts, actual: &ActualAccounts) -> Plan {
             reopens,
         });
     }
+    plan.changes.extend(
+        set_qualities
+            .into_iter()
+            .map(|(qualities, accounts)| Change::SetQualities {
+                accounts,
+                qualities: qualities.cloned(),
+            }),
+    );
     plan.changes.extend(add_members(&wanted_members, &remade, actual));
     let removed_members = removed_members(&wanted_members, actual);
     plan.changes
@@ -411,7 +472,7 @@ mod tests {
                         let made = ActualAccount {
                             parent: Some(account(ROOT)),
                             ours: true,
-                            limits: Limits::default(),
+                            ..ActualAccount::default()
                         };
                         actual.accounts.insert(name.clone(), made);
                     }
@@ -427,6 +488,7 @@ mod tests {
                             parent: Some(tenant.clone()),
                             ours: true,
                             limits: *limits,
+                            qualities: actual.accounts[tenant].qualities.clone(),
                         };
                         actual.accounts.insert(name.clone(), made);
                     }
@@ -443,6 +505,15 @@ mod tests {
                         // As sacctmgr does: what is not said stays.
                         let closed = limits.closed || account.limits.closed && !reopens;
                         account.limits = Limits { closed, ..*limits };
+                    }
+                }
+                Change::SetQualities { accounts, qualities } => {
+                    for name in accounts {
+                        let parent = actual.accounts[name].parent.clone().unwrap();
+                        let above = actual.accounts[&parent].qualities.clone();
+                        let there = actual.accounts.get_mut(name).unwrap();
+                        assert!(there.ours);
+                        there.qualities = qualities.as_ref().map_or(above, ActualQualities::from);
                     }
                 }
                 Change::AddMembers { accounts, users } => {
@@ -543,7 +614,12 @@ mod tests {
                             ..Limits::default()
                         };
                         let members = members.iter().map(|name| user(name)).collect();
-                        (account(name), AllocationAccount { limits, members })
+                        let there = AllocationAccount {
+                            limits,
+                            members,
+                            qualities: None,
+                        };
+                        (account(name), there)
                     })
                     .collect();
                 (account(tenant), allocations)
@@ -648,26 +724,44 @@ mod tests {
 
     fn any_desired() -> impl Strategy<Value = DesiredAccounts> {
         let members = proptest::collection::btree_set("[a-d]", 0..4);
-        let allocation = (proptest::option::of(0_u64..3), proptest::bool::ANY, members);
+        let qualities = proptest::option::of(("[q-s]", proptest::collection::btree_set("[q-s]", 0..3)));
+        let allocation = (
+            proptest::option::of(0_u64..3),
+            proptest::bool::ANY,
+            qualities,
+            members,
+        );
         let allocations = proptest::collection::btree_map("[x-z]", allocation, 0..3);
         proptest::collection::btree_map("[t-v]", allocations, 0..3).prop_map(|tenants| DesiredAccounts {
             tenants: tenants
                 .into_iter()
                 .map(|(tenant, allocations)| {
-                    let of_tenant = allocations
-                        .into_iter()
-                        .map(|(name, (core_minutes, closed, members))| {
-                            let limits = Limits {
-                                core_minutes,
-                                closed,
-                                ..Limits::default()
-                            };
-                            let members = members.iter().map(|name| user(name)).collect();
-                            (
-                                account(&format!("{tenant}.{name}")),
-                                AllocationAccount { limits, members },
-                            )
-                        });
+                    let of_tenant =
+                        allocations
+                            .into_iter()
+                            .map(|(name, (core_minutes, closed, qualities, members))| {
+                                let limits = Limits {
+                                    core_minutes,
+                                    closed,
+                                    ..Limits::default()
+                                };
+                                let qualities = qualities.map(|(default, mut names)| {
+                                    names.insert(default.clone());
+                                    Qualities {
+                                        default: QosName::new(&default).unwrap(),
+                                        names: names.iter().map(|name| QosName::new(name).unwrap()).collect(),
+                                    }
+                                });
+                                let members = members.iter().map(|name| user(name)).collect();
+                                (
+                                    account(&format!("{tenant}.{name}")),
+                                    AllocationAccount {
+                                        limits,
+                                        qualities,
+                                        members,
+                                    },
+                                )
+                            });
                     (account(&tenant), of_tenant.collect())
                 })
                 .collect(),

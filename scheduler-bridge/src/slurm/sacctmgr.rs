@@ -2,7 +2,8 @@
 
 use super::Slurm;
 use super::accounts::{
-    ALLOCATION, ActualAccount, ActualAccounts, Change, Conflict, DesiredAccounts, Limits, TENANT, plan,
+    ALLOCATION, ActualAccount, ActualAccounts, ActualQualities, Change, Conflict, DesiredAccounts, Limits,
+    TENANT, plan,
 };
 use super::command::{Said, tells_of_absence};
 use crate::{AccountName, SchedulerError, UserName};
@@ -48,7 +49,7 @@ impl Slurm {
             "association",
             "where",
             &cluster,
-            "format=Account,User,Partition,ParentName,GrpTRESMins,GrpJobs,GrpSubmit",
+            "format=Account,User,Partition,ParentName,GrpTRESMins,GrpJobs,GrpSubmit,QOS,DefaultQOS",
         ])
         .await?;
         let users = read(&[
@@ -127,7 +128,14 @@ impl Slurm {
 
 fn answer(said: Said, what: &str) -> Result<String, SchedulerError> {
     // Exit code 1 with one of these: it was so already.
-    let already = ["Nothing new added", "Nothing modified", "Nothing deleted"];
+    let already = [
+        "Nothing new added",
+        "Nothing modified",
+        "Nothing deleted",
+        // Since 23.11, of an account and of an association.
+        "Already existing account",
+        "Request didn't affect anything",
+    ];
     if said.succeeded()
         || already.iter().any(|words| said.stdout.contains(words)) && said.stderr.trim().is_empty()
     {
@@ -241,6 +249,26 @@ fn arguments(change: &Change, cluster: &str) -> Vec<String> {
             words.extend(closed_options(limits.closed, *reopens));
             words
         }
+        Change::SetQualities { accounts, qualities } => {
+            // Nothing, and -1: what the account above has (sacctmgr(1)).
+            let (names, default) = match qualities {
+                Some(qualities) => {
+                    let names: Vec<_> = qualities.names.iter().collect();
+                    (list(&names), qualities.default.to_string())
+                }
+                None => (String::new(), "-1".to_owned()),
+            };
+            vec![
+                "modify".to_owned(),
+                "account".to_owned(),
+                "where".to_owned(),
+                format!("name={}", list(accounts)),
+                cluster,
+                "set".to_owned(),
+                format!("qos={names}"),
+                format!("defaultqos={default}"),
+            ]
+        }
         Change::AddMembers { accounts, users } => vec![
             "add".to_owned(),
             "user".to_owned(),
@@ -310,8 +338,17 @@ fn read_accounts(
     }
     for line in associations.lines().filter(|line| !line.is_empty()) {
         let unreadable = || garbled(format!("the association {line:?}"));
-        let &[account, user, partition, parent, limits, jobs, submitted] =
-            line.split('|').collect::<Vec<_>>().as_slice()
+        let &[
+            account,
+            user,
+            partition,
+            parent,
+            limits,
+            jobs,
+            submitted,
+            qualities,
+            default,
+        ] = line.split('|').collect::<Vec<_>>().as_slice()
         else {
             return Err(unreadable());
         };
@@ -323,6 +360,14 @@ fn read_accounts(
             there.parent = AccountName::new(parent).ok();
             there.limits = read_limits(limits).ok_or_else(unreadable)?;
             there.limits.closed = jobs == "0" && submitted == "0";
+            there.qualities = ActualQualities {
+                default: Some(default).filter(|name| !name.is_empty()).map(str::to_owned),
+                names: qualities
+                    .split(',')
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+            };
         } else if partition.is_empty()
             && let Ok(user) = UserName::new(user)
         {
@@ -421,8 +466,9 @@ mod tests {
         let actual = read_accounts(
             "root|default root account\nt|mesocentre:tenant\nt.a|mesocentre:allocation\ngone|mesocentre:tenant\n\
              phys|a | b\n",
-            "root||||||\nroot|root|||||\nt|||root|||\nt.a|||t|cpu=3000,gres/gpu=60|0|0\nt.a|alice|||||\n\
-             phys|||root||5|0\nphys|bob|||||\nt.a|carol|long||||\n",
+            "root|||||||normal|\nroot|root||||||normal|\nt|||root||||normal|\n\
+             t.a|||t|cpu=3000,gres/gpu=60|0|0|normal,urgent|urgent\nt.a|alice||||||normal,urgent|urgent\n\
+             phys|||root||5|0|normal|\nphys|bob||||||normal|\nt.a|carol|long|||||normal|\n",
             "alice|t.a|t.a\nbob|phys|phys\n",
             "cpu|\nmem|\nfs|disk\ngres|gpu\n",
         )
@@ -442,11 +488,44 @@ mod tests {
             ActualAccount {
                 parent: Some(account("t")),
                 ours: true,
-                limits
+                limits,
+                qualities: ActualQualities {
+                    default: Some("urgent".to_owned()),
+                    names: ["normal", "urgent"].map(str::to_owned).into(),
+                },
             }
         );
+        assert_eq!(actual.accounts[&account("t")].qualities.default, None);
         assert_eq!(actual.members.len(), 1);
         assert_eq!(actual.default_accounts.len(), 2);
+    }
+
+    #[test]
+    fn what_is_so_already_is_no_refusal_in_any_release_and_a_missing_account_is_one() {
+        let of = |stdout: &str, stderr: &str| {
+            let said = Said {
+                code: Some(1),
+                signal: None,
+                stdout: stdout.to_owned(),
+                stderr: stderr.to_owned(),
+            };
+            answer(said, "change its accounts")
+        };
+        for so_already in [
+            " Nothing new added.\n",
+            " Already existing account t.a on cluster meso\n",
+            "Request didn't affect anything\nNothing added.\nMake sure the accounts requested here have been added\n",
+            " Modified account associations...\n  Nothing modified\n",
+        ] {
+            assert!(of(so_already, "").is_ok(), "{so_already}");
+        }
+        let missing = "No account t.b on cluster meso, skipping.\nNothing added.\n";
+        assert!(matches!(of(missing, ""), Err(SchedulerError::Refused { .. })));
+        let wrong = of(
+            "",
+            "sacctmgr: error: You gave a bad qos 'nope'. Valid QOS's are normal\n Unknown option: qos=nope\n",
+        );
+        assert!(wrong.unwrap_err().to_string().contains("bad qos 'nope'"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::SlurmConfig;
 use super::command::{Programs, Said, tells_of_absence};
 use super::posix_account::PosixAccount;
 use super::script_header::ScriptHeader;
+use super::ssh::quoted;
 use crate::{DependencyKind, InvalidSubmission, JobId, Submission, SubmitError};
 use std::io::PipeReader;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use tokio::process::Child;
 pub(super) struct Prepared {
     /// `NAME=value`, for `env`.
     pub(super) environment: Vec<String>,
+    /// What sets the variables that are in no argument: text for a shell; nothing where there are none.
+    pub(super) secrets: Vec<u8>,
     /// For `sbatch`, without the script's own.
     pub(super) options: Vec<String>,
     /// Where it starts.
@@ -61,6 +64,11 @@ pub(super) fn prepare(
             "--output={}",
             if is_array { "%x-%A_%a.out" } else { "%x-%j.out" }
         ));
+    }
+    if let Some(reservation) = &submission.reservation
+        && !header.sets("reservation")
+    {
+        options.push(format!("--reservation={reservation}"));
     }
     let mut set = |option: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -112,6 +120,7 @@ pub(super) fn prepare(
     submission.check_arguments()?;
     Ok(Prepared {
         environment,
+        secrets: secrets(submission)?,
         options,
         work_dir,
     })
@@ -240,6 +249,56 @@ fn array(written: &str) -> Result<String, InvalidSubmission> {
     }
 }
 
+/// Variables that a shell does not let be set, or acts on at once: what is secret goes through one.
+fn acts_on_a_shell(name: &str) -> bool {
+    const NAMES: [&str; 19] = [
+        "PATH",
+        "IFS",
+        "ENV",
+        "PS1",
+        "PS2",
+        "PS4",
+        "CDPATH",
+        "POSIXLY_CORRECT",
+        "UID",
+        "EUID",
+        "PPID",
+        "SHELLOPTS",
+        "SHLVL",
+        "PWD",
+        "OLDPWD",
+        "LINENO",
+        "RANDOM",
+        "OPTIND",
+        "LC_ALL",
+    ];
+    NAMES.contains(&name) || name.starts_with("BASH")
+}
+
+/// `export NAME='value'`, a line each.
+fn secrets(submission: &Submission) -> Result<Vec<u8>, InvalidSubmission> {
+    let mut text = Vec::new();
+    for (name, secret) in &submission.secrets {
+        let refused = |why| InvalidSubmission::SecretVariable {
+            name: name.clone(),
+            why,
+        };
+        if acts_on_a_shell(name) || acts_on_any_process(name) {
+            return Err(refused(
+                "it steers shells and loaders: give it another name, and set it in the script",
+            ));
+        }
+        let value = quoted([secret.reveal()])
+            .map_err(|_| refused("its value holds a NUL byte: variables are text"))?;
+        if !text.is_empty() {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(format!("export {name}=").as_bytes());
+        text.extend(value);
+    }
+    Ok(text)
+}
+
 /// Variables that the loader or the C library act on as soon as a process starts: they are for the job, and must not
 /// steer sbatch on the scheduler's machine.
 fn acts_on_any_process(name: &str) -> bool {
@@ -293,7 +352,8 @@ fn export(header: Option<&str>, submission: &Submission, exported: &[String]) ->
     let mut all: Vec<&str> = match header {
         None => vec!["ALL"],
         Some(list) => {
-            let names = submission.environment.iter().map(|(name, _)| name.as_str());
+            let plain = submission.environment.iter().map(|(name, _)| name.as_str());
+            let names = plain.chain(submission.secrets.iter().map(|(name, _)| name.as_str()));
             Some(list)
                 .filter(nothing)
                 .into_iter()
@@ -312,6 +372,13 @@ fn export(header: Option<&str>, submission: &Submission, exported: &[String]) ->
     )
 }
 
+/// Takes what is secret from the beginning of its standard input ($1 bytes, by the command $2), and becomes the command that
+/// follows; the rest is the script. It has no variables of its own, so that any name is the job's.
+const TAKES_SECRETS: &str = r#"eval "$("$2" -c "$1" || echo exit 97)"
+unset PWD OLDPWD SHLVL
+shift 2
+exec "$@""#;
+
 /// Starts sbatch on this machine as the person, gives it the script, and waits for the answer.
 pub(super) async fn submit(
     programs: &Programs,
@@ -326,9 +393,19 @@ pub(super) async fn submit(
     let mut command = programs.as_person(account);
     command
         .arg(format!("--chdir={}", prepared.work_dir))
-        .args(&prepared.environment)
-        .arg(sbatch)
-        .args(&prepared.options);
+        .args(&prepared.environment);
+    if !prepared.secrets.is_empty() {
+        let found = |name| {
+            programs
+                .path_of(name)
+                .map_err(|error| SubmitError::NotAsked(error.to_string()))
+        };
+        command
+            .arg(found("sh")?)
+            .args(["-c", TAKES_SECRETS, "sh", &prepared.secrets.len().to_string()])
+            .arg(found("head")?);
+    }
+    command.arg(sbatch).args(&prepared.options);
     let (reads, writes) = pipe_of(account, submission)?;
     command.stdin(reads);
     if !submission.arguments.is_empty() {
@@ -340,8 +417,9 @@ pub(super) async fn submit(
         .map_err(|error| SubmitError::NotAsked(format!("sbatch could not be started: {error}")))?;
     // Its end that reads goes with it: the script's end is seen when nobody here can write any more.
     drop(command);
+    let text = [prepared.secrets.as_slice(), &submission.script].concat();
     // From here on there may be a job. When the time is up, the child is killed by being dropped.
-    match tokio::time::timeout(config.submit_within, hand_over(child, writes, &submission.script)).await {
+    match tokio::time::timeout(config.submit_within, hand_over(child, writes, &text)).await {
         Ok(Ok(said)) => answer(&said),
         Ok(Err(error)) => Err(SubmitError::Unknown(format!(
             "sbatch could not be followed: {error}"
@@ -447,7 +525,7 @@ pub(super) fn answer(said: &Said) -> Result<JobId, SubmitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AccountName, Dependency, Token, UserName};
+    use crate::{AccountName, Dependency, Secret, Token, UserName};
     use proptest::prelude::*;
 
     fn alice() -> PosixAccount {
@@ -506,6 +584,19 @@ mod tests {
         );
         let array = options(&submission("#!/bin/bash\n#SBATCH --array=1-3\ntrue\n"));
         assert!(array.contains(&"--output=%x-%A_%a.out".to_owned()));
+    }
+
+    #[test]
+    fn a_reservation_of_the_allocation_holds_where_the_script_names_none() {
+        let mut one = submission("#!/bin/bash\ntrue\n");
+        one.reservation = Some(crate::ReservationName::new("school").unwrap());
+        assert!(options(&one).contains(&"--reservation=school".to_owned()));
+        one.script = b"#!/bin/bash\n#SBATCH --reservation=mine\n".to_vec();
+        assert!(
+            !options(&one)
+                .iter()
+                .any(|option| option.starts_with("--reservation"))
+        );
     }
 
     #[test]
@@ -599,6 +690,68 @@ mod tests {
                 .options
                 .contains(&"--export=ALL,LD_PRELOAD=/home/alice/x.so".to_owned())
         );
+    }
+
+    /// What a command sees of the submission's variables, started as [`submit`] starts sbatch.
+    fn environment_by_way_of_a_shell(one: &Submission, command: &str) -> Vec<u8> {
+        use std::io::Write;
+        let prepared = prepare(one, &alice(), &config()).unwrap();
+        let mut child = std::process::Command::new("env")
+            .arg("--ignore-environment")
+            .args(&prepared.environment)
+            .args([
+                "/bin/sh",
+                "-c",
+                TAKES_SECRETS,
+                "sh",
+                &prepared.secrets.len().to_string(),
+                "/usr/bin/head",
+            ])
+            .args(["/bin/sh", "-c", command])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let text = [prepared.secrets.as_slice(), &one.script].concat();
+        child.stdin.take().unwrap().write_all(&text).unwrap();
+        child.wait_with_output().unwrap().stdout
+    }
+
+    #[test]
+    fn a_secret_variable_reaches_the_job_as_it_is_and_is_in_no_argument_and_no_log() {
+        let odd = "it's $HOME `rm` \"x\" \\ é\n\nend\n";
+        let mut one = submission("#!/bin/bash\necho the script\n");
+        one.environment = vec![("LC_ALL".to_owned(), "fr_FR.UTF-8".to_owned())];
+        one.secrets = ["TOKEN", "sbatch", "secrets"]
+            .map(|name| (name.to_owned(), Secret::new(odd.to_owned())))
+            .to_vec();
+        let prepared = prepare(&one, &alice(), &config()).unwrap();
+        let arguments = [prepared.environment.as_slice(), &prepared.options].concat();
+        assert!(
+            arguments.iter().all(|argument| !argument.contains("rm")),
+            "{arguments:?}"
+        );
+        assert!(!format!("{one:?}").contains("rm"));
+        let seen =
+            environment_by_way_of_a_shell(&one, r#"printf %s "$TOKEN" "$sbatch" "$secrets" "$LC_ALL"; cat"#);
+        let wanted = format!("{odd}{odd}{odd}fr_FR.UTF-8#!/bin/bash\necho the script\n");
+        assert_eq!(String::from_utf8(seen).unwrap(), wanted);
+        let names = environment_by_way_of_a_shell(&one, "env");
+        let names = String::from_utf8(names).unwrap();
+        assert!(
+            !names.contains("OLDPWD=") && !names.contains("SHLVL=2"),
+            "{names}"
+        );
+    }
+
+    #[test]
+    fn a_secret_that_would_steer_a_shell_or_the_loader_is_refused() {
+        for name in ["PATH", "LD_PRELOAD", "BASH_ENV", "IFS"] {
+            let mut one = submission("#!/bin/bash\ntrue\n");
+            one.secrets = vec![(name.to_owned(), Secret::new("x".to_owned()))];
+            let refusal = prepare(&one, &alice(), &config()).unwrap_err().to_string();
+            assert!(refusal.contains("give it another name"), "{refusal}");
+        }
     }
 
     #[test]

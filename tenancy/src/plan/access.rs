@@ -1,9 +1,9 @@
 //! Who may act in a namespace: one RoleBinding a role that has members, to a ClusterRole of the chart
-//! (`charts/mesocentre/templates/tenant-roles.yaml`).
+//! (`charts/mesocentre/templates/tenant-roles.yaml`). And what the operator itself may read in it, where its owner said so.
 
 use super::{Place, Planned};
 use crate::validate::MemberSubject;
-use mesocentre_api::Role;
+use mesocentre_api::{OPERATOR_SERVICE_ACCOUNT, Role, SYSTEM_NAMESPACE};
 use serde_json::{Value, json};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -15,7 +15,26 @@ pub(super) fn bindings(place: &Place<'_>) -> Vec<Planned> {
         // Billing reads allocations and statements, and these are in the home namespace alone.
         .filter(|role| place.workspace.is_none() || *role != Role::Billing)
         .filter_map(|role| binding(place, role))
+        .chain(sources_of_batch_jobs(place))
         .collect()
+}
+
+/// The ClusterRole by which the operator reads what batch jobs name of a workspace's Secrets and ConfigMaps.
+const READS_SOURCES: &str = "mesocentre-operator-reads-sources";
+
+fn sources_of_batch_jobs(place: &Place<'_>) -> Option<Planned> {
+    place
+        .workspace
+        .filter(|workspace| workspace.batch_jobs_may_read_secrets)?;
+    Some(place.planned(
+        "rbac.authorization.k8s.io/v1",
+        "RoleBinding",
+        READS_SOURCES,
+        json!({
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": READS_SOURCES},
+            "subjects": [{"kind": "ServiceAccount", "name": OPERATOR_SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE}],
+        }),
+    ))
 }
 
 fn binding(place: &Place<'_>, role: Role) -> Option<Planned> {

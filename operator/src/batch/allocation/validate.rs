@@ -5,9 +5,9 @@ use crate::billing::ceiling::{Standing, standing};
 use crate::watch::key;
 use jiff::civil::Date;
 use kube::ResourceExt;
-use mesocentre_api::{Allocation, Budget, Tenant, TrustPerimeter, WhenExhausted};
-use mesocentre_scheduler_bridge::slurm::accounts::Limits;
-use mesocentre_scheduler_bridge::{AccountName, InvalidName, UserName};
+use mesocentre_api::{Allocation, Budget, SlurmTerms, Tenant, TrustPerimeter, WhenExhausted};
+use mesocentre_scheduler_bridge::slurm::accounts::{Limits, Qualities};
+use mesocentre_scheduler_bridge::{AccountName, InvalidName, QosName, ReservationName, UserName};
 use mesocentre_tenancy::validate::MemberSubject;
 use mesocentre_tenancy::{Invalid, TenantClaims, ValidTenant};
 use rust_decimal::Decimal;
@@ -105,6 +105,16 @@ pub enum Refused {
         /// Why.
         why: String,
     },
+    /// Terms of Slurm's on a scheduler that is none.
+    #[error(
+        "the scheduler {scheduler} is Kubernetes, which has neither QOS nor reservations: take spec.slurm out of the allocation {allocation}"
+    )]
+    NotSlurm {
+        /// Its name.
+        allocation: String,
+        /// What it names.
+        scheduler: String,
+    },
     /// A name that Slurm's commands would misread.
     #[error("the Slurm account of {allocation} cannot be named: {why}")]
     Unnameable {
@@ -128,6 +138,7 @@ impl Refused {
             Self::Over { .. } => "AllocationOver",
             Self::CeilingPending { .. } => "CeilingPending",
             Self::CeilingReached { .. } => "CeilingReached",
+            Self::NotSlurm { .. } => "NotSlurm",
             Self::Unnameable { .. } => "BadName",
         }
     }
@@ -140,6 +151,8 @@ pub struct ValidAllocation {
     pub account: AccountName,
     /// What Slurm enforces.
     pub limits: Limits,
+    /// The reservation that its jobs go into.
+    pub reservation: Option<ReservationName>,
     /// Who may use it: user names as the API server has them, and their posix accounts.
     pub members: Vec<(String, UserName)>,
     /// Users that it names and who cannot use it.
@@ -234,6 +247,11 @@ impl ValidAllocation {
         Ok(Self {
             account,
             limits: limits(budget, spec.when_exhausted, tenant.suspension.is_some()),
+            // The schema lets no other names through.
+            reservation: spec
+                .slurm
+                .as_ref()
+                .and_then(|terms| ReservationName::new(terms.reservation.as_deref()?).ok()),
             curtailed,
             members,
             strangers,
@@ -269,6 +287,20 @@ pub fn limits(budget: &Budget, when_exhausted: WhenExhausted, suspended: bool) -
             ..Limits::default()
         },
     }
+}
+
+/// The qualities of service that Slurm lets its jobs ask for; none where the allocation says nothing of them.
+pub fn qualities(terms: Option<&SlurmTerms>) -> Option<Qualities> {
+    // The schema lets no other names through.
+    let names: Vec<QosName> = terms?
+        .qos
+        .iter()
+        .filter_map(|name| QosName::new(name).ok())
+        .collect();
+    Some(Qualities {
+        default: names.first()?.clone(),
+        names: names.into_iter().collect(),
+    })
 }
 
 /// The tenant of a home namespace: proven, or why not; none when there is no such tenant.
@@ -323,6 +355,12 @@ pub fn validate(context: &Context, allocation: &Allocation) -> Result<ValidAlloc
             allocation: allocation.name_any(),
             scheduler: name.clone(),
         }),
+        Some(scheduler) if scheduler.spec.kubernetes.is_some() && allocation.spec.slurm.is_some() => {
+            Err(Refused::NotSlurm {
+                allocation: allocation.name_any(),
+                scheduler: name.clone(),
+            })
+        }
         Some(_) => ValidAllocation::new(
             allocation,
             &tenant,
@@ -342,6 +380,19 @@ mod tests {
             gpu_hours: None,
         };
         limits(&budget, when_exhausted, false)
+    }
+
+    #[test]
+    fn the_first_qos_is_the_default_and_none_is_none() {
+        let terms = |qos: &[&str]| SlurmTerms {
+            qos: qos.iter().map(|name| (*name).to_owned()).collect(),
+            reservation: None,
+        };
+        let both = qualities(Some(&terms(&["urgent", "normal"]))).unwrap();
+        assert_eq!(both.default.as_str(), "urgent");
+        assert_eq!(both.names.len(), 2);
+        assert_eq!(qualities(Some(&terms(&[]))), None);
+        assert_eq!(qualities(None), None);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  gather   what is written down, what this process did, what the cluster's tasks saw
-//!  validate who, in which account, after which jobs            validate.rs
+//!  validate who, in which account, after which jobs            validate.rs, sources.rs
 //!  plan     the one next step                                  mesocentre_scheduler_bridge::lifecycle
 //!  apply    sbatch, scancel, a look-up                         here
 //!  report   status and conditions                              report.rs
 //! ```
 
 pub mod report;
+mod sources;
 pub mod validate;
 pub mod view;
 
@@ -34,6 +35,8 @@ use validate::{Fit, Unfit, submission, validate};
 
 /// How long to wait where nothing says when to look again; what changes tells by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// The same for a job whose place is written down, of which there may be thousands.
+const FOLLOWED_LOOK: Duration = Duration::from_secs(600);
 /// How long a wait lasts before it is written down.
 const WORTH_TELLING: Duration = Duration::from_secs(4);
 /// How soon a step is looked at that others are to take now: a lookup in vain, a cancellation.
@@ -85,7 +88,7 @@ impl Life {
         let mut fit = None;
         let written = self.written_cluster();
         if written.is_none() {
-            match validate(&self.job, &self.context) {
+            match validate(&self.job, &self.context).await {
                 Ok(found) => fit = Some(found),
                 Err(unfit) => return self.unfit(unfit).await,
             }
@@ -216,7 +219,7 @@ impl Life {
     /// What it refers to, proven; else the rest of the reconcile.
     async fn fit(&self, fit: &mut Option<Fit>) -> Result<Option<Action>, Failure> {
         if fit.is_none() {
-            match validate(&self.job, &self.context) {
+            match validate(&self.job, &self.context).await {
                 Ok(found) => *fit = Some(found),
                 Err(unfit) => return self.unfit(unfit).await.map(Some),
             }
@@ -497,7 +500,8 @@ impl Life {
         if view.cancel && is_new {
             return Ok(Then::On);
         }
-        Ok(Then::Rest(Action::requeue(LOOK_AGAIN)))
+        // The cluster's own tasks bring it back when anything moves, the API server when somebody changes it.
+        Ok(Then::Rest(Action::requeue(FOLLOWED_LOOK)))
     }
 
     /// Where the output goes; asked once, when the number is written down.
@@ -514,7 +518,7 @@ impl Life {
         let fit = match fit {
             Some(fit) => fit,
             None => {
-                found = validate(&self.job, &self.context).ok()?;
+                found = validate(&self.job, &self.context).await.ok()?;
                 &found
             }
         };

@@ -2,6 +2,7 @@
 
 use super::super::allocation::validate as allocation;
 use super::super::{Cluster, Engine, WaitsFor};
+use super::sources::{self, Sources};
 use super::view;
 use crate::Context;
 use crate::triggers::tenant_of;
@@ -11,7 +12,8 @@ use mesocentre_api::{Allocation, BatchJob, DependencyState, JobResources, Phase,
 use mesocentre_scheduler_bridge::slurm::ScriptHeader;
 use mesocentre_scheduler_bridge::slurm::accounts::Limits;
 use mesocentre_scheduler_bridge::{
-    AccountName, Container, Dependency, DependencyKind, JobId, PartitionName, Submission, Token, UserName,
+    AccountName, Container, Dependency, DependencyKind, JobId, PartitionName, ReservationName, Submission,
+    Token, UserName,
 };
 use mesocentre_tenancy::quantity::{self, Fraction, Unit};
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub struct Fit {
     pub limits: Limits,
     dependencies: Vec<Dependency>,
     partition: Option<PartitionName>,
+    reservation: Option<ReservationName>,
+    sources: Sources,
 }
 
 /// A job that cannot be handed over now.
@@ -63,11 +67,29 @@ fn refused(reason: &'static str, message: impl Into<String>) -> Unfit {
     }
 }
 
-/// Proves that a job can be handed over now.
+/// Proves that a job can be handed over now, and reads what of it is elsewhere.
 ///
 /// # Errors
 /// What stands in the way.
-pub fn validate(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
+pub async fn validate(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
+    let mut fit = place(job, context)?;
+    fit.sources = sources::read(job, context, &fit.cluster, &fit.user).await?;
+    fit.partition = if matches!(fit.cluster.engine, Engine::Slurm(_)) {
+        partition(job, context, &fit.cluster, &fit.sources.script)?
+    } else {
+        // There are none: one that is asked for is refused there.
+        let asked = job
+            .spec
+            .resources
+            .as_ref()
+            .and_then(|resources| resources.partition.as_deref());
+        asked.and_then(|partition| PartitionName::new(partition).ok())
+    };
+    Ok(fit)
+}
+
+/// To whom, as whom, who pays, and after which jobs: from the caches alone.
+fn place(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
     let home = tenant_of(job);
     let name = &job.spec.allocation;
     let granted = context
@@ -137,21 +159,13 @@ pub fn validate(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
     }
     Ok(Fit {
         dependencies: dependencies(job, context, scheduler, is_slurm)?,
-        partition: if is_slurm {
-            partition(job, context, &home, &cluster)?
-        } else {
-            // There are none: one that is asked for is refused there.
-            let asked = job
-                .spec
-                .resources
-                .as_ref()
-                .and_then(|resources| resources.partition.as_deref());
-            asked.and_then(|partition| PartitionName::new(partition).ok())
-        },
+        partition: None,
+        sources: Sources::default(),
         cluster,
         user: user.clone(),
         account: valid.account,
         limits: valid.limits,
+        reservation: valid.reservation,
     })
 }
 
@@ -265,14 +279,15 @@ fn come_so_far(phase: Phase, when: DependencyState) -> Option<bool> {
 fn partition(
     job: &BatchJob,
     context: &Context,
-    home: &str,
     cluster: &Cluster,
+    script: &[u8],
 ) -> Result<Option<PartitionName>, Unfit> {
+    let home = tenant_of(job);
     let offered = cluster.offers();
     let in_perimeter = context
         .stores
         .tenants
-        .get(&key(None, home))
+        .get(&key(None, &home))
         .and_then(|tenant| {
             context
                 .stores
@@ -285,7 +300,7 @@ fn partition(
         (offered.is_empty() || offered.iter().any(|p| p == partition))
             && (in_perimeter.is_empty() || in_perimeter.iter().any(|p| p == partition))
     };
-    let header = ScriptHeader::parse(job.spec.script.as_bytes()).map_err(|why| Unfit::Never {
+    let header = ScriptHeader::parse(script).map_err(|why| Unfit::Never {
         message: why.to_string(),
     })?;
     let asked = job
@@ -339,15 +354,13 @@ pub fn submission(job: &BatchJob, fit: &Fit, token: &Token) -> Result<Submission
         fit.user.clone(),
         fit.account.clone(),
         &name,
-        spec.script.as_bytes(),
+        fit.sources.script.as_slice(),
     );
     submission.arguments.clone_from(&spec.arguments);
-    submission.environment = spec
-        .environment
-        .iter()
-        .map(|variable| (variable.name.clone(), variable.value.clone()))
-        .collect();
+    submission.environment.clone_from(&fit.sources.environment);
+    submission.secrets.clone_from(&fit.sources.secrets);
     submission.partition.clone_from(&fit.partition);
+    submission.reservation.clone_from(&fit.reservation);
     submission.dependencies.clone_from(&fit.dependencies);
     submission.hold = spec.hold == Some(true);
     submission.array = spec.array.as_ref().map(|array| match array.max_concurrent {
@@ -359,6 +372,7 @@ pub fn submission(job: &BatchJob, fit: &Fit, token: &Token) -> Result<Submission
         namespace: job.namespace().unwrap_or_default(),
         image: container.image,
         home_claim: container.home_claim,
+        environment: fit.sources.references.clone(),
     };
     if let Some(resources) = &spec.resources {
         resources_of(&mut submission, resources)?;

@@ -9,6 +9,7 @@ mod leave;
 use super::standing::{self, Standing};
 use super::{fence, namespace, quota, stop};
 use crate::Context;
+use crate::batch::WaitsFor;
 use crate::failure::Failure;
 use crate::report::{Verdict, add_finalizer, is_leaving, warn_when_not_ready, write_status};
 use kube::ResourceExt;
@@ -139,6 +140,8 @@ async fn stand_up(
     }
     fence::apply(context, &plan.access).await?;
     fence::prune(context, &plan).await?;
+    // Batch jobs that waited for the right to read there.
+    context.batch.wake(&WaitsFor::Sources(plan.namespace.to_string()));
     Ok(Verdict::yes(
         "Standing",
         format!(

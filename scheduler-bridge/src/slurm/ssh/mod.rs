@@ -33,7 +33,7 @@ use super::posix_account::PosixAccount;
 use crate::{SchedulerError, UserName};
 use connection::Connection;
 use failure::{LOGIN_NODE, in_one_line};
-use quote::quoted;
+pub(super) use quote::quoted;
 use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 use std::sync::Arc;

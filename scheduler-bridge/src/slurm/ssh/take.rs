@@ -88,12 +88,18 @@ fn becoming(
 
 /// What the author's shell runs once all has arrived.
 fn command_line(submission: &Submission, prepared: &Prepared) -> Result<Vec<u8>, HoldsNul> {
-    let mut before = vec![
-        "exec".to_owned(),
-        "env".to_owned(),
-        "--ignore-environment".to_owned(),
-        format!("--chdir={}", prepared.work_dir),
-    ];
+    let has_secrets = !prepared.secrets.is_empty();
+    let mut before = if has_secrets {
+        // What is secret is the shell's own to set, before it becomes env: what else is in its environment goes by name.
+        let mut words = ["set", "--", "env"].map(str::to_owned).to_vec();
+        words.extend(["LC_ALL", "PWD", "OLDPWD", "SHLVL", "_"].map(|name| format!("--unset={name}")));
+        words
+    } else {
+        ["exec", "env", "--ignore-environment"]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    before.push(format!("--chdir={}", prepared.work_dir));
     before.extend_from_slice(&prepared.environment);
     let mut behind = prepared.options.clone();
     if !submission.arguments.is_empty() {
@@ -104,6 +110,11 @@ fn command_line(submission: &Submission, prepared: &Prepared) -> Result<Vec<u8>,
     // Found before the job's own PATH counts.
     line.extend_from_slice(b" \"$sbatch\" ");
     line.extend(quoted(behind)?);
+    if has_secrets {
+        line.push(b'\n');
+        line.extend_from_slice(&prepared.secrets);
+        line.extend_from_slice(b"\nexec \"$@\"");
+    }
     Ok(line)
 }
 
@@ -295,9 +306,13 @@ mod tests {
 
     /// The author's shell, given this much of a command line and a script; what of them was run.
     fn taken(line: &[u8], script: &[u8], arrives: usize) -> (Option<i32>, Vec<u8>) {
+        taken_by("#!/bin/sh\nprintf '%s\\0' \"$@\"\ncat\n", line, script, arrives)
+    }
+
+    fn taken_by(sbatch_is: &str, line: &[u8], script: &[u8], arrives: usize) -> (Option<i32>, Vec<u8>) {
         let folder = tempfile::tempdir().unwrap();
         let sbatch = folder.path().join("sbatch");
-        std::fs::write(&sbatch, "#!/bin/sh\nprintf '%s\\0' \"$@\"\ncat\n").unwrap();
+        std::fs::write(&sbatch, sbatch_is).unwrap();
         std::fs::set_permissions(&sbatch, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut child = std::process::Command::new("sh")
             .args([
@@ -338,6 +353,36 @@ mod tests {
         let mut wanted = "--x=it's\0\u{81}\n\0/dev/stdin\0\0".as_bytes().to_vec();
         wanted.extend_from_slice(&script);
         assert!(said == wanted, "{} bytes instead of {}", said.len(), wanted.len());
+    }
+
+    #[test]
+    fn a_secret_variable_is_set_by_the_shell_and_in_no_argument() {
+        let odd = "it's $HOME `rm` \\ é\n\nend";
+        let prepared = Prepared {
+            environment: vec![
+                "A=1".to_owned(),
+                "LC_ALL=fr_FR".to_owned(),
+                "PATH=/usr/bin:/bin".to_owned(),
+            ],
+            secrets: [b"export sbatch=".to_vec(), quoted([odd]).unwrap()].concat(),
+            options: vec!["--parsable".to_owned()],
+            work_dir: "/".to_owned(),
+        };
+        let job = Submission::new(
+            crate::Token::of_attempt("5b0e", 1).unwrap(),
+            crate::UserName::new("alice").unwrap(),
+            crate::AccountName::new("a").unwrap(),
+            "pi",
+            "#!/bin/sh\n",
+        );
+        let line = command_line(&job, &prepared).unwrap();
+        let run_by_sbatch = "#!/bin/sh\nprintf '%s|' \"$1\" \"$sbatch\" \"$A\" \"$LC_ALL\"; tr '\\0' ' ' </proc/$$/cmdline; cat\n";
+        let (code, said) = taken_by(run_by_sbatch, &line, b"#!/bin/sh\ntrue\n", usize::MAX);
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.starts_with(&format!("--parsable|{odd}|1|fr_FR|")), "{said}");
+        assert_eq!(said.matches("rm").count(), 1, "{said}");
+        assert!(said.ends_with("#!/bin/sh\ntrue\n"));
     }
 
     proptest! {

@@ -378,6 +378,9 @@ pub struct BatchJobStatus {
     /// Signal that ended the script, when one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// Cores that it holds now, over all tasks; absent while it holds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<i64>,
     /// Nodes that it runs or ran on; of an array, none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
@@ -394,7 +397,7 @@ pub struct BatchJobStatus {
     /// What it used, from the scheduler's accounting, once it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<JobUsage>,
-    /// Its tasks by state; a job that is no array has one.
+    /// Its tasks by state; of a heterogeneous job its components; any other job has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<TaskCounts>,
     /// Conditions: Ready, Accepted, Submitted, Finished, Metered.

@@ -5,7 +5,7 @@ use crate::failure::EXIT_CODES;
 use crate::template::TemplateCommand;
 use crate::{
     allocations, cancel, ceiling, completion, efficiency, extend, history, hold, invoice, ledger_verify,
-    logs, perimeter, queue, show, statement, submit,
+    logs, perimeter, queue, show, statement, submit, top,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -32,6 +32,8 @@ pub enum Command {
     Template(TemplateCommand),
     /// List your jobs, as squeue does
     Queue(queue::Options),
+    /// Show who holds how many cores now, and the largest jobs
+    Top(top::Options),
     /// List jobs that have ended, as sacct does
     History(history::Options),
     /// Show everything that is known of a job

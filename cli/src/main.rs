@@ -21,6 +21,7 @@ mod history;
 mod hold;
 mod invoice;
 mod ledger_verify;
+mod live;
 mod logs;
 mod outlook;
 mod output;
@@ -37,6 +38,7 @@ mod submit;
 mod suspension;
 mod table;
 mod template;
+mod top;
 mod wait;
 mod whose;
 
@@ -65,6 +67,7 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Template(TemplateCommand::List(options)) => template::list(options, cli.place).await,
         Command::Template(TemplateCommand::Show(options)) => template::show(options, cli.place).await,
         Command::Queue(options) => queue::run(options, cli.place).await,
+        Command::Top(options) => top::run(options, cli.place).await,
         Command::History(options) => history::run(options, cli.place).await,
         Command::Show(options) => show::run(options, cli.place).await,
         Command::Logs(options) => logs::run(options, cli.place).await,

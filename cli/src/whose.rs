@@ -27,17 +27,7 @@ impl Whose {
     /// # Errors
     /// As the API server answers, or when none is named.
     pub async fn namespaces(&self, connection: &Connection) -> Result<Vec<String>, Failure> {
-        if !self.all_tenant {
-            return Ok(vec![connection.namespace()?.to_owned()]);
-        }
-        // Of the tenant's workspaces, those that stand.
-        let home = connection.home()?;
-        let api: Api<Workspace> = Api::namespaced(connection.client.clone(), home);
-        let all = list_all(&api, &format!("listing the workspaces of {home}")).await?;
-        Ok(all
-            .into_iter()
-            .filter_map(|workspace| workspace.status.and_then(|status| status.namespace))
-            .collect())
+        namespaces(connection, self.all_tenant).await
     }
 
     /// The user whose jobs are meant; none where everybody's are.
@@ -51,6 +41,23 @@ impl Whose {
             (None, false) => who_am_i(connection).await.map(Some),
         }
     }
+}
+
+/// The workspace's namespace, or those of all of the tenant's that stand.
+///
+/// # Errors
+/// As the API server answers, or when none is named.
+pub async fn namespaces(connection: &Connection, all_tenant: bool) -> Result<Vec<String>, Failure> {
+    if !all_tenant {
+        return Ok(vec![connection.namespace()?.to_owned()]);
+    }
+    let home = connection.home()?;
+    let api: Api<Workspace> = Api::namespaced(connection.client.clone(), home);
+    let all = list_all(&api, &format!("listing the workspaces of {home}")).await?;
+    Ok(all
+        .into_iter()
+        .filter_map(|workspace| workspace.status.and_then(|status| status.namespace))
+        .collect())
 }
 
 /// Every job of these namespaces.

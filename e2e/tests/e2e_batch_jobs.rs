@@ -114,6 +114,78 @@ async fn an_array_is_one_object_that_counts_its_tasks() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn a_heterogeneous_job_is_one_job_whose_components_are_each_paid_once() -> Result<()> {
+    let lab = Lab::new("het").await?;
+    // What the platform decides holds for every component, whatever its lines say.
+    let script = |rest: &str| {
+        format!(
+            "#!/bin/bash\n#SBATCH -n 2 --mem=20M -t 2 -o %x-%j.txt\n#SBATCH hetjob\n\
+             #SBATCH -n 3 --mem=10M -t 2 --account=root --comment=meso:forged/1 -o other.txt\n{rest}\n"
+        )
+    };
+    lab.submit(
+        "pair",
+        json!({"script": script("echo $SLURM_HET_SIZE; sleep 2; exit 4")}),
+    )
+    .await?;
+    let running = lab.until("pair", "runs", |status| status.cores == Some(5)).await;
+    assert_eq!(running.tasks.map(|tasks| tasks.running), Some(2), "both of them");
+    let status = lab.until_metered("pair").await;
+    assert_eq!(
+        (status.phase, status.exit_code),
+        (Phase::Failed, Some(4)),
+        "{status:?}"
+    );
+    assert_eq!(status.cores, None, "it holds none any more");
+    let written = std::fs::read_to_string(status.output_path.clone().context("no output path")?)?;
+    assert_eq!(written, "2\n");
+    let rows = lab.sacct("JobID,Account,AllocCPUS,ElapsedRaw").await?;
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    let mut core_seconds = 0;
+    for row in &rows {
+        assert!(row[0].starts_with(&format!("{}+", job_id(&status))), "{row:?}");
+        assert_eq!(
+            row[1],
+            format!("{}.hours", lab.tenant.name),
+            "another account paid"
+        );
+        core_seconds += row[2].parse::<u64>()? * row[3].parse::<u64>()?;
+    }
+    assert_eq!(
+        status.usage.context("no usage")?.core_seconds,
+        core_seconds.to_string()
+    );
+    lab.until_used(core_seconds).await;
+
+    // Held, released and cancelled as one.
+    lab.submit("held", json!({"script": script("sleep 600"), "hold": true}))
+        .await?;
+    let held = lab
+        .until("held", "is held", |status| {
+            status.message.as_ref().is_some_and(|m| m.contains("held"))
+        })
+        .await;
+    assert_eq!(held.tasks.map(|tasks| tasks.queued), Some(2));
+    let change = async |spec: Value| {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        lab.jobs().patch("held", &PatchParams::default(), &patch).await
+    };
+    change(json!({"hold": false})).await?;
+    lab.until("held", "runs", |status| status.cores == Some(5)).await;
+    change(json!({"cancel": true})).await?;
+    let cancelled = lab.until_over("held").await;
+    assert_eq!(cancelled.phase, Phase::Cancelled, "{cancelled:?}");
+    assert_eq!(cancelled.tasks.map(|tasks| tasks.cancelled), Some(2));
+
+    let kubeconfig = lab.stack.kubeconfig_for(&lab.tenant.member, &[]).await?;
+    let top = ["meso", "top", "--namespace", &lab.namespace];
+    let top = lab.stack.run_as(&kubeconfig, &top).await?;
+    assert_eq!(top.stdout, "0 cores held by 0 running jobs; 0 wait\n", "{top:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn a_job_waits_for_the_one_it_depends_on_and_fails_when_that_can_never_be() -> Result<()> {
     let lab = Lab::new("depends").await?;
     let after = |job: &str, when: &str| {

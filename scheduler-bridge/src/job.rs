@@ -152,6 +152,15 @@ impl NodeList {
         }
     }
 
+    /// Those of several lists.
+    pub(crate) fn together<'a>(lists: impl Iterator<Item = &'a str>) -> Self {
+        let all: Vec<String> = lists
+            .map(|list| Self::new(list).0)
+            .filter(|list| !list.is_empty())
+            .collect();
+        Self(all.join(","))
+    }
+
     /// As the scheduler folds them.
     pub fn as_folded(&self) -> &str {
         &self.0
@@ -283,8 +292,10 @@ pub struct QueuedJob {
     pub waits_for: Option<String>,
     /// Who holds it back, or a task of it.
     pub held_by: Option<Holder>,
-    /// Tasks by state, of those that the scheduler still holds.
+    /// Tasks by state, of those that the scheduler still holds; of a heterogeneous job, its components.
     pub tasks: TaskCounts,
+    /// Cores that its running tasks hold now.
+    pub cores: u64,
     /// When the first task started.
     pub started_at: Option<Timestamp>,
     /// Nodes that it runs on; of an array, none.
@@ -523,10 +534,12 @@ pub struct Run {
     pub cluster: ClusterName,
     /// What the run is known by: unique in the cluster, for ever.
     pub id: RunId,
-    /// The job's own number, different for each task of an array.
+    /// The job's own number, different for each task of an array and each component of a heterogeneous job.
     pub job_id: JobId,
     /// Which task of which array.
     pub array_task: Option<ArrayTask>,
+    /// The heterogeneous job that it is a component of.
+    pub component_of: Option<JobId>,
     /// How many tasks this row stands for: 1, or all those of an array that have not started.
     pub tasks: u64,
     /// When the scheduler took it (after a requeue: again).

@@ -201,6 +201,8 @@ pub struct Progress {
     pub message: Option<String>,
     /// Its tasks by state.
     pub tasks: TaskCounts,
+    /// Cores that it holds now.
+    pub cores: u64,
     /// When it, or its first task, started.
     pub started_at: Option<Timestamp>,
     /// When it, or its last task, ended.
@@ -232,6 +234,7 @@ impl Progress {
             reason: None,
             message,
             tasks: TaskCounts::default(),
+            cores: 0,
             started_at: None,
             ended_at: None,
             exit_code: None,
@@ -252,6 +255,7 @@ impl Progress {
             state: Some(job.state.clone()),
             reason: job.reason.clone(),
             tasks: job.tasks,
+            cores: job.cores,
             started_at: job.started_at,
             nodes: job.nodes.clone(),
             outlook: job.outlook,
@@ -574,6 +578,7 @@ mod tests {
             waits_for: None,
             held_by: None,
             tasks,
+            cores: 0,
             started_at: None,
             nodes: NodeList::default(),
             priority: None,

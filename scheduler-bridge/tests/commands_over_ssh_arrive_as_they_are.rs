@@ -8,7 +8,7 @@ mod login_node;
 
 use login_node::{LoginNode, submission};
 use mesocentre_scheduler_bridge::slurm::Slurm;
-use mesocentre_scheduler_bridge::{AccountName, BatchScheduler, JobId, SchedulerError, SubmitError};
+use mesocentre_scheduler_bridge::{AccountName, BatchScheduler, JobId, SchedulerError, Secret, SubmitError};
 use std::time::{Duration, Instant};
 
 const RECORDS: &str = r#"#!/bin/sh
@@ -58,11 +58,23 @@ async fn a_submission_arrives_byte_for_byte() {
         arrived.len(),
         arrived.iter().zip(&script).position(|(a, b)| a != b)
     );
-    let environment = node.recorded("env");
-    let environment: Vec<String> = environment
-        .split(|b| *b == 0)
-        .map(|word| String::from_utf8_lossy(word).into_owned())
-        .collect();
+    let environment = || -> Vec<String> {
+        let words = node.recorded("env");
+        let words = words.split(|b| *b == 0);
+        words
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect()
+    };
+    let without_secrets = environment();
+    // What is secret takes another way, and nothing else differs by it.
+    one.secrets = vec![("TOKEN".to_owned(), Secret::new(odd.to_owned()))];
+    assert_eq!(node.slurm().submit(&one).await, Ok(JobId::Number(42)));
+    assert!(node.recorded("stdin") == script);
+    let (mut environment, mut wanted) = (environment(), without_secrets);
+    wanted.push(format!("TOKEN={odd}"));
+    environment.sort();
+    wanted.sort();
+    assert_eq!(environment, wanted);
     assert!(environment.contains(&format!("ODD={odd}")), "{environment:?}");
     assert!(environment.contains(&"HOME=/".to_owned()), "{environment:?}");
     assert!(

@@ -445,6 +445,7 @@ mod tests {
             id: RunId::Row(7),
             job_id: JobId::Number(42),
             array_task: None,
+            component_of: None,
             tasks: 1,
             submitted_at: at(100),
             started_at: Some(at(110)),

@@ -110,6 +110,16 @@ impl Asked {
     pub(super) fn of(submission: &Submission, defaults: &Defaults) -> Result<Self, InvalidSubmission> {
         let script = &submission.script;
         let header = ScriptHeader::parse(script)?;
+        if header.components() > 1 {
+            let at = script
+                .split(|byte| *byte == b'\n')
+                .position(|line| line.starts_with(b"#SBATCH") && line.trim_ascii().ends_with(b"job"));
+            return Err(InvalidSubmission::HeaderLine {
+                line: at.unwrap_or(0) + 1,
+                why: "heterogeneous jobs are Slurm's to run, and this scheduler is Kubernetes: write one job a component"
+                    .to_owned(),
+            });
+        }
         if let Some(other) = header
             .options()
             .find(|option| !DONE.contains(option) && !PASSED_OVER.contains(option))

@@ -103,6 +103,11 @@ impl Seen {
                 running.map(nodes).unwrap_or_default()
             },
             tasks: tasks.counts,
+            cores: pods
+                .iter()
+                .filter(|pod| phase_of(pod) == Phase::Running)
+                .map(|pod| held(pod).cpus)
+                .sum(),
             priority: None,
             outlook: Outlook::default(),
         })
@@ -392,6 +397,7 @@ fn run(uid: Uid, pod: &Pod, job: Option<&Job>, cluster: &ClusterName) -> Result<
             array: JobId::Made(uid),
             index: Some(index),
         }),
+        component_of: None,
         tasks: 1,
         submitted_at: created(&pod.metadata),
         started_at: span.started,

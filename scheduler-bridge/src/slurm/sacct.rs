@@ -199,6 +199,7 @@ impl Slurm {
                 waits_for: None,
                 held_by: None,
                 tasks: accounting.tasks,
+                cores: 0,
                 started_at: accounting.started_at,
                 nodes: accounting.nodes,
                 priority: None,
@@ -292,6 +293,7 @@ fn read(row: &[&str]) -> Result<Run, String> {
         ));
     };
     let (array_task, tasks) = array_task(id)?;
+    let component_of = component_of(id)?;
     let (exit_code, signal) = exit
         .split_once(':')
         .and_then(|(code, signal)| Some((code.parse().ok()?, signal.parse().ok()?)))
@@ -316,6 +318,7 @@ fn read(row: &[&str]) -> Result<Run, String> {
         id: RunId::Row(number("the row's number", db_index)?),
         job_id: raw_id.parse().map_err(|_| format!("the job number {raw_id:?}"))?,
         array_task,
+        component_of,
         tasks,
         submitted_at: seconds(submitted)
             .ok_or_else(|| format!("the submit time {submitted:?} of job {id}"))?,
@@ -362,6 +365,13 @@ fn array_task(id: &str) -> Result<(Option<ArrayTask>, u64), String> {
     }
 }
 
+/// `12+1`: of the heterogeneous job 12.
+fn component_of(id: &str) -> Result<Option<JobId>, String> {
+    id.split_once('+')
+        .map(|(job, _)| job.parse().map_err(|_| format!("the job number {id:?}")))
+        .transpose()
+}
+
 /// `[days-[hours:]]minutes:seconds` in seconds; a fraction of a second is dropped.
 fn clock(text: &str) -> Option<u64> {
     let (days, rest) = text.split_once('-').unwrap_or(("0", text));
@@ -372,11 +382,12 @@ fn clock(text: &str) -> Option<u64> {
     total.checked_add(days.parse::<u64>().ok()?.checked_mul(86400)?)
 }
 
-/// The runs of each job, and of each array as a whole, by its number.
+/// The runs of each job, and of each array or heterogeneous job as a whole, by its number.
 fn by_number(runs: &[Run]) -> HashMap<JobId, Vec<&Run>> {
     let mut by_number: HashMap<JobId, Vec<&Run>> = HashMap::new();
     for run in runs {
-        let number = run.array_task.map_or(run.job_id, |task| task.array);
+        let array = run.array_task.map(|task| task.array);
+        let number = array.or(run.component_of).unwrap_or(run.job_id);
         by_number.entry(number).or_default().push(run);
     }
     by_number
@@ -483,7 +494,7 @@ fn sum_up_one(id: JobId, runs: &[&Run]) -> Result<Option<JobAccounting>, Schedul
         nodes: if is_array {
             NodeList::default()
         } else {
-            telling.nodes.clone()
+            NodeList::together(last.values().map(|run| run.nodes.as_folded()))
         },
         tasks,
         core_seconds: CoreSeconds(cores),

@@ -8,10 +8,13 @@
 
 use crate::InvalidSubmission;
 
-/// What a script's `#SBATCH` lines set.
+/// What a script's `#SBATCH` lines set. Of a heterogeneous job, the lines of its first component, which runs the script,
+/// unless the name of a method says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScriptHeader {
     options: Vec<(&'static str, Option<String>)>,
+    /// The same of each further component.
+    further: Vec<Vec<(&'static str, Option<String>)>>,
     /// What is no option of sbatch's own.
     others: Vec<String>,
 }
@@ -193,25 +196,17 @@ impl ScriptHeader {
             };
             let wrong = |why: String| InvalidSubmission::HeaderLine { line: number, why };
             let words = words(&String::from_utf8_lossy(rest)).map_err(wrong)?;
+            // sbatch begins another component of a heterogeneous job there.
+            if matches!(words.as_slice(), [word] if word == "hetjob" || word == "packjob") {
+                header.further.push(Vec::new());
+                continue;
+            }
             header.take(words).map_err(wrong)?;
         }
-        for (index, line) in script.split(|&byte| byte == b'\n').enumerate() {
-            // sbatch begins another component of a heterogeneous job there.
-            if line.strip_prefix(b"#SBATCH").is_some_and(|rest| {
-                let rest = rest.trim_ascii();
-                rest == b"hetjob" || rest == b"packjob"
-            }) {
-                return Err(InvalidSubmission::HeaderLine {
-                    line: index + 1,
-                    why: "heterogeneous jobs are not supported: write one job a component, with dependencies between them"
-                        .to_owned(),
-                });
-            }
-        }
-        if let Some((line_option, why)) = REFUSED
-            .iter()
-            .find(|(name, _)| header.options.iter().any(|(option, _)| option == name))
-        {
+        if let Some((line_option, why)) = REFUSED.iter().find(|(name, _)| {
+            let of_all = header.further.iter().chain([&header.options]).flatten();
+            of_all.into_iter().any(|(option, _)| option == name)
+        }) {
             let line = line_of(script, line_option);
             return Err(InvalidSubmission::HeaderLine {
                 line,
@@ -231,6 +226,18 @@ impl ScriptHeader {
         self.options.iter().map(|(name, _)| *name)
     }
 
+    /// How many components the job has: one, or those of a heterogeneous job.
+    pub fn components(&self) -> usize {
+        1 + self.further.len()
+    }
+
+    /// An option's value of each component.
+    pub fn values(&self, option: &str) -> impl Iterator<Item = Option<&str>> {
+        std::iter::once(&self.options)
+            .chain(&self.further)
+            .map(move |options| value(options, option))
+    }
+
     /// What stands there and is no option of sbatch's own: one of a site's plugin, or shortened too far.
     pub fn others(&self) -> &[String] {
         &self.others
@@ -243,11 +250,12 @@ impl ScriptHeader {
 
     /// The option's value, the last one where it is set several times.
     pub fn value(&self, option: &str) -> Option<&str> {
-        self.options
-            .iter()
-            .rev()
-            .find(|(name, _)| *name == option)
-            .and_then(|(_, value)| value.as_deref())
+        value(&self.options, option)
+    }
+
+    /// The component whose lines are being read.
+    fn component(&mut self) -> &mut Vec<(&'static str, Option<String>)> {
+        self.further.last_mut().unwrap_or(&mut self.options)
     }
 
     /// Takes the options of one line, as getopt_long does with one line after the other.
@@ -274,7 +282,7 @@ impl ScriptHeader {
                     ),
                     (_, value) => value,
                 };
-                self.options.push((name, value));
+                self.component().push((name, value));
             } else if let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) {
                 let mut rest = letters.chars();
                 while let Some(letter) = rest.next() {
@@ -300,13 +308,21 @@ impl ScriptHeader {
                                 }
                             }
                         };
-                    self.options.push((name, value));
+                    self.component().push((name, value));
                 }
             }
             // What is no option, or one of a site's plugin, or shortened too far, is sbatch's to take or to refuse.
         }
         Ok(())
     }
+}
+
+fn value<'a>(options: &'a [(&'static str, Option<String>)], option: &str) -> Option<&'a str> {
+    options
+        .iter()
+        .rev()
+        .find(|(name, _)| *name == option)
+        .and_then(|(_, value)| value.as_deref())
 }
 
 /// The first line that sets an option, for a message; the first line of all where it is written in an odd way.
@@ -450,6 +466,20 @@ mod tests {
     }
 
     #[test]
+    fn of_a_heterogeneous_job_the_first_component_speaks_and_each_is_known() {
+        let read = header(
+            "#!/bin/sh\n#SBATCH -J a -p x\n#SBATCH hetjob\n#SBATCH -J b -o b.txt\n#SBATCH   hetjob # more\n#SBATCH -p y\n",
+        );
+        assert_eq!(read.components(), 3);
+        assert_eq!((read.value("job-name"), read.value("output")), (Some("a"), None));
+        assert_eq!(
+            read.values("partition").collect::<Vec<_>>(),
+            [Some("x"), None, Some("y")]
+        );
+        assert_eq!(header("#!/bin/sh\ntrue\n#SBATCH hetjob\n").components(), 1);
+    }
+
+    #[test]
     fn what_would_not_be_one_job_here_is_refused_with_the_line_and_what_to_write() {
         assert_eq!(
             refusal("#!/bin/sh\n#SBATCH -J a\n#SBATCH -W\n"),
@@ -469,7 +499,8 @@ mod tests {
                 "{option}"
             );
         }
-        assert!(refusal("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n2\n").contains("heterogeneous"));
+        // In a further component of a heterogeneous job, too.
+        assert!(refusal("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH --uid=0\n").starts_with("line 4"));
         assert!(refusal("#!/bin/sh\n#SBATCH -J 'x\n").contains("not closed"));
     }
 

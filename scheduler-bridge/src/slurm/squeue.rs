@@ -8,11 +8,11 @@ use crate::{JobId, SchedulerError, Token};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// squeue's letters: array's or job's number, array index, submit time, start, state, reason, user, account,
-/// partition, priority, nodes, comment, name. The names come last for the reader's sake only: the separator cannot be
+/// squeue's letters: array's or job's number, job with task or component, array index, submit time, start, state, reason,
+/// user, account, partition, priority, cores, nodes, comment, name. The names come last for the reader's sake only: the separator cannot be
 /// forged.
-const FIELDS: [&str; 13] = [
-    "%F", "%K", "%V", "%S", "%T", "%r", "%u", "%a", "%P", "%Q", "%N", "%k", "%j",
+const FIELDS: [&str; 15] = [
+    "%F", "%i", "%K", "%V", "%S", "%T", "%r", "%u", "%a", "%P", "%Q", "%C", "%N", "%k", "%j",
 ];
 
 impl Slurm {
@@ -88,6 +88,7 @@ struct Row<'a> {
     expected_start: Option<Timestamp>,
     is_task: bool,
     tasks: u64,
+    cores: u64,
     phase: Phase,
     state: &'a str,
     reason: &'a str,
@@ -102,6 +103,7 @@ struct Row<'a> {
 
 fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
     let &[
+        number,
         id,
         index,
         submitted,
@@ -112,6 +114,7 @@ fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
         account,
         partition,
         priority,
+        cores,
         nodes,
         comment,
         name,
@@ -126,8 +129,13 @@ fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
     let is_task = index != "N/A";
     // A word of a later Slurm is no end: the accounting will tell it.
     let phase = phase_of(state).unwrap_or(Phase::Running);
+    // A component of a heterogeneous job is `12+1`, and of the job 12.
+    let number = id.split_once('+').map_or(number, |(job, _)| job);
     Ok(Row {
-        id: id.trim().parse().map_err(|_| format!("the job number {id:?}"))?,
+        id: number
+            .trim()
+            .parse()
+            .map_err(|_| format!("the job number {number:?}"))?,
         submitted_at: seconds(submitted)
             .ok_or_else(|| format!("the submit time {submitted:?} of job {id}"))?,
         // For a waiting job this is a guess at its start.
@@ -149,13 +157,19 @@ fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
             .trim()
             .parse()
             .map_err(|_| format!("the priority {priority:?} of job {id}"))?,
+        // Of what waits it is what was asked for. It may be shortened (64K), and is told, not billed: then none.
+        cores: if phase == Phase::Running {
+            cores.trim().parse().unwrap_or(0)
+        } else {
+            0
+        },
         nodes,
         comment,
         name,
     })
 }
 
-/// Reads squeue's answer and sums up each array.
+/// Reads squeue's answer and sums up each array and each heterogeneous job.
 fn parse(answer: &str, separator: &str) -> Result<Vec<QueuedJob>, SchedulerError> {
     let garbled = |why: String| SchedulerError::Garbled {
         command: "squeue",
@@ -206,11 +220,12 @@ fn sum_up(rows: &[Row<'_>]) -> Option<QueuedJob> {
             .filter_map(|row| wait_reason::holder(row.reason))
             .max(),
         tasks,
+        cores: rows.iter().map(|row| row.cores).sum(),
         started_at: rows.iter().filter_map(|row| row.started_at).min(),
         nodes: if is_array {
             NodeList::default()
         } else {
-            NodeList::new(telling.nodes)
+            NodeList::together(rows.iter().map(|row| row.nodes))
         },
         priority: rows
             .iter()
@@ -232,7 +247,10 @@ mod tests {
 
     /// What squeue 22.05 answers, field by field.
     fn row(id: &str, index: &str, state: &str, reason: &str, comment: &str) -> String {
+        // Of `12+1` the number is another one's own.
+        let number = if id.contains('+') { "99" } else { id };
         [
+            number,
             id,
             index,
             "1764000000",
@@ -243,6 +261,7 @@ mod tests {
             "univ-caen.climate-2026",
             "standard",
             "4294901759",
+            "4",
             "n1",
             comment,
             "na\nme",
@@ -292,6 +311,22 @@ mod tests {
             Some("waits for other tasks of its array: no more may run at a time")
         );
         assert_eq!(job.started_at, Timestamp::from_second(1_764_000_010).ok());
+    }
+
+    #[test]
+    fn a_heterogeneous_job_is_one_job_of_as_many_tasks_as_components() {
+        let queue = queue(&[
+            row("12+1", "N/A", "RUNNING", "None", "meso:5b0e/1").replace("~n1~", "~n2~"),
+            row("12+0", "N/A", "RUNNING", "None", "meso:5b0e/1"),
+            row("13+0", "N/A", "PENDING", "Resources", "meso:5b0f/1"),
+        ]);
+        let job = queue.get(&identity(1, Some(12), None)).unwrap();
+        assert_eq!(
+            (job.id, job.tasks.total, job.tasks.running),
+            (JobId::Number(12), 2, 2)
+        );
+        assert_eq!(job.cores, 8);
+        assert_eq!(queue.jobs()[1].cores, 0, "what waits holds none");
     }
 
     #[test]

@@ -97,6 +97,7 @@ pub fn with_progress(
     status.finished_at = progress.ended_at.or(status.finished_at);
     status.exit_code = progress.exit_code.or(status.exit_code);
     status.signal = progress.signal.or(status.signal);
+    status.cores = i64::try_from(progress.cores).ok().filter(|cores| *cores > 0);
     let nodes = progress.nodes.names(NODES);
     if !nodes.is_empty() {
         status.nodes = nodes;

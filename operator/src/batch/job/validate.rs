@@ -303,12 +303,14 @@ fn partition(
     let header = ScriptHeader::parse(script).map_err(|why| Unfit::Never {
         message: why.to_string(),
     })?;
-    let asked = job
+    let of_field = job
         .spec
         .resources
         .as_ref()
-        .and_then(|resources| resources.partition.clone())
-        .or_else(|| header.value("partition").map(ToOwned::to_owned));
+        .and_then(|resources| resources.partition.as_deref());
+    // A field holds for all components of a heterogeneous job; of its lines, each for its own.
+    let of_lines: Vec<Option<&str>> = header.values("partition").collect();
+    let asked = of_field.or(of_lines[0]);
     let choices = || {
         let all = if in_perimeter.is_empty() {
             offered
@@ -321,25 +323,43 @@ fn partition(
             .collect::<Vec<_>>()
             .join(" or ")
     };
-    match asked {
-        // sbatch takes a list, and chooses.
-        Some(asked) => match asked.split(',').find(|partition| !allowed(partition)) {
-            Some(partition) => Err(refused(
-                "PartitionNotAllowed",
-                format!(
-                    "the partition {partition} is not open to {home} on this scheduler: write {} into resources.partition of a new job",
-                    choices()
-                ),
-            )),
-            None => Ok(PartitionName::new(&asked).ok()),
-        },
-        // Left to the site where nothing is forbidden.
-        None if in_perimeter.is_empty() => Ok(None),
-        None => Ok(in_perimeter
-            .iter()
-            .find(|partition| allowed(partition))
-            .and_then(|partition| PartitionName::new(partition).ok())),
+    let of_all: Vec<&str> = match of_field {
+        Some(field) => vec![field],
+        None => of_lines.iter().flatten().copied().collect(),
+    };
+    // sbatch takes a list, and chooses.
+    if let Some(partition) = of_all
+        .iter()
+        .flat_map(|list| list.split(','))
+        .find(|partition| !allowed(partition))
+    {
+        return Err(refused(
+            "PartitionNotAllowed",
+            format!(
+                "the partition {partition} is not open to {home} on this scheduler: write {} into resources.partition of a new job",
+                choices()
+            ),
+        ));
     }
+    if of_all.is_empty() {
+        // Left to the site where nothing is forbidden.
+        let usual = in_perimeter.iter().find(|partition| allowed(partition));
+        return Ok(usual.and_then(|partition| PartitionName::new(partition).ok()));
+    }
+    if let (Some(one), true) = (asked, of_field.is_some() || header.components() == 1) {
+        return Ok(PartitionName::new(one).ok());
+    }
+    // The lines of each component hold. For one that says nothing the site would choose, perhaps outside the perimeter.
+    if of_all.len() < header.components() && !in_perimeter.is_empty() {
+        return Err(refused(
+            "PartitionNotAllowed",
+            format!(
+                "some components of this heterogeneous job name a partition and others none: write {} for each, on its #SBATCH lines",
+                choices()
+            ),
+        ));
+    }
+    Ok(None)
 }
 
 /// The submission of an attempt.

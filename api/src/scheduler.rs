@@ -91,7 +91,8 @@ pub struct SshTransport {
     #[serde(default = "ssh_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// Who logs in: root, or an account that may run commands as the people there by sudo without a password.
+    /// Who logs in: root, or an account that may run commands as the people there by sudo without a password; where
+    /// personIdentity is written, any account that is an operator of Slurm's.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9._-]*$')").message("write one user's name, for example mesocentre"))]
     pub user: String,
@@ -102,6 +103,10 @@ pub struct SshTransport {
     pub known_hosts_secret: String,
     /// What logs in.
     pub identity: SshIdentity,
+    /// What logs in as each person, for what is done as them (submitting, reading scripts and outputs): nothing on the login
+    /// node need become anybody then. The account above becomes them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person_identity: Option<PersonIdentity>,
     /// Configuration of Slurm's commands there; their own default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -118,6 +123,17 @@ pub struct SshTransport {
 /// sshd's own port.
 fn ssh_port() -> i32 {
     22
+}
+
+/// What logs in on a login node as the people there.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PersonIdentity {
+    /// A role of the SSH engine in Vault (MESO_VAULT_LOGIN_MOUNT) that signs for their accounts: each connection has a key of
+    /// its own, and a certificate for that one person that holds as long as the role says.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$')").message("write the name of a role, for example people"))]
+    pub vault_ssh_role: String,
 }
 
 /// What logs in on a login node.

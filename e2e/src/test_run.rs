@@ -57,7 +57,8 @@ async fn run_on_the_stack(arguments: &[&str]) -> Result<u8> {
 fn with_a_later_slurm() -> Vec<&'static str> {
     let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
     arguments.extend(WITH_A_LATER_SLURM.iter().flat_map(|test| ["--test", test]));
-    arguments.extend(["--", "--include-ignored"]);
+    // They wait for Slurm most of the time, and for each other where they must.
+    arguments.extend(["--", "--include-ignored", "--test-threads=6"]);
     arguments
 }
 

@@ -60,6 +60,150 @@ async fn with_the_connection_cut_before_and_after_slurm_acted_each_job_is_there_
     back_to_local(&lab, is_cut(&lab)).await
 }
 
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn each_author_logs_in_themselves_by_a_certificate_for_them_alone_and_nobody_becomes_anybody()
+-> Result<()> {
+    let lab = Lab::alone("sshp").await?;
+    let vault = Vault::of_the_stack()?;
+    let (code, role) = vault.as_root("GET", OPERATOR_ROLE, Value::Null).await?;
+    ensure!(code == 200, "the operator's role in Vault: {code}");
+    let outcome = back_to_local(&lab, as_themselves(&lab, &vault, &role["data"])).await;
+    done(&vault, "POST", OPERATOR_ROLE, role["data"].clone()).await?;
+    done(&vault, "DELETE", &format!("sys/mounts/{MOUNT}"), Value::Null).await?;
+    outcome
+}
+
+/// As docs/administrator.md has it under "Each person by themselves".
+async fn as_themselves(lab: &Lab, vault: &Vault, role: &Value) -> Result<()> {
+    let authority = authority(vault).await?;
+    let policy = r#"path "mesocentre-login/sign/operator" { capabilities = ["update"] }
+        path "mesocentre-login/sign/people" { capabilities = ["update"] }"#;
+    done(
+        vault,
+        "PUT",
+        "sys/policies/acl/mesocentre-login",
+        json!({"policy": policy}),
+    )
+    .await?;
+    let mut with_policy = role.clone();
+    with_policy["token_policies"] = json!(["mesocentre-operator", "mesocentre-login"]);
+    done(vault, "POST", OPERATOR_ROLE, with_policy).await?;
+    let signs = |whom: &str| json!({"key_type": "ca", "allow_user_certificates": true, "allowed_users": whom, "ttl": "2m", "max_ttl": "2m"});
+    done(vault, "POST", &format!("{MOUNT}/roles/operator"), signs("root")).await?;
+    // Not for this lab's member yet.
+    done(
+        vault,
+        "POST",
+        &format!("{MOUNT}/roles/people"),
+        signs("nobody-else"),
+    )
+    .await?;
+
+    // Whoever may become anybody there has no way to: setpriv and sudo are not to be found.
+    let bin = tempfile::Builder::new().prefix("meso-").tempdir_in("/var/tmp")?;
+    fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755))?;
+    for program in [
+        "sbatch", "squeue", "sacct", "scontrol", "sacctmgr", "scancel", "sdiag", "sinfo", "env", "sh",
+        "head", "mktemp", "rm", "wc", "cat", "timeout", "getent", "id", "ls", "tail",
+    ] {
+        let answer = lab
+            .stack
+            .run(&["sh", "-c", &format!("command -v {program}")])
+            .await?;
+        std::os::unix::fs::symlink(answer.stdout.trim(), bin.path().join(program))?;
+    }
+    // An account without a password, as a site's directory has it; useradd makes one that is locked.
+    let unlocked = lab.stack.run(&["usermod", "-p", "*", &lab.tenant.member]).await?;
+    ensure!(unlocked.is_success(), "{unlocked:?}");
+    let node = LoginNode::trusting_for_all(&authority)?;
+    let path = bin.path().display().to_string();
+    let identity = json!({"vaultSshRole": "operator"});
+    let by = Identities {
+        own: &identity,
+        persons: Some("people"),
+    };
+    pin_at(lab, &node, node.port, by, Some(&path)).await?;
+    until_it_says(lab, "Answers").await;
+    lab.submit("themselves", json!({"script": "#!/bin/sh\nid -un\n"}))
+        .await?;
+    let told = lab
+        .until("themselves", "says that nobody signs for its author", |status| {
+            status
+                .message
+                .as_ref()
+                .is_some_and(|message| message.contains("role people"))
+        })
+        .await;
+    assert_eq!(told.phase, Phase::Pending, "{told:?}");
+    done(
+        vault,
+        "POST",
+        &format!("{MOUNT}/roles/people"),
+        signs(&lab.tenant.member),
+    )
+    .await?;
+    let status = lab.until_over("themselves").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    let member = &lab.tenant.member;
+    assert_eq!(
+        fs::read_to_string(status.output_path.context("no output path")?)?,
+        format!("{member}\n")
+    );
+    let log = node.log()?;
+    ensure!(
+        log.contains(&format!("Accepted publickey for {member}"))
+            && log.contains("Accepted publickey for root"),
+        "{log}"
+    );
+    // A script of theirs is read by them as well; of another it is not.
+    let file = lab.stack.home_of(member).join("own.sh");
+    fs::write(&file, "#!/bin/sh\necho own\n")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    let owner = format!("{member}:");
+    lab.stack.run(&["chown", &owner, &file.to_string_lossy()]).await?;
+    lab.submit("own", json!({"scriptFrom": {"path": file}})).await?;
+    let status = lab.until_over("own").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    lab.submit("roots", json!({"scriptFrom": {"path": "/etc/shadow"}}))
+        .await?;
+    let status = lab.until_over("roots").await;
+    assert!(
+        status
+            .message
+            .clone()
+            .unwrap_or_default()
+            .contains("may not read it"),
+        "{status:?}"
+    );
+    Ok(())
+}
+
+/// An SSH engine in Vault for logins, and its public key.
+async fn authority(vault: &Vault) -> Result<String> {
+    done(
+        vault,
+        "POST",
+        &format!("sys/mounts/{MOUNT}"),
+        json!({"type": "ssh"}),
+    )
+    .await?;
+    let authority = json!({"generate_signing_key": true, "key_type": "ed25519"});
+    done(vault, "POST", &format!("{MOUNT}/config/ca"), authority).await?;
+    let (_, authority) = vault
+        .as_root("GET", &format!("{MOUNT}/config/ca"), Value::Null)
+        .await?;
+    let public = authority["data"]["public_key"].as_str().context("no authority")?;
+    Ok(public.to_owned())
+}
+
+/// What logs in: for itself, and as the people there.
+#[derive(Clone, Copy)]
+struct Identities<'a> {
+    own: &'a Value,
+    persons: Option<&'a str>,
+}
+
 /// Does something with the Scheduler, and sets it to run commands here again, whatever came of it.
 async fn back_to_local(lab: &Lab, doing: impl Future<Output = Result<()>>) -> Result<()> {
     let outcome = AssertUnwindSafe(doing).catch_unwind().await;
@@ -101,7 +245,11 @@ async fn is_cut(lab: &Lab) -> Result<()> {
     let node = LoginNode::start()?;
     let way = Way::to(node.port).await?;
     let path = format!("{}:/usr/bin:/bin", bin.display());
-    pin_at(lab, &node, way.port, &json!({"secretName": SECRET}), Some(&path)).await?;
+    let by = Identities {
+        own: &json!({"secretName": SECRET}),
+        persons: None,
+    };
+    pin_at(lab, &node, way.port, by, Some(&path)).await?;
     until_it_says(lab, "Answers").await;
     let names: Vec<String> = (0..JOBS).map(|number| format!("cut-{number}")).collect();
     for name in &names {
@@ -201,19 +349,7 @@ impl Way {
 
 /// As docs/administrator.md has it under "Certificates instead of a key", each step after what its absence is told by.
 async fn signed_by_vault(lab: &Lab, vault: &Vault, role: &Value) -> Result<()> {
-    done(
-        vault,
-        "POST",
-        &format!("sys/mounts/{MOUNT}"),
-        json!({"type": "ssh"}),
-    )
-    .await?;
-    let authority = json!({"generate_signing_key": true, "key_type": "ed25519"});
-    done(vault, "POST", &format!("{MOUNT}/config/ca"), authority).await?;
-    let (_, authority) = vault
-        .as_root("GET", &format!("{MOUNT}/config/ca"), Value::Null)
-        .await?;
-    let authority = authority["data"]["public_key"].as_str().context("no authority")?;
+    let authority = &authority(vault).await?;
     let node = LoginNode::trusting("")?;
     let by_role = json!({"vaultSshRole": "operator"});
     pin(lab, &node, &by_role).await?;
@@ -385,11 +521,21 @@ fn secrets(lab: &Lab) -> Api<Secret> {
 
 /// Has the Scheduler's commands run there, known by the host key that it has now.
 async fn pin(lab: &Lab, node: &LoginNode, identity: &Value) -> Result<()> {
-    pin_at(lab, node, node.port, identity, None).await
+    let by = Identities {
+        own: identity,
+        persons: None,
+    };
+    pin_at(lab, node, node.port, by, None).await
 }
 
 /// The same through another port, and with commands in other folders.
-async fn pin_at(lab: &Lab, node: &LoginNode, port: u16, identity: &Value, path: Option<&str>) -> Result<()> {
+async fn pin_at(
+    lab: &Lab,
+    node: &LoginNode,
+    port: u16,
+    by: Identities<'_>,
+    path: Option<&str>,
+) -> Result<()> {
     let indented = |text: &str| text.trim_end().replace('\n', "\n    ");
     let known_hosts = format!(
         "# as ssh-keyscan writes it\n[127.0.0.1]:{port} {}",
@@ -408,7 +554,8 @@ async fn pin_at(lab: &Lab, node: &LoginNode, port: u16, identity: &Value, path: 
         "port": port,
         "user": "root",
         "knownHostsSecret": SECRET,
-        "identity": identity,
+        "identity": by.own,
+        "personIdentity": by.persons.map(|role| json!({"vaultSshRole": role})),
         "slurmConf": lab.stack.slurm_conf(),
     });
     let patch = json!({"spec": {"slurm": {"transport": {"local": null, "ssh": ssh}}}});
@@ -480,6 +627,17 @@ impl LoginNode {
             fs::write(at("authority.pub"), authority)?;
             Ok(format!(
                 "AuthorizedKeysFile none\nMatch User root\n    TrustedUserCAKeys {}\n",
+                at("authority.pub").display()
+            ))
+        })
+    }
+
+    /// The same for everybody's account, each for their own.
+    fn trusting_for_all(authority: &str) -> Result<Self> {
+        Self::with(|at| {
+            fs::write(at("authority.pub"), authority)?;
+            Ok(format!(
+                "AuthorizedKeysFile none\nTrustedUserCAKeys {}\n",
                 at("authority.pub").display()
             ))
         })

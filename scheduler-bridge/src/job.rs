@@ -294,6 +294,8 @@ pub struct QueuedJob {
     pub held_by: Option<Holder>,
     /// Tasks by state, of those that the scheduler still holds; of a heterogeneous job, its components.
     pub tasks: TaskCounts,
+    /// How many of its tasks were cancelled before they ran: the accounting may never hear of one.
+    pub never_ran: u64,
     /// Cores that its running tasks hold now.
     pub cores: u64,
     /// When the first task started.
@@ -451,6 +453,8 @@ pub struct JobAccounting {
     pub nodes: NodeList,
     /// Tasks by state.
     pub tasks: TaskCounts,
+    /// How many of them were cancelled before they ran.
+    pub never_ran: u64,
     /// Cores held, over all tasks and runs.
     pub core_seconds: CoreSeconds,
     /// GPUs held, over all tasks and runs.

@@ -460,12 +460,18 @@ fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) 
             until: None,
             why: why.clone(),
         },
-        // Records of an array's tasks reach slurmdbd one by one: all that were ever seen must be there.
+        // Records of an array's tasks reach slurmdbd one by one: all that were ever seen must be there, but for those that
+        // the queue tells were cancelled before they ran, of which Slurm has been seen to make no record.
         Answer::Known(Some(accounting))
             if accounting.phase.is_finished()
-                && accounting.tasks.total >= job.tasks.total.max(queued_total(&observed.queue)) =>
+                && accounting.tasks.total + unrecorded(accounting, queued_row(&observed.queue))
+                    >= job.tasks.total.max(queued_total(&observed.queue)) =>
         {
-            Step::Finish(Box::new(Progress::from_accounting(accounting)))
+            let all = job.tasks.total.max(queued_total(&observed.queue));
+            let missing = all.saturating_sub(accounting.tasks.total);
+            Step::Finish(Box::new(Progress::from_accounting(&with_cancelled(
+                accounting, missing,
+            ))))
         }
         Answer::Known(Some(_)) => Step::Wait {
             until: None,
@@ -494,11 +500,34 @@ fn to_hold(job: &JobView, queued: &QueuedJob) -> Option<bool> {
     (waits && may).then_some(hold)
 }
 
-fn queued_total(queue: &Answer<Option<QueuedJob>>) -> u64 {
-    match queue {
-        Answer::Known(Some(queued)) => queued.tasks.total,
-        _ => 0,
+/// How many tasks were cancelled before they ran that the accounting does not have.
+fn unrecorded(accounting: &JobAccounting, queued: Option<&QueuedJob>) -> u64 {
+    queued.map_or(0, |queued| queued.never_ran.saturating_sub(accounting.never_ran))
+}
+
+/// The same with so many tasks more, which were cancelled.
+fn with_cancelled(accounting: &JobAccounting, tasks: u64) -> JobAccounting {
+    let mut all = accounting.clone();
+    if tasks > 0 {
+        all.tasks.add(Phase::Cancelled, tasks);
+        all.never_ran += tasks;
+        if all.phase == Phase::Succeeded {
+            all.phase = Phase::Cancelled;
+            all.state = "CANCELLED".to_owned();
+        }
     }
+    all
+}
+
+fn queued_row(queue: &Answer<Option<QueuedJob>>) -> Option<&QueuedJob> {
+    match queue {
+        Answer::Known(queued) => queued.as_ref(),
+        _ => None,
+    }
+}
+
+fn queued_total(queue: &Answer<Option<QueuedJob>>) -> u64 {
+    queued_row(queue).map_or(0, |queued| queued.tasks.total)
 }
 
 /// Counts of an array whose first tasks have left the scheduler's memory: what waits and runs is the queue's to say,
@@ -578,6 +607,7 @@ mod tests {
             waits_for: None,
             held_by: None,
             tasks,
+            never_ran: 0,
             cores: 0,
             started_at: None,
             nodes: NodeList::default(),
@@ -603,6 +633,7 @@ mod tests {
             ended_at: None,
             nodes: NodeList::default(),
             tasks,
+            never_ran: 0,
             core_seconds: CoreSeconds(14),
             gpu_seconds: GpuSeconds(0),
             measured: Measured::default(),
@@ -763,6 +794,57 @@ mod tests {
             cancelled: 0,
         };
         assert_eq!(progress.tasks, expected);
+    }
+
+    #[test]
+    fn a_task_that_was_cancelled_before_it_ran_is_counted_though_the_accounting_never_hears_of_it() {
+        let job = JobView {
+            id: Some(JobId::Number(42)),
+            tasks: tasks(&[(Phase::Queued, 1), (Phase::Succeeded, 2)]),
+            ..written(1, 0)
+        };
+        let over = |never_ran| QueuedJob {
+            never_ran,
+            ..queued(
+                Phase::Cancelled,
+                tasks(&[(Phase::Succeeded, 2), (Phase::Cancelled, 1)]),
+            )
+        };
+        let observed = |queue: Option<QueuedJob>, accounting| Observed {
+            queue: Answer::Known(queue),
+            accounting: Answer::Known(Some(accounting)),
+            ..Observed::nothing(at(0), SETTLE)
+        };
+        let two = || accounted(Phase::Succeeded, tasks(&[(Phase::Succeeded, 2)]));
+        let Step::Finish(progress) = next(&job, &observed(Some(over(1)), two()), at(200)) else {
+            panic!()
+        };
+        assert_eq!(progress.phase, Phase::Cancelled);
+        assert_eq!(
+            progress.tasks,
+            tasks(&[(Phase::Succeeded, 2), (Phase::Cancelled, 1)])
+        );
+        // One that ran for a while comes to the accounting: it is waited for. So is one of which only the queue would tell.
+        assert!(matches!(
+            next(&job, &observed(Some(over(0)), two()), at(200)),
+            Step::Wait { .. }
+        ));
+        assert!(matches!(
+            next(&job, &observed(None, two()), at(200)),
+            Step::Wait { .. }
+        ));
+        // The record that is there already is not the one that is missing.
+        let late = JobAccounting {
+            never_ran: 1,
+            ..accounted(
+                Phase::Cancelled,
+                tasks(&[(Phase::Succeeded, 1), (Phase::Cancelled, 1)]),
+            )
+        };
+        assert!(matches!(
+            next(&job, &observed(Some(over(1)), late), at(200)),
+            Step::Wait { .. }
+        ));
     }
 
     #[test]

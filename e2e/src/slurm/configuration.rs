@@ -141,7 +141,7 @@ PriorityCalcPeriod=00:01:00
         let port = state::port(&format!("slurmd-{node}"))?;
         text += &format!(
             "NodeName={node} NodeHostname={hostname} NodeAddr=127.0.0.1 Port={port} CPUs=64 Sockets=2 \
-             CoresPerSocket=32 ThreadsPerCore=1 RealMemory=262144{gpus} State=UNKNOWN\n"
+             CoresPerSocket=32 ThreadsPerCore=1 RealMemory=262144 TmpDisk=102400{gpus} State=UNKNOWN\n"
         );
     }
     text += &plugin_dir(release);

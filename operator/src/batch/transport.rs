@@ -54,7 +54,11 @@ pub async fn gather(sources: LoginSources<'_>, spec: &SlurmScheduler) -> Result<
     };
     let known_hosts = entry(sources, &ssh.known_hosts_secret, KNOWN_HOSTS).await?;
     let credential = credential(sources, &ssh.identity).await?;
-    login(ssh, credential, &known_hosts)
+    let persons = match &ssh.person_identity {
+        Some(identity) => Some(signed_by(sources, &identity.vault_ssh_role)?),
+        None => None,
+    };
+    login(ssh, credential, persons, &known_hosts)
         .map(Transport::Ssh)
         .map_err(misconfigured)
 }
@@ -70,24 +74,35 @@ async fn credential(sources: LoginSources<'_>, identity: &SshIdentity) -> Result
             let key = entry(sources, secret, PRIVATE_KEY).await?;
             Identity::new(&key).map(Credential::Key).map_err(misconfigured)
         }
-        (None, Some(role)) => match sources.authority {
-            Some(authority) => Ok(Credential::Signed(Arc::new(authority.role(role)))),
-            None => Err(SchedulerError::Misconfigured(format!(
-                "its logins are to be signed by Vault's role {role}, and the operator knows no Vault: set its address (the chart's vault.address, or VAULT_ADDR), or write identity.secretName"
-            ))),
-        },
+        (None, Some(role)) => signed_by(sources, role),
         (None, None) => Err(SchedulerError::Misconfigured(
             "nothing is named that logs in on the login node: write identity.secretName or identity.vaultSshRole".into(),
         )),
     }
 }
 
-fn login(ssh: &SshTransport, credential: Credential, known_hosts: &[u8]) -> Result<SshConfig, InvalidLogin> {
+/// What Vault signs by a role.
+fn signed_by(sources: LoginSources<'_>, role: &str) -> Result<Credential, SchedulerError> {
+    match sources.authority {
+        Some(authority) => Ok(Credential::Signed(Arc::new(authority.role(role)))),
+        None => Err(SchedulerError::Misconfigured(format!(
+            "logins are to be signed by Vault's role {role}, and the operator knows no Vault: set its address (the chart's vault.address, or VAULT_ADDR), or have it log in by identity.secretName and no personIdentity"
+        ))),
+    }
+}
+
+fn login(
+    ssh: &SshTransport,
+    credential: Credential,
+    persons: Option<Credential>,
+    known_hosts: &[u8],
+) -> Result<SshConfig, InvalidLogin> {
     let port = u16::try_from(ssh.port).map_err(|_| InvalidLogin::Port)?;
     let address = Address::new(&ssh.user, &ssh.host, port)?;
     Ok(SshConfig {
         host_keys: HostKeys::of_known_hosts(&String::from_utf8_lossy(known_hosts), &address)?,
         credential,
+        persons,
         address,
     })
 }
@@ -179,6 +194,7 @@ mod tests {
                 secret_name: Some("slurm-login".into()),
                 vault_ssh_role: None,
             },
+            person_identity: None,
             slurm_conf: None,
             path: None,
         }
@@ -199,7 +215,7 @@ mod tests {
         assert_eq!(here.slurm_conf, Some("/here/slurm.conf".into()));
 
         let mut there = ssh();
-        let login = Transport::Ssh(login(&there, key(), HOSTS.as_bytes()).unwrap());
+        let login = Transport::Ssh(login(&there, key(), None, HOSTS.as_bytes()).unwrap());
         let plain = config(&spec(Some(there.clone())), login.clone(), &settings()).unwrap();
         assert_eq!(plain.path, "/usr/local/bin:/usr/bin:/bin");
         assert_eq!(plain.slurm_conf, None);
@@ -216,15 +232,20 @@ mod tests {
         let mut misread = ssh();
         misread.host = "-oProxyCommand=reboot".into();
         assert!(matches!(
-            login(&misread, key(), HOSTS.as_bytes()),
+            login(&misread, key(), None, HOSTS.as_bytes()),
             Err(InvalidLogin::Host(_))
         ));
         assert!(matches!(
-            login(&ssh(), key(), b"login.example.org ssh-ed25519 AAAAB3NzaC1yc2E="),
+            login(
+                &ssh(),
+                key(),
+                None,
+                b"login.example.org ssh-ed25519 AAAAB3NzaC1yc2E="
+            ),
             Err(InvalidLogin::HostKey(_))
         ));
         assert!(matches!(
-            login(&ssh(), key(), b"other.example.org ssh-ed25519 AAAA"),
+            login(&ssh(), key(), None, b"other.example.org ssh-ed25519 AAAA"),
             Err(InvalidLogin::UnknownHost(_))
         ));
     }

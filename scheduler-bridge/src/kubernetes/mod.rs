@@ -390,6 +390,7 @@ impl BatchScheduler for Kubernetes {
             waits_for: None,
             held_by: None,
             tasks: ended.tasks,
+            never_ran: ended.never_ran,
             cores: 0,
             started_at: ended.started_at,
             nodes: ended.nodes,

@@ -103,6 +103,8 @@ impl Seen {
                 running.map(nodes).unwrap_or_default()
             },
             tasks: tasks.counts,
+            // What is over is told by the pods and the Job themselves.
+            never_ran: 0,
             cores: pods
                 .iter()
                 .filter(|pod| phase_of(pod) == Phase::Running)
@@ -226,6 +228,7 @@ impl Seen {
                 telling.map(nodes).unwrap_or_default()
             },
             tasks: tasks.counts,
+            never_ran: 0,
             core_seconds: CoreSeconds(cores),
             gpu_seconds: GpuSeconds(gpus),
             measured: Measured {

@@ -10,7 +10,7 @@ use super::squeue::{seconds, tasks_in};
 use super::tres;
 use crate::job::{
     ArrayTask, CoreSeconds, GpuSeconds, JobAccounting, JobIdentity, MalformedRow, Measured, NodeList,
-    Outlook, QueuedJob, Run, RunId, RunRows, TaskCounts, phase_of_all,
+    Outlook, Phase, QueuedJob, Run, RunId, RunRows, TaskCounts, phase_of_all,
 };
 use crate::{ClusterName, JobId, SchedulerError, Token};
 use jiff::Timestamp;
@@ -199,6 +199,7 @@ impl Slurm {
                 waits_for: None,
                 held_by: None,
                 tasks: accounting.tasks,
+                never_ran: accounting.never_ran,
                 cores: 0,
                 started_at: accounting.started_at,
                 nodes: accounting.nodes,
@@ -497,6 +498,11 @@ fn sum_up_one(id: JobId, runs: &[&Run]) -> Result<Option<JobAccounting>, Schedul
             NodeList::together(last.values().map(|run| run.nodes.as_folded()))
         },
         tasks,
+        never_ran: last
+            .values()
+            .filter(|run| run.phase == Phase::Cancelled && run.elapsed_seconds == 0)
+            .map(|run| run.tasks)
+            .sum(),
         core_seconds: CoreSeconds(cores),
         gpu_seconds: GpuSeconds(gpus),
         measured: Measured {

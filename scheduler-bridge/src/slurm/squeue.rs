@@ -8,11 +8,11 @@ use crate::{JobId, SchedulerError, Token};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// squeue's letters: array's or job's number, job with task or component, array index, submit time, start, state, reason,
-/// user, account, partition, priority, cores, nodes, comment, name. The names come last for the reader's sake only: the separator cannot be
+/// squeue's letters: array's or job's number, job with task or component, array index, submit time, start, end, state,
+/// reason, user, account, partition, priority, cores, nodes, comment, name. The names come last for the reader's sake only: the separator cannot be
 /// forged.
-const FIELDS: [&str; 15] = [
-    "%F", "%i", "%K", "%V", "%S", "%T", "%r", "%u", "%a", "%P", "%Q", "%C", "%N", "%k", "%j",
+const FIELDS: [&str; 16] = [
+    "%F", "%i", "%K", "%V", "%S", "%e", "%T", "%r", "%u", "%a", "%P", "%Q", "%C", "%N", "%k", "%j",
 ];
 
 impl Slurm {
@@ -86,6 +86,8 @@ struct Row<'a> {
     submitted_at: Timestamp,
     started_at: Option<Timestamp>,
     expected_start: Option<Timestamp>,
+    /// Cancelled before it ran: Slurm writes one moment for its start and its end.
+    never_ran: bool,
     is_task: bool,
     tasks: u64,
     cores: u64,
@@ -108,6 +110,7 @@ fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
         index,
         submitted,
         started,
+        ended,
         state,
         reason,
         user,
@@ -141,6 +144,7 @@ fn read<'a>(row: &[&'a str]) -> Result<Row<'a>, String> {
         // For a waiting job this is a guess at its start.
         started_at: seconds(started).filter(|_| phase != Phase::Queued),
         expected_start: seconds(started).filter(|_| phase == Phase::Queued),
+        never_ran: phase == Phase::Cancelled && seconds(started) == seconds(ended),
         is_task,
         tasks: if is_task {
             tasks_in(index).ok_or_else(|| format!("the array {index:?} of job {id}"))?
@@ -220,6 +224,7 @@ fn sum_up(rows: &[Row<'_>]) -> Option<QueuedJob> {
             .filter_map(|row| wait_reason::holder(row.reason))
             .max(),
         tasks,
+        never_ran: rows.iter().filter(|row| row.never_ran).map(|row| row.tasks).sum(),
         cores: rows.iter().map(|row| row.cores).sum(),
         started_at: rows.iter().filter_map(|row| row.started_at).min(),
         nodes: if is_array {
@@ -255,6 +260,12 @@ mod tests {
             index,
             "1764000000",
             "1764000010",
+            // Of what was cancelled it is the start again, unless it ran.
+            if state == "CANCELLED" {
+                "1764000010"
+            } else {
+                "1764000020"
+            },
             state,
             reason,
             "alice",
@@ -311,6 +322,20 @@ mod tests {
             Some("waits for other tasks of its array: no more may run at a time")
         );
         assert_eq!(job.started_at, Timestamp::from_second(1_764_000_010).ok());
+    }
+
+    #[test]
+    fn tasks_that_were_cancelled_before_they_ran_are_known() {
+        let ran = row("7", "1", "CANCELLED", "None", "meso:5b0e/1").replacen("1764000010", "1764000005", 1);
+        let queue = queue(&[
+            ran,
+            row("7", "2-4", "CANCELLED", "None", "meso:5b0e/1"),
+            row("7", "5", "COMPLETED", "None", "meso:5b0e/1"),
+        ]);
+        assert_eq!(
+            (queue.jobs()[0].tasks.cancelled, queue.jobs()[0].never_ran),
+            (4, 3)
+        );
     }
 
     #[test]

@@ -119,6 +119,7 @@ impl LoginNode {
                 host_keys: HostKeys::parse(&[fs::read_to_string(self.at("host.pub")).unwrap().trim()])
                     .unwrap(),
                 credential,
+                persons: None,
             },
         );
         config.path = self.at("bin").display().to_string();

@@ -14,6 +14,7 @@ pub(super) fn no_connection(stderr: &str, config: &SshConfig) -> SchedulerError 
         address,
         host_keys: pinned,
         credential,
+        ..
     } = config;
     let says = |text: &str| stderr.contains(text);
     if says("Host key verification failed") || says("no matching host key type found") {
@@ -82,6 +83,7 @@ mod tests {
                 address: Address::new("meso", "login.example.org", 22).unwrap(),
                 host_keys: HostKeys::parse(&[key]).unwrap(),
                 credential: Credential::Key(Identity::new(identity).unwrap()),
+                persons: None,
             },
         )
     }

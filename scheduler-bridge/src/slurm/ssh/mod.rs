@@ -9,7 +9,7 @@
 //!   here                                     login node, as the user of the Scheduler
 //!   ssh ──one connection──► sshd ──► shell ──► sh: reads N bytes, says that it begins ──► env -i … squeue
 //!
-//!   a submission goes on:   … ──► setpriv or sudo: the job's author ──► timeout ──► sh: says that it takes the script
+//!   a submission goes on:   … ──► setpriv or sudo: the job's author (or over a connection of theirs) ──► timeout ──► sh: says that it takes the script
 //!   only then it is sent: environment, options, script, each with its length ──► sbatch, when all of it has arrived
 //! ```
 //!
@@ -20,6 +20,7 @@ mod address;
 mod connection;
 mod credential;
 mod failure;
+mod line;
 mod quote;
 mod take;
 
@@ -31,19 +32,17 @@ use super::command::{Programs, Said, environment};
 use super::output::READ;
 use super::posix_account::PosixAccount;
 use crate::{SchedulerError, UserName};
-use connection::Connection;
-use failure::{LOGIN_NODE, in_one_line};
+use failure::in_one_line;
+use line::Line;
 pub(super) use quote::quoted;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
-/// Commands at a time over one connection; sshd's own limit is 10 (`sshd_config(5)`, MaxSessions).
-const SESSIONS: usize = 8;
 /// How much longer than the login node itself is waited for its answer.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 /// Said by the far side before a command is run: what comes earlier is the account's own, as from its `.bashrc`.
@@ -58,36 +57,34 @@ pub struct SshConfig {
     pub host_keys: HostKeys,
     /// What logs in.
     pub credential: Credential,
+    /// What logs in as each person for what is done as them, so that the account above need not become anybody. It becomes
+    /// them, as root or by sudo, when absent.
+    pub persons: Option<Credential>,
 }
 
-/// A login node, with the connection to it.
+/// A login node, with the connections to it.
 #[derive(Debug)]
 pub(super) struct LoginNode {
-    config: SshConfig,
     programs: Programs,
-    way: Mutex<Way>,
-    sessions: Semaphore,
+    own: Arc<Line>,
+    persons: Mutex<HashMap<UserName, Arc<Line>>>,
 }
 
-/// The connection, if any.
-#[derive(Debug)]
-enum Way {
-    Untried,
-    Open(Arc<Connection>),
-    /// The last attempt failed: it is not made again at once, since a login node locks out who tries too often.
-    Closed {
-        since: Instant,
-        why: SchedulerError,
-    },
+/// As whom something is done there, by whose account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Root becomes the person.
+    Root,
+    /// The account of the Scheduler, by sudo.
+    Sudo,
+    /// The person logs in themselves.
+    Themselves,
 }
 
-/// How long a failure is believed.
-fn believed_for(why: &SchedulerError) -> Duration {
-    match why {
-        SchedulerError::Unreachable { .. } => Duration::from_secs(2),
-        _ => Duration::from_secs(20),
-    }
-}
+/// How long a person's connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(300);
+/// How many persons' connections there are at a time: each is a process here and there.
+const PERSONS: usize = 64;
 
 /// The one kind of line that a login shell is given. It holds nothing that any usual shell reads differently.
 fn begin_line(length: usize) -> String {
@@ -102,49 +99,44 @@ impl LoginNode {
     /// Nothing is reached yet.
     pub(super) fn new(config: SshConfig, programs: Programs) -> Self {
         Self {
-            config,
             programs,
-            way: Mutex::new(Way::Untried),
-            sessions: Semaphore::new(SESSIONS),
+            own: Arc::new(Line::new(config)),
+            persons: Mutex::default(),
         }
     }
 
-    async fn session(&self) -> Result<(Arc<Connection>, SemaphorePermit<'_>), SchedulerError> {
-        let permit = self
-            .sessions
-            .acquire()
-            .await
-            .map_err(|_| SchedulerError::Unreachable {
-                who: LOGIN_NODE,
-                why: "the connection is being ended".to_owned(),
-            })?;
-        let mut way = self.way.lock().await;
-        match &*way {
-            Way::Open(connection) if connection.stands() => return Ok((Arc::clone(connection), permit)),
-            Way::Closed { since, why } if since.elapsed() < believed_for(why) => return Err(why.clone()),
-            _ => {}
+    /// The way on which something is done as a person, and how it comes to be done as them.
+    fn line_of(&self, person: &UserName) -> Result<(Arc<Line>, By), SchedulerError> {
+        let own = &self.own.config;
+        let Some(credential) = &own.persons else {
+            let by = if own.address.is_root() { By::Root } else { By::Sudo };
+            return Ok((Arc::clone(&self.own), by));
+        };
+        let mut persons = self.persons.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = persons.get(person) {
+            return Ok((Arc::clone(line), By::Themselves));
         }
-        match Connection::open(&self.programs, &self.config).await {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                *way = Way::Open(Arc::clone(&connection));
-                Ok((connection, permit))
-            }
-            Err(why) => {
-                *way = Way::Closed {
-                    since: Instant::now(),
-                    why: why.clone(),
-                };
-                Err(why)
-            }
+        let address = Address::new(person.as_str(), own.address.host(), own.address.port())
+            .map_err(|error| SchedulerError::IdentityRefused(error.to_string()))?;
+        if persons.len() >= PERSONS {
+            let longest_idle = persons.iter().max_by_key(|(_, line)| line.idle_for());
+            let goes = longest_idle.map(|(person, _)| person.clone());
+            goes.and_then(|person| persons.remove(&person));
         }
+        let line = Arc::new(Line::new(SshConfig {
+            address,
+            credential: credential.clone(),
+            persons: None,
+            host_keys: own.host_keys.clone(),
+        }));
+        persons.insert(person.clone(), Arc::clone(&line));
+        Ok((line, By::Themselves))
     }
 
-    fn away(&self, why: &str) -> SchedulerError {
-        SchedulerError::Unreachable {
-            who: LOGIN_NODE,
-            why: format!("{}: {why}", self.config.address),
-        }
+    /// Ends the connections of persons that nobody has used for a while.
+    fn end_idle(&self) {
+        let mut persons = self.persons.lock().unwrap_or_else(PoisonError::into_inner);
+        persons.retain(|_, line| line.idle_for() < IDLE);
     }
 
     /// Runs a command as the user who logs in.
@@ -154,6 +146,8 @@ impl LoginNode {
         name: &'static str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Said, SchedulerError> {
+        // Slurm is asked all the while, so this comes by often enough.
+        self.end_idle();
         let mut words: Vec<OsString> = ["exec", "env", "-i"].map(OsString::from).to_vec();
         words.extend(environment(config).into_iter().map(|(name, value)| {
             let mut set = OsString::from(name);
@@ -164,12 +158,12 @@ impl LoginNode {
         words.extend(deadline(config.answer_within));
         words.push(name.into());
         words.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
-        let output = self.output_of(config, name, words).await?;
+        let output = self.output_of(&self.own, config, name, words).await?;
         let said = Said::of(&output);
         match said.code {
             Some(127) if said.stderr.contains("No such file") => Err(SchedulerError::Misconfigured(format!(
                 "on {} the command {name} or timeout is in none of {}: install it there, or name its directory in path",
-                self.config.address, config.path
+                self.own.config.address, config.path
             ))),
             _ => Ok(said),
         }
@@ -178,6 +172,7 @@ impl LoginNode {
     /// What a command of these words says, from its first byte.
     async fn output_of(
         &self,
+        line: &Line,
         config: &SlurmConfig,
         name: &'static str,
         words: Vec<OsString>,
@@ -189,12 +184,12 @@ impl LoginNode {
         // What follows the command on its way in is not the command's.
         command.extend_from_slice(b" </dev/null");
 
-        let (connection, _permit) = self.session().await?;
+        let (connection, _permit) = line.session(&self.programs).await?;
         let mut child = connection
             .command(&begin_line(command.len()))
             .stdin(Stdio::piped())
             .spawn()
-            .map_err(|error| self.away(&format!("ssh could not be started: {error}")))?;
+            .map_err(|error| line.away(&format!("ssh could not be started: {error}")))?;
         let stdin = child.stdin.take();
         let parts: [&[u8]; 1] = [&command];
         let both = async {
@@ -203,9 +198,9 @@ impl LoginNode {
         };
         let mut output = match tokio::time::timeout(config.answer_within + ON_THE_WAY, both).await {
             Ok(Ok(output)) => output,
-            Ok(Err(error)) => return Err(self.away(&format!("ssh could not be followed: {error}"))),
+            Ok(Err(error)) => return Err(line.away(&format!("ssh could not be followed: {error}"))),
             Err(_) => {
-                return Err(self.away(&format!(
+                return Err(line.away(&format!(
                     "{name} gave no answer within {} seconds",
                     config.answer_within.as_secs()
                 )));
@@ -213,11 +208,11 @@ impl LoginNode {
         };
         match after(&output.stdout, BEGINS).map(<[u8]>::to_vec) {
             Some(answer) => output.stdout = answer,
-            None => return Err(self.not_begun(&Said::of(&output))),
+            None => return Err(not_begun(line, &Said::of(&output))),
         }
         match output.status.code() {
             // ssh's own code, also where a signal ended the command: an answer may be missing its end.
-            Some(255) | None => Err(self.away(&format!(
+            Some(255) | None => Err(line.away(&format!(
                 "{name} was cut off: {}",
                 in_one_line(&String::from_utf8_lossy(&output.stderr))
             ))),
@@ -233,7 +228,8 @@ impl LoginNode {
         reader: &UserName,
         arguments: [&str; 4],
     ) -> Result<std::process::Output, SchedulerError> {
-        let mut words = take::as_person(self.config.address.is_root(), config, account, reader.as_str());
+        let (line, by) = self.line_of(reader)?;
+        let mut words = take::as_person(by, config, account, reader.as_str());
         words.extend(deadline(config.answer_within));
         words.extend(
             ["sh", "-c", READ, "sh"]
@@ -241,20 +237,20 @@ impl LoginNode {
                 .chain(arguments)
                 .map(OsString::from),
         );
-        self.output_of(config, "sh", words).await
+        self.output_of(&line, config, "sh", words).await
     }
+}
 
-    /// What it means that a command was not begun.
-    fn not_begun(&self, said: &Said) -> SchedulerError {
-        match said.code {
-            Some(255) | None => self.away(&in_one_line(&said.stderr)),
-            Some(code) => SchedulerError::Misconfigured(format!(
-                "{} lets us in but runs no command as it is sent (exit code {code}: {}): give the account an ordinary \
-                 login shell, and its key no forced command",
-                self.config.address,
-                said.complaint()
-            )),
-        }
+/// What it means that a command was not begun.
+fn not_begun(line: &Line, said: &Said) -> SchedulerError {
+    match said.code {
+        Some(255) | None => line.away(&in_one_line(&said.stderr)),
+        Some(code) => SchedulerError::Misconfigured(format!(
+            "{} lets us in but runs no command as it is sent (exit code {code}: {}): give the account an ordinary login \
+             shell, and its key no forced command",
+            line.config.address,
+            said.complaint()
+        )),
     }
 }
 

@@ -4,8 +4,9 @@
 //! script. What goes wrong earlier is no submission. What goes wrong later may be one, and is looked up by its token.
 
 use super::failure::in_one_line;
+use super::line::Line;
 use super::quote::{HoldsNul, quoted};
-use super::{LoginNode, ON_THE_WAY, after, begin_line, deadline, write};
+use super::{By, LoginNode, ON_THE_WAY, after, begin_line, deadline, write};
 use crate::slurm::SlurmConfig;
 use crate::slurm::command::Said;
 use crate::slurm::posix_account::PosixAccount;
@@ -40,12 +41,7 @@ umask 022
 eval "$command""#;
 
 /// The words that become a person: what they are to run follows.
-pub(super) fn as_person(
-    is_root: bool,
-    config: &SlurmConfig,
-    account: &PosixAccount,
-    user: &str,
-) -> Vec<OsString> {
+pub(super) fn as_person(by: By, config: &SlurmConfig, account: &PosixAccount, user: &str) -> Vec<OsString> {
     // In the C locale a length is in bytes.
     let clean = || {
         ["env", "-i"]
@@ -55,30 +51,32 @@ pub(super) fn as_person(
     };
     let mut words: Vec<OsString> = vec!["exec".into()];
     words.extend(clean());
-    if is_root {
-        words.extend([
+    match by {
+        By::Themselves => {}
+        By::Root => words.extend([
             "setpriv".into(),
             format!("--reuid={}", account.uid).into(),
             format!("--regid={}", account.gid).into(),
             "--init-groups".into(),
             "--".into(),
-        ]);
-    } else {
-        words.extend(["sudo", "-n", "-u", user, "--"].map(OsString::from));
-        words.extend(clean());
+        ]),
+        By::Sudo => {
+            words.extend(["sudo", "-n", "-u", user, "--"].map(OsString::from));
+            words.extend(clean());
+        }
     }
     words
 }
 
 /// The words that become the author and then read the submission.
 fn becoming(
-    is_root: bool,
+    by: By,
     config: &SlurmConfig,
     account: &PosixAccount,
     user: &str,
     sizes: [usize; 2],
 ) -> Vec<OsString> {
-    let mut words = as_person(is_root, config, account, user);
+    let mut words = as_person(by, config, account, user);
     // Inside, so that it is the author's own process that it ends.
     words.extend(deadline(config.submit_within));
     words.extend(["sh", "-c", TAKE, "sh"].map(OsString::from));
@@ -131,17 +129,14 @@ impl LoginNode {
         let line =
             command_line(submission, prepared).map_err(|error| SubmitError::Refused(error.to_string()))?;
         let sizes = [line.len(), submission.script.len()];
-        let words = becoming(
-            self.config.address.is_root(),
-            config,
-            account,
-            submission.user.as_str(),
-            sizes,
-        );
+        let (way, by) = self
+            .line_of(&submission.user)
+            .map_err(|error| not_asked(error.to_string()))?;
+        let words = becoming(by, config, account, submission.user.as_str(), sizes);
         let begin = quoted(words).map_err(|error| not_asked(error.to_string()))?;
 
-        let (connection, _permit) = self
-            .session()
+        let (connection, _permit) = way
+            .session(&self.programs)
             .await
             .map_err(|error| not_asked(error.to_string()))?;
         let mut child = connection
@@ -172,17 +167,14 @@ impl LoginNode {
                     Ok((_, Ok(status))) => status.code(),
                     _ => None,
                 };
-                return Err(not_asked(self.not_taken(
-                    code,
-                    &String::from_utf8_lossy(&complaints),
-                    submission,
-                )));
+                let complaints = String::from_utf8_lossy(&complaints);
+                return Err(not_asked(not_taken(&way, by, code, &complaints, submission)));
             }
             Ok(Err(error)) => return Err(not_asked(format!("ssh could not be followed: {error}"))),
             Err(_) => {
                 return Err(not_asked(format!(
                     "{} was not ready for the script within {} seconds",
-                    self.config.address,
+                    way.config.address,
                     config.answer_within.as_secs()
                 )));
             }
@@ -222,33 +214,33 @@ impl LoginNode {
                 stdout: more,
                 stderr: complaints,
             }),
-            &self.config.address.to_string(),
+            &way.config.address.to_string(),
         )
     }
+}
 
-    /// Why the far side did not come to take the script.
-    fn not_taken(&self, code: Option<i32>, stderr: &str, submission: &Submission) -> String {
-        let address = &self.config.address;
-        let why = in_one_line(stderr);
-        if code.is_none() || code == Some(255) {
-            return format!("{address}: {why}");
-        }
-        if let Some((_, ours)) = stderr.split_once(OURS) {
-            return format!("on {address}, {}", in_one_line(ours));
-        }
-        let right = if address.is_root() {
-            "root there must have setpriv, and the account must be one of that machine's".to_owned()
-        } else {
-            format!(
-                "let {} run commands as the people there, by sudo and without a password",
-                address.user()
-            )
-        };
-        format!(
-            "sbatch cannot be run as {} on {address} ({why}): {right}",
-            submission.user
-        )
+/// Why the far side did not come to take the script.
+fn not_taken(way: &Line, by: By, code: Option<i32>, stderr: &str, submission: &Submission) -> String {
+    let address = &way.config.address;
+    let why = in_one_line(stderr);
+    if code.is_none() || code == Some(255) {
+        return format!("{address}: {why}");
     }
+    if let Some((_, ours)) = stderr.split_once(OURS) {
+        return format!("on {address}, {}", in_one_line(ours));
+    }
+    let right = match by {
+        By::Root => "root there must have setpriv, and the account must be one of that machine's".to_owned(),
+        By::Sudo => format!(
+            "let {} run commands as the people there, by sudo and without a password",
+            address.user()
+        ),
+        By::Themselves => "the account needs an ordinary login shell, and that machine timeout".to_owned(),
+    };
+    format!(
+        "sbatch cannot be run as {} on {address} ({why}): {right}",
+        submission.user
+    )
 }
 
 /// What came of a submission that was sent. Pure.
@@ -404,8 +396,8 @@ mod tests {
             shell: "/bin/sh".to_owned(),
         };
         let config = SlurmConfig::new(crate::ClusterName::new("meso").unwrap());
-        let words = |is_root| {
-            let words = becoming(is_root, &config, &account, "alice", [7, 9]);
+        let words = |by| {
+            let words = becoming(by, &config, &account, "alice", [7, 9]);
             words
                 .join(std::ffi::OsStr::new(" "))
                 .into_string()
@@ -415,13 +407,14 @@ mod tests {
         let path = "env -i PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C";
         let rest = "timeout --signal=KILL 60 sh -c TAKE sh 7 9";
         assert_eq!(
-            words(true),
+            words(By::Root),
             format!("exec {path} setpriv --reuid=1001 --regid=1002 --init-groups -- {rest}")
         );
         assert_eq!(
-            words(false),
+            words(By::Sudo),
             format!("exec {path} sudo -n -u alice -- {path} {rest}")
         );
+        assert_eq!(words(By::Themselves), format!("exec {path} {rest}"));
     }
 
     #[test]

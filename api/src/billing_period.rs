@@ -86,6 +86,10 @@ pub struct BillingPeriodStatus {
     /// SHA-256 of the statements of a closed period, in their canonical form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// What the ledger was when the month had been closed, signed by the operator: for partners to keep, and to hold it
+    /// against later (meso ledger verify --checkpoint).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// When close: true was first seen. Use up to then, or to the month's end where that came before, is read before the
     /// month is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

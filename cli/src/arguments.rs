@@ -4,8 +4,8 @@ use crate::connection::Place;
 use crate::failure::EXIT_CODES;
 use crate::template::TemplateCommand;
 use crate::{
-    allocations, cancel, ceiling, completion, efficiency, extend, history, hold, invoice, ledger_verify,
-    logs, perimeter, queue, show, statement, submit, top,
+    allocations, cancel, ceiling, completion, efficiency, extend, history, hold, invoice, ledger_checkpoint,
+    ledger_verify, logs, perimeter, queue, show, statement, submit, top,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -87,6 +87,12 @@ pub enum InvoiceCommand {
 pub enum LedgerCommand {
     /// Find every row that was changed, removed or moved
     Verify(ledger_verify::Options),
+    /// Sign what it is now, in a few lines that partners keep
+    Checkpoint(ledger_checkpoint::CheckpointOptions),
+    /// Cosign a checkpoint, when nothing before the one that you kept has changed
+    Cosign(ledger_checkpoint::CosignOptions),
+    /// Print the public half of a key that signs checkpoints; make the key where there is none
+    Key(ledger_checkpoint::KeyOptions),
 }
 
 /// What to do with a perimeter's report.

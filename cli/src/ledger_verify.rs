@@ -1,10 +1,14 @@
 //! `meso ledger verify`: reads the ledger itself and asks nobody.
 
 use crate::failure::Failure;
+use crate::ledger_checkpoint::signed;
 use crate::output::{self, Format, FormatArgument, machine_readable};
 use crate::table::on_one_line;
 use clap::Args;
 use mesocentre_metering::LedgerUrl;
+use mesocentre_metering::checkpoint::Verifier;
+use mesocentre_metering::ledger::{Expected, verify_against};
+use std::path::PathBuf;
 
 /// What `ledger verify` takes.
 #[derive(Args, Debug)]
@@ -12,6 +16,12 @@ pub struct Options {
     /// The ledger, for example sqlite:///var/lib/mesocentre/ledger.db
     #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL")]
     ledger: String,
+    /// A checkpoint that was kept: the ledger must be what it was then, with rows added; may be repeated
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
+    /// Whose signature each of these must bear, as `ledger key` prints it
+    #[arg(long, value_name = "KEY", requires = "checkpoint")]
+    trust: Option<String>,
     #[command(flatten)]
     format: FormatArgument,
 }
@@ -25,6 +35,9 @@ struct Found {
     records: i64,
     closed_months: i64,
     head: String,
+    root: String,
+    /// Rows of each checkpoint that it was held against.
+    checkpoints: Vec<u64>,
     faults: Vec<String>,
     quarantine: Quarantine,
 }
@@ -50,7 +63,7 @@ struct Report {
 /// # Errors
 /// Exit code 1 when anything is not as it was written; [`Failure`] when there is no ledger to read.
 pub async fn run(options: Options) -> Result<(), Failure> {
-    let found = look_into(&options.ledger).await?;
+    let found = look_into(&options).await?;
     let text = match options.format.format {
         Format::Table => in_words(&found),
         format => machine_readable(format, &found)?.unwrap_or_default(),
@@ -63,8 +76,20 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
 }
 
-async fn look_into(ledger: &str) -> Result<Found, Failure> {
-    let url: LedgerUrl = ledger
+async fn look_into(options: &Options) -> Result<Found, Failure> {
+    let trusted = options.trust.as_deref().map(Verifier::parse).transpose();
+    let trusted = trusted.map_err(|error| Failure::Usage(error.to_string()))?;
+    let mut expected = Expected::default();
+    for file in &options.checkpoint {
+        let kept = signed(file)?;
+        if let Some(trusted) = &trusted {
+            kept.is_signed_by(trusted)
+                .map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
+        }
+        expected.checkpoints.push(kept.checkpoint);
+    }
+    let url: LedgerUrl = options
+        .ledger
         .parse()
         .map_err(|error: mesocentre_metering::ledger::LedgerUrlError| Failure::Usage(error.to_string()))?;
     if !url.path().exists() {
@@ -73,7 +98,7 @@ async fn look_into(ledger: &str) -> Result<Found, Failure> {
             url.path().display()
         )));
     }
-    let verification = mesocentre_metering::verify(&url)
+    let verification = verify_against(&url, &expected)
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(Found {
@@ -82,6 +107,8 @@ async fn look_into(ledger: &str) -> Result<Found, Failure> {
         records: verification.records,
         closed_months: verification.closed_months,
         head: format!("{} {}", verification.head.seq, verification.head.hash),
+        root: verification.root.to_string(),
+        checkpoints: expected.checkpoints.iter().map(|kept| kept.size).collect(),
         faults: verification.faults.iter().map(ToString::to_string).collect(),
         quarantine: Quarantine {
             reports: verification.quarantined,
@@ -108,6 +135,9 @@ fn in_words(found: &Found) -> String {
         found.head,
         counted(quarantine.reports, "report"),
     );
+    for rows in &found.checkpoints {
+        text.push_str(&format!("Checkpoint  of {rows} rows\n"));
+    }
     for report in &quarantine.newest {
         // Most sentences name the key; what a source wrote must not steer the terminal.
         let key = match report.key.as_str() {
@@ -186,12 +216,17 @@ mod tests {
         format!("sqlite://{}", path.display())
     }
 
-    async fn verified(path: &Path) -> Result<(), Failure> {
-        run(Options {
+    fn options(path: &Path) -> Options {
+        Options {
             ledger: at(path),
+            checkpoint: Vec::new(),
+            trust: None,
             format: FormatArgument { format: Format::Json },
-        })
-        .await
+        }
+    }
+
+    async fn verified(path: &Path) -> Result<(), Failure> {
+        run(options(path)).await
     }
 
     #[tokio::test]
@@ -238,7 +273,7 @@ mod tests {
         ledger_with(&path, &records).await;
         verified(&path).await.unwrap();
 
-        let found = look_into(&at(&path)).await.unwrap();
+        let found = look_into(&options(&path)).await.unwrap();
         let text = in_words(&found);
         for line in [
             "Quarantine  13 reports\n",

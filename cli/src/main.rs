@@ -20,6 +20,7 @@ mod french_number;
 mod history;
 mod hold;
 mod invoice;
+mod ledger_checkpoint;
 mod ledger_verify;
 mod live;
 mod logs;
@@ -88,6 +89,9 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
             invoice::document(options, DocumentForm::Xml, cli.place).await
         }
         Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,
+        Command::Ledger(LedgerCommand::Checkpoint(options)) => ledger_checkpoint::checkpoint(options).await,
+        Command::Ledger(LedgerCommand::Cosign(options)) => ledger_checkpoint::cosign(&options),
+        Command::Ledger(LedgerCommand::Key(options)) => ledger_checkpoint::key(&options),
         Command::Perimeter(PerimeterCommand::Verify(options)) => perimeter::verify(options, cli.place).await,
         Command::Perimeter(PerimeterCommand::Check(options)) => perimeter::check(options).await,
         Command::Completion(options) => completion::run(&options),

@@ -106,7 +106,134 @@ async fn every_example_applies_and_becomes_ready_and_a_second_close_gives_the_sa
     .await;
     a_close_waits_for_use_that_was_not_read(&stack).await?;
     close_twice(&stack).await?;
-    invoicing::of_the_month(&stack, MONTH).await
+    let kept = the_closed_month_has_a_checkpoint(&stack).await?;
+    invoicing::of_the_month(&stack, MONTH).await?;
+    a_partner_cosigns_what_goes_on_from_it(&stack, &kept).await
+}
+
+/// Whose ledger the stack's is.
+const ORIGIN: &str = "mesocentre/ledger";
+
+/// What the operator signed when it closed the month, in a file.
+async fn the_closed_month_has_a_checkpoint(stack: &Stack) -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    let period = json(stack, &["billingperiod", MONTH]).await?;
+    let checkpoint = period["status"]["checkpoint"].as_str().unwrap_or_default();
+    let digest = period["status"]["digest"].as_str().unwrap_or_default();
+    assert!(checkpoint.starts_with(&format!("{ORIGIN}\n")), "{period}");
+    assert!(
+        checkpoint.contains(&format!("closed {MONTH} {digest}\n")),
+        "{checkpoint}"
+    );
+    std::fs::write(folder.path().join("kept.txt"), checkpoint)?;
+    Ok(folder)
+}
+
+/// With nothing but files: a partner that kept the checkpoint cosigns a later one, and no forged one.
+async fn a_partner_cosigns_what_goes_on_from_it(stack: &Stack, kept: &tempfile::TempDir) -> Result<()> {
+    let at = |name: &str| kept.path().join(name).display().to_string();
+    let ledger = stack.ledger_url();
+    let key = ledger
+        .trim_start_matches("sqlite://")
+        .replace("ledger.db", "signing-key.pk8");
+    let meso = async |arguments: &[&str]| {
+        let mut command = vec!["meso", "ledger"];
+        command.extend(arguments);
+        stack.run(&command).await
+    };
+    let ours = meso(&["key", &key, "--name", ORIGIN])
+        .await?
+        .stdout
+        .trim()
+        .to_owned();
+    let partner = ["key", &at("partner.pk8"), "--name", "univ-caen.test", "--witness"];
+    let theirs = meso(&partner).await?.stdout.trim().to_owned();
+    let verify = [
+        "verify",
+        "--ledger",
+        &ledger,
+        "--checkpoint",
+        &at("kept.txt"),
+        "--trust",
+        &ours,
+    ];
+    let verified = meso(&verify).await?;
+    assert!(
+        verified.is_success() && verified.stdout.contains("Checkpoint  of"),
+        "{verified:?}"
+    );
+
+    // Invoices were issued since: the ledger has gone on.
+    let since = [
+        "checkpoint",
+        "--ledger",
+        &ledger,
+        "--key",
+        &key,
+        "--origin",
+        ORIGIN,
+        "--since",
+        &at("kept.txt"),
+    ];
+    let request = meso(&since).await?;
+    assert!(
+        request.is_success() && request.stdout.starts_with("old "),
+        "{request:?}"
+    );
+    std::fs::write(at("request.txt"), &request.stdout)?;
+    let cosign = async |request: &str| {
+        meso(&[
+            "cosign",
+            request,
+            "--kept",
+            &at("kept.txt"),
+            "--trust",
+            &ours,
+            "--key",
+            &at("partner.pk8"),
+            "--name",
+            "univ-caen.test",
+        ])
+        .await
+    };
+    let cosigned = cosign(&at("request.txt")).await?;
+    assert!(
+        cosigned.is_success() && cosigned.stdout.contains("\u{2014} univ-caen.test "),
+        "{cosigned:?}"
+    );
+    std::fs::write(at("cosigned.txt"), &cosigned.stdout)?;
+    let verify = [
+        "verify",
+        "--ledger",
+        &ledger,
+        "--checkpoint",
+        &at("cosigned.txt"),
+        "--trust",
+        &theirs,
+    ];
+    let verified = meso(&verify).await?;
+    assert!(verified.is_success(), "{verified:?}");
+
+    // Another key under the datacentre's name.
+    let forger = ["key", &at("forger.pk8"), "--name", ORIGIN];
+    meso(&forger).await?;
+    let forged = [
+        "checkpoint",
+        "--ledger",
+        &ledger,
+        "--key",
+        &at("forger.pk8"),
+        "--origin",
+        ORIGIN,
+    ];
+    std::fs::write(
+        at("forged.txt"),
+        format!("old 1\n\n{}", meso(&forged).await?.stdout),
+    )?;
+    let refused = cosign(&at("forged.txt")).await?;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("bears no signature"), "{refused:?}");
+    Ok(())
 }
 
 /// The month is asked to be closed while nobody can tell what ran last: it waits, says why, and is closed by itself.

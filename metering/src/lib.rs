@@ -7,6 +7,8 @@
 //!                  sharing ─────┘                   └─► invoice, credit note
 //! ```
 //!
+//! What the ledger was at a moment is a [`checkpoint`], by the tree of [`merkle`], that others keep.
+//!
 //! Everything between the ledger's rows and the statement's bytes is integers and decimals, no floats, and a pure
 //! function: [`rating`], [`sharing`], [`tariff`], [`calendar`],
 //! [`ceiling`], [`money`], [`invoice`]. I/O is in [`ledger`], and [`period`] joins
@@ -14,11 +16,13 @@
 
 pub mod calendar;
 pub mod ceiling;
+pub mod checkpoint;
 mod digest;
 mod exact;
 pub mod focus;
 pub mod invoice;
 pub mod ledger;
+pub mod merkle;
 mod meter;
 pub mod money;
 pub mod period;

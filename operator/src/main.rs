@@ -219,6 +219,8 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         kubernetes_version: version.map(|version| version.git_version).unwrap_or_default(),
         report_every: Duration::from_secs(settings.report_minutes.saturating_mul(60)),
         signer,
+        ledger_url: settings.ledger_url.clone(),
+        ledger_origin: settings.ledger_origin.clone(),
         stores,
         triggers,
         own_writes,

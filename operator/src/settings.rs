@@ -64,6 +64,14 @@ pub struct Settings {
     /// Folder that issued invoices are written to, each series in a folder of its own [default: none, they are written nowhere]
     #[arg(long, env = "MESO_INVOICE_FOLDER", value_name = "FOLDER")]
     pub invoice_folder: Option<PathBuf>,
+    /// Whose ledger it is, on its checkpoints: a name of the datacentre's own that does not change
+    #[arg(
+        long,
+        env = "MESO_LEDGER_ORIGIN",
+        value_name = "NAME",
+        default_value = "mesocentre/ledger"
+    )]
+    pub ledger_origin: String,
     /// The key that reports are signed with, made at the first start [default: signing-key.pk8 beside the ledger]
     #[arg(long, env = "MESO_SIGNING_KEY", value_name = "FILE")]
     pub signing_key: Option<PathBuf>,

@@ -1,10 +1,11 @@
 //! The hash chain: what of a row is hashed, and how.
 //!
-//! `leaf = SHA-256(0x00 ‖ canonical row)`, as a leaf of RFC 6962, section 2.1, so that a Merkle tree can be built over
-//! the same rows; `hash = SHA-256(0x01 ‖ hash of the row before ‖ leaf)`. The canonical row is JSON with sorted keys
+//! `leaf = SHA-256(0x00 ‖ canonical row)`, as a leaf of RFC 6962, section 2.1, and a Merkle tree ([`crate::merkle`]) is
+//! built over the same leaves; `hash = SHA-256(0x01 ‖ hash of the row before ‖ leaf)`. The canonical row is JSON with sorted keys
 //! and no white space, numbers as strings, and holds the row's number, so that a row cannot change its place.
 
 use crate::digest::Digest;
+use crate::merkle;
 use serde::{Serialize, Serializer};
 
 /// The version of the canonical form that is written today.
@@ -46,8 +47,16 @@ pub(super) struct CanonicalRow<'a> {
 impl CanonicalRow<'_> {
     /// The row's hash, after the hash of the row before it.
     pub(super) fn hash(&self, before: Digest) -> Result<Digest, serde_json::Error> {
-        let canonical = serde_json::to_vec(self)?;
-        let leaf = Digest::of(&[&[0x00], &canonical]);
-        Ok(Digest::of(&[&[0x01], &before.0, &leaf.0]))
+        self.leaf().map(|leaf| after(before, leaf))
     }
+
+    /// The row as a leaf of the tree.
+    pub(super) fn leaf(&self) -> Result<Digest, serde_json::Error> {
+        Ok(merkle::leaf(&serde_json::to_vec(self)?))
+    }
+}
+
+/// A row's hash, from that of the row before it and its leaf.
+pub(super) fn after(before: Digest, leaf: Digest) -> Digest {
+    Digest::of(&[&[0x01], &before.0, &leaf.0])
 }

@@ -12,8 +12,7 @@
 //! One SQLite file in write-ahead mode, for one writing process; any number may read it meanwhile. Commits are durable
 //! when they are answered (`synchronous = FULL`): a source that heard "metered" will not report again.
 //!
-//! Knows no prices. PostgreSQL, Merkle proofs and signed checkpoints will stand beside this (the leaf hashes are
-//! already those of RFC 6962).
+//! Knows no prices. What it was at a moment is told by [`crate::checkpoint`], from what [`verify`] reads.
 
 mod append;
 mod chain;
@@ -33,7 +32,7 @@ pub use invoices::{IssueError, Payment, Standing};
 pub use read::{AllocationUse, UseKey};
 pub use unsettled::{Reading, Unsettled};
 pub use url::{LedgerUrl, LedgerUrlError};
-pub use verify::{InQuarantine, LedgerFault, Verification, verify};
+pub use verify::{Expected, InQuarantine, LedgerFault, Verification, verify, verify_against};
 
 use crate::digest::Digest;
 use sqlx::sqlite::{

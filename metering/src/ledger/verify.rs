@@ -4,15 +4,18 @@
 //! tail that was cut, a closed month that was changed, an invoice that was changed or is missing, a trigger
 //! that was taken away. Not found by this alone: a ledger
 //! whose every hash was computed again from some row on, together with the file beside it and the closed months; that
-//! takes a copy of a head somewhere else (each statement carries one), until checkpoints are signed.
+//! takes a checkpoint that somebody kept ([`verify_against`]), or a head (each statement carries one).
 //!
 //! Told beside it, and no fault: what stands in quarantine.
 
-use super::chain::FORM;
-use super::head_file::{self, AnchoredIssue, HeadFile};
+use super::chain::{FORM, after};
+use super::head_file::{self, AnchoredClose, AnchoredIssue, HeadFile};
 use super::row::{COLUMNS, Row};
 use super::{Head, LedgerError, LedgerUrl};
+use crate::calendar::BillingMonth;
+use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::merkle::{ConsistencyProof, Tree};
 use crate::record::RecordKey;
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
@@ -108,6 +111,14 @@ pub enum LedgerFault {
         /// Its place among all issued documents.
         place: i64,
     },
+    /// It is not what a checkpoint says that it was.
+    #[error("the checkpoint of {rows} rows: {what}")]
+    Checkpoint {
+        /// Its rows.
+        rows: u64,
+        /// What is otherwise.
+        what: String,
+    },
     /// What was set aside cannot be read.
     #[error("the quarantine cannot be read: {what}")]
     Quarantine {
@@ -131,6 +142,12 @@ pub struct Verification {
     pub closed_months: i64,
     /// The end of the chain.
     pub head: Head,
+    /// The root of the tree over all rows.
+    pub root: Digest,
+    /// The month closed last, and the document issued last.
+    pub last: (Option<AnchoredClose>, Option<AnchoredIssue>),
+    /// The proof that was asked for.
+    pub proof: Vec<Digest>,
     /// What is wrong, in the order of the rows; at most [`Verification::MOST_FAULTS`].
     pub faults: Vec<LedgerFault>,
     /// How many reports are in quarantine. They are no fault of the ledger: it kept what it could not take.
@@ -155,6 +172,18 @@ impl Verification {
     pub const MOST_FAULTS: usize = 100;
     /// So many reports in quarantine are shown: the rest is counted.
     pub const NEWEST_QUARANTINED: usize = 10;
+
+    /// What the ledger is now, to be signed; of one that is intact.
+    pub fn checkpoint(&self, origin: &str) -> Checkpoint {
+        Checkpoint {
+            origin: origin.to_owned(),
+            size: u64::try_from(self.records).unwrap_or(0),
+            root: self.root,
+            chain: self.head.hash,
+            closed: self.last.0,
+            issued: self.last.1,
+        }
+    }
 
     /// Whether nothing was found.
     pub fn is_intact(&self) -> bool {
@@ -185,11 +214,28 @@ const TRIGGERS: [&str; 8] = [
     "closed_month_refuses_replace",
 ];
 
+/// What else a ledger is held against.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// Checkpoints that were kept. Whether they are genuine is for who has the keys.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The rows of an earlier one from which a proof is asked for.
+    pub proof_since: Option<u64>,
+}
+
 /// Verifies a ledger, without writing to it and whether or not an operator has it open.
 ///
 /// # Errors
 /// [`LedgerError`], when there is no ledger to read.
 pub async fn verify(url: &LedgerUrl) -> Result<Verification, LedgerError> {
+    verify_against(url, &Expected::default()).await
+}
+
+/// The same, and against what was kept of it.
+///
+/// # Errors
+/// [`LedgerError`], when there is no ledger to read.
+pub async fn verify_against(url: &LedgerUrl, kept: &Expected) -> Result<Verification, LedgerError> {
     let path = url.path();
     let failed = |source| LedgerError::Database {
         doing: "opening",
@@ -200,7 +246,7 @@ pub async fn verify(url: &LedgerUrl) -> Result<Verification, LedgerError> {
     let anchor = head_file::read(path);
     let options = super::connect_options(path).read_only(true);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-    let found = verify_rows(path, anchor, &mut connection).await;
+    let found = verify_rows(path, anchor, kept, &mut connection).await;
     // The last one to leave a ledger tidies its write-ahead log: be gone before the answer.
     connection.close().await.map_err(failed)?;
     found
@@ -209,6 +255,7 @@ pub async fn verify(url: &LedgerUrl) -> Result<Verification, LedgerError> {
 async fn verify_rows(
     path: &Path,
     anchor: Result<Option<HeadFile>, LedgerError>,
+    kept: &Expected,
     connection: &mut SqliteConnection,
 ) -> Result<Verification, LedgerError> {
     let failed = |doing| {
@@ -232,6 +279,7 @@ async fn verify_rows(
     // What else says which hash a row has: (row, hash) from the closed months.
     let mut expected: BTreeMap<i64, Vec<(String, Digest)>> = BTreeMap::new();
     let (mut before, mut last_closed) = (0, None);
+    let mut all_closed = BTreeMap::new();
     for row in &months {
         let month: String = row.try_get(0).map_err(failed("reading the closed months of"))?;
         let mut fault = |what: String| {
@@ -252,6 +300,7 @@ async fn verify_rows(
                     .or_default()
                     .push((month.clone(), closed.head.hash));
                 last_closed = Some((closed.month, closed.sha256));
+                all_closed.insert(closed.month, closed.sha256);
             }
         }
     }
@@ -278,7 +327,8 @@ async fn verify_rows(
         .as_ref()
         .ok()
         .and_then(|anchor| anchor.and_then(|anchor| anchor.issued));
-    if with_invoices && let Err(error) = invoices(&mut reading, issued, &mut faults).await {
+    let mut all_issued = BTreeMap::new();
+    if with_invoices && let Err(error) = invoices(&mut reading, issued, &mut all_issued, &mut faults).await {
         faults.push(LedgerFault::Invoice {
             number: "of the series".to_owned(),
             what: format!("they cannot be read: {error}"),
@@ -300,6 +350,12 @@ async fn verify_rows(
         seq: 0,
         hash: Digest::ZERO,
     };
+    let count: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM usage_record")
+        .fetch_one(&mut *reading)
+        .await
+        .map_err(failed("reading"))?;
+    let mut tree = Tree::default();
+    let mut proof = ConsistencyProof::new(kept.proof_since.unwrap_or(0), u64::try_from(count).unwrap_or(0));
     let mut records = 0;
     let mut anchored = None;
     let anchor_seq = anchor
@@ -356,12 +412,27 @@ async fn verify_rows(
                     seq: row.seq,
                     form: row.form,
                 });
-            } else if row.seq == head.seq + 1 && row.canonical().hash(head.hash).ok() != Some(stored) {
-                let key = format!(
-                    "{}/{}/{} {} revision {}",
-                    row.source, row.cluster, row.native_key, row.meter, row.revision
+            } else {
+                let leaf = row.canonical().leaf().ok();
+                if row.seq == head.seq + 1 && leaf.map(|leaf| after(head.hash, leaf)) != Some(stored) {
+                    let key = format!(
+                        "{}/{}/{} {} revision {}",
+                        row.source, row.cluster, row.native_key, row.meter, row.revision
+                    );
+                    faults.push(LedgerFault::Changed { seq: row.seq, key });
+                }
+                if let Some(leaf) = leaf {
+                    tree.push(leaf);
+                    proof.push(leaf);
+                }
+                let now = kept.checkpoints.iter().filter(|kept| kept.size == tree.size());
+                faults.extend(
+                    now.filter(|kept| (kept.root, kept.chain) != (tree.root(), stored))
+                        .map(|kept| LedgerFault::Checkpoint {
+                            rows: kept.size,
+                            what: format!("the rows up to {} are not those that it was made of", row.seq),
+                        }),
                 );
-                faults.push(LedgerFault::Changed { seq: row.seq, key });
             }
             // Go on from what stands there, so that one changed row is one fault.
             head = Head {
@@ -385,6 +456,9 @@ async fn verify_rows(
                 let what = format!("it was closed with row {seq} as its last, and that row is gone");
                 faults.push(LedgerFault::ClosedMonth { month, what });
             }
+        }
+        for kept in &kept.checkpoints {
+            faults.extend(since_then(kept, tree.size(), &all_closed, &all_issued));
         }
         match &anchor {
             Ok(Some(anchor)) => {
@@ -423,16 +497,60 @@ async fn verify_rows(
         records,
         closed_months: i64::try_from(months.len()).unwrap_or(i64::MAX),
         head,
+        root: tree.root(),
+        last: (
+            last_closed.map(|(month, sha256)| AnchoredClose { month, sha256 }),
+            all_issued.last_key_value().map(|(place, hash)| AnchoredIssue {
+                place: *place,
+                hash: *hash,
+            }),
+        ),
+        proof: proof.finish(),
         faults,
         quarantined,
         newest_quarantined,
     })
 }
 
+/// What of a checkpoint the ledger lacks, but for the rows that there are.
+fn since_then(
+    kept: &Checkpoint,
+    rows: u64,
+    closed: &BTreeMap<BillingMonth, Digest>,
+    issued: &BTreeMap<i64, Digest>,
+) -> Vec<LedgerFault> {
+    let fault = |what: String| LedgerFault::Checkpoint {
+        rows: kept.size,
+        what,
+    };
+    let mut faults = Vec::new();
+    if kept.size > rows {
+        faults.push(fault(format!("the tail was cut: the ledger has {rows} rows")));
+    }
+    if let Some(close) = kept.closed
+        && closed.get(&close.month) != Some(&close.sha256)
+    {
+        faults.push(fault(format!(
+            "the closed month {} has another digest now, or is gone",
+            close.month
+        )));
+    }
+    if let Some(issue) = kept.issued
+        && issued.get(&issue.place) != Some(&issue.hash)
+    {
+        faults.push(fault(format!(
+            "the document at place {} is another now, or is gone",
+            issue.place
+        )));
+    }
+    faults
+}
+
 /// What is wrong with the issued documents: one chain over all series, in the order of issue.
 async fn invoices(
     connection: &mut SqliteConnection,
     anchor: Option<AnchoredIssue>,
+    all: &mut BTreeMap<i64, Digest>,
     faults: &mut Vec<LedgerFault>,
 ) -> Result<(), sqlx::Error> {
     let mut rows =
@@ -461,6 +579,9 @@ async fn invoices(
             && anchor.hash.0[..] != *hash
         {
             faults.push(LedgerFault::InvoicesCut { place });
+        }
+        if let Some(hash) = Digest::from_bytes(hash) {
+            all.insert(place, hash);
         }
         before = (place, hash.to_vec());
     }

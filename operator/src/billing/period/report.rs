@@ -66,6 +66,9 @@ pub async fn report(
     status.net = month.rated.net().map(|net| net.to_string());
     status.digest = month.closed.map(|(sha256, _)| sha256.to_string());
     status.closed_at = month.closed.map(|(_, at)| at);
+    if month.closed.is_some() && status.checkpoint.is_none() {
+        status.checkpoint = checkpoint(context, period).await;
+    }
     status.close_asked_at = valid.close_asked_at;
 
     let was_closed = period.status.as_ref().and_then(|status| status.state) == Some(PeriodState::Closed);
@@ -83,6 +86,40 @@ pub async fn report(
         context.triggers.periods.reconcile_all(&context.stores.periods);
     }
     Ok(())
+}
+
+/// What the ledger is, signed; none of one that is not intact, or cannot be read now: then at the next look.
+async fn checkpoint(context: &Context, period: &Arc<BillingPeriod>) -> Option<String> {
+    let found = match mesocentre_metering::verify(&context.ledger_url).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "no checkpoint is signed now");
+            return None;
+        }
+    };
+    if let Some(fault) = found.faults.first() {
+        let note =
+            format!("no checkpoint is signed, the ledger is not intact: {fault}; run `meso ledger verify`");
+        event(
+            context,
+            period.as_ref(),
+            EventType::Warning,
+            "LedgerNotIntact",
+            &note,
+        )
+        .await;
+        return None;
+    }
+    match context
+        .signer
+        .sign_checkpoint(&found.checkpoint(&context.ledger_origin))
+    {
+        Ok(signed) => Some(signed),
+        Err(error) => {
+            tracing::warn!(%error, origin = context.ledger_origin, "MESO_LEDGER_ORIGIN cannot name a ledger");
+            None
+        }
+    }
 }
 
 fn told(period: &BillingPeriod, verdict: &Verdict) -> BillingPeriodStatus {

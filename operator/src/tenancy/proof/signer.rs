@@ -1,8 +1,9 @@
-//! Signs reports with an Ed25519 key that never leaves this machine: a file beside the ledger, readable to the operator
+//! Signs reports and checkpoints of the ledger with an Ed25519 key that never leaves this machine: a file beside the ledger, readable to the operator
 //! alone, made at its first start. It is in no Secret, so whoever reads etcd cannot sign.
 
 use anyhow::{Context as _, bail};
 use mesocentre_api::{ReportSignature, SIGNATURE_ALGORITHM};
+use mesocentre_metering::checkpoint::{Checkpoint, CheckpointError, CheckpointKey};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use std::fs::{self, OpenOptions};
@@ -48,6 +49,15 @@ impl Signer {
 
     fn public_key(&self) -> String {
         hexadecimal(self.0.public_key().as_ref())
+    }
+
+    /// Signs what the ledger was.
+    ///
+    /// # Errors
+    /// When its origin cannot stand on a checkpoint.
+    pub fn sign_checkpoint(&self, checkpoint: &Checkpoint) -> Result<String, CheckpointError> {
+        let key = CheckpointKey::new(&checkpoint.origin, &self.0)?;
+        Ok(key.sign(checkpoint).to_string())
     }
 
     /// Signs.

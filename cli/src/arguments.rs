@@ -4,8 +4,8 @@ use crate::connection::Place;
 use crate::failure::EXIT_CODES;
 use crate::template::TemplateCommand;
 use crate::{
-    allocations, cancel, ceiling, completion, efficiency, extend, history, hold, invoice, ledger_checkpoint,
-    ledger_verify, logs, perimeter, queue, show, statement, submit, top,
+    allocations, billing_simulate, cancel, ceiling, completion, efficiency, extend, history, hold, invoice,
+    ledger_checkpoint, ledger_verify, logs, perimeter, queue, show, statement, submit, top,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -59,6 +59,9 @@ pub enum Command {
     Invoice(InvoiceCommand),
     /// Show how much of a year's capacity goes to economic use (plafond d'usage économique)
     Ceiling(ceiling::Options),
+    /// What other prices and keys would do
+    #[command(subcommand)]
+    Billing(BillingCommand),
     /// Prove the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -80,6 +83,13 @@ pub enum InvoiceCommand {
     Pdf(invoice::DocumentOptions),
     /// Write the XML (EN 16931)
     Xml(invoice::DocumentOptions),
+}
+
+/// What to do with billing as a whole.
+#[derive(Debug, Subcommand)]
+pub enum BillingCommand {
+    /// Compare a month with what it would come to by other tariffs or keys (simulation)
+    Simulate(billing_simulate::Options),
 }
 
 /// What to do with the ledger.

@@ -8,6 +8,7 @@ mod allocations;
 mod api_answer;
 mod arguments;
 mod batch_jobs;
+mod billing_simulate;
 mod cancel;
 mod ceiling;
 mod completion;
@@ -43,7 +44,7 @@ mod top;
 mod wait;
 mod whose;
 
-use arguments::{Cli, Command, InvoiceCommand, LedgerCommand, PerimeterCommand};
+use arguments::{BillingCommand, Cli, Command, InvoiceCommand, LedgerCommand, PerimeterCommand};
 use failure::Failure;
 use invoice::DocumentForm;
 use std::process::ExitCode;
@@ -88,6 +89,7 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Invoice(InvoiceCommand::Xml(options)) => {
             invoice::document(options, DocumentForm::Xml, cli.place).await
         }
+        Command::Billing(BillingCommand::Simulate(options)) => billing_simulate::run(options).await,
         Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,
         Command::Ledger(LedgerCommand::Checkpoint(options)) => ledger_checkpoint::checkpoint(options).await,
         Command::Ledger(LedgerCommand::Cosign(options)) => ledger_checkpoint::cosign(&options),

@@ -40,7 +40,8 @@ pub use ledger::{Appended, Head, Ledger, LedgerError, LedgerUrl, Quarantined, ve
 pub use meter::{base_unit, base_units_per_unit, in_units, parse_meter};
 pub use money::Cents;
 pub use period::{
-    MonthStatements, PeriodError, close_month, rate_month, recompute_closed_month, unbilled_records,
+    MonthStatements, PeriodError, close_month, rate_month, recompute_closed_month, recorded_basis, simulate,
+    unbilled_records,
 };
 pub use rating::{NamedPool, Rated, RatedTenant, Rating, RatingBasis, RatingFault};
 pub use record::{BatchRun, RecordFault, RecordKey, UsageRecord, ValidRecord, from_batch_run};

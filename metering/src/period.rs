@@ -199,19 +199,8 @@ pub async fn recompute_closed_month(ledger: &Ledger, month: BillingMonth) -> Res
         .closed_month(month)
         .await?
         .ok_or(PeriodError::NotClosed { month })?;
-    let basis: RatingBasis =
-        serde_json::from_slice(&closed.basis).map_err(|source| PeriodError::Unreadable { month, source })?;
-    let months = ledger.closed_months_from(first_month()?).await?;
-    let last = months
-        .into_iter()
-        .take_while(|earlier| *earlier < month)
-        .last()
-        .map(|month| LastClosed {
-            month,
-            time_zone: closed.time_zone.clone(),
-            up_to_seq: closed.after_seq,
-        });
-    let rated = rate_at(ledger, &basis, last.as_ref(), &closed.head, StatementState::Final).await?;
+    let basis = basis_of(&closed)?;
+    let rated = rate_closed(ledger, &closed, &basis).await?;
     if !rated.faults.is_empty() {
         return Err(PeriodError::NotRateable {
             month,
@@ -223,6 +212,58 @@ pub async fn recompute_closed_month(ledger: &Ledger, month: BillingMonth) -> Res
 
 fn first_month() -> Result<BillingMonth, CalendarError> {
     "0001-01".parse()
+}
+
+fn basis_of(closed: &ClosedMonth) -> Result<RatingBasis, PeriodError> {
+    serde_json::from_slice(&closed.basis).map_err(|source| PeriodError::Unreadable {
+        month: closed.month,
+        source,
+    })
+}
+
+/// Rates a closed month by a basis, from the rows that it was closed with.
+async fn rate_closed(
+    ledger: &Ledger,
+    closed: &ClosedMonth,
+    basis: &RatingBasis,
+) -> Result<Rated, PeriodError> {
+    let months = ledger.closed_months_from(first_month()?).await?;
+    let last = months
+        .into_iter()
+        .take_while(|earlier| *earlier < closed.month)
+        .last()
+        .map(|month| LastClosed {
+            month,
+            time_zone: closed.time_zone.clone(),
+            up_to_seq: closed.after_seq,
+        });
+    rate_at(ledger, basis, last.as_ref(), &closed.head, StatementState::Final).await
+}
+
+/// What a closed month rested on: tenants, tariffs and pools as they were. None of a month that is open.
+///
+/// # Errors
+/// [`PeriodError`], when the ledger cannot be read.
+pub async fn recorded_basis(
+    ledger: &Ledger,
+    month: BillingMonth,
+) -> Result<Option<RatingBasis>, PeriodError> {
+    let closed = ledger.closed_month(month).await?;
+    closed.as_ref().map(basis_of).transpose()
+}
+
+/// What a month would come to by another basis: a closed one from the rows that it was closed with, an open one from
+/// those that there are. Nothing is written.
+///
+/// # Errors
+/// [`PeriodError`], when the ledger cannot be read or the basis names no month.
+pub async fn simulate(ledger: &Ledger, basis: &RatingBasis) -> Result<Rated, PeriodError> {
+    if let Some(closed) = ledger.closed_month(basis.month).await? {
+        return rate_closed(ledger, &closed, basis).await;
+    }
+    let last = ledger.last_closed().await?;
+    let head = ledger.head().await?;
+    rate_at(ledger, basis, last.as_ref(), &head, StatementState::Provisional).await
 }
 
 fn canonical(value: &impl serde::Serialize, what: &'static str) -> Result<Vec<u8>, LedgerError> {

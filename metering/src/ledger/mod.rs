@@ -235,6 +235,24 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Opens a ledger that is there, to read and for nothing else, whether or not an operator has it open.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when there is none, or one of an older operator's.
+    pub async fn open_to_read(url: &LedgerUrl) -> Result<Self, LedgerError> {
+        let path = url.path().to_owned();
+        let options = connect_options(&path).read_only(true);
+        let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
+        let ledger = Self {
+            // What writes is refused by SQLite.
+            writer: pool(1).connect_lazy_with(options.clone()),
+            readers: pool(2).connect_lazy_with(options),
+            path,
+        };
+        ledger.head().await?;
+        Ok(ledger)
+    }
+
     /// Closes the file after what is under way.
     pub async fn close(&self) {
         self.readers.close().await;

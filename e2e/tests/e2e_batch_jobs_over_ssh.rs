@@ -70,6 +70,7 @@ async fn each_author_logs_in_themselves_by_a_certificate_for_them_alone_and_nobo
     ensure!(code == 200, "the operator's role in Vault: {code}");
     let outcome = back_to_local(&lab, as_themselves(&lab, &vault, &role["data"])).await;
     done(&vault, "POST", OPERATOR_ROLE, role["data"].clone()).await?;
+    done(&vault, "DELETE", "sys/policies/acl/mesocentre-login", Value::Null).await?;
     done(&vault, "DELETE", &format!("sys/mounts/{MOUNT}"), Value::Null).await?;
     outcome
 }

@@ -286,9 +286,11 @@ async fn each_that_can_start_here_runs_to_its_end() -> Result<()> {
     let lab = Lab::new("asrun").await?;
     // Slurm lets nothing start that could pass the budget, and some ask for days of whole nodes.
     lab.tenant.allocation(&lab.stack, "plenty", 10_000_000).await?;
+    // One begins tomorrow. Another's layout has Slurm 22.05 hold it by itself ("sync loop not progressing").
+    const CANNOT_START: [&str; 2] = ["tomorrow", "spread"];
     let runs: Vec<&str> = SCRIPTS
         .iter()
-        .filter(|(name, _, taken)| *taken == Yes && *name != "tomorrow")
+        .filter(|(name, _, taken)| *taken == Yes && !CANNOT_START.contains(name))
         .map(|(name, ..)| *name)
         .collect();
     for (name, head, _) in SCRIPTS.iter().filter(|(name, ..)| runs.contains(name)) {
@@ -400,7 +402,7 @@ fn differences(
                 let value = job.get(*field).cloned().unwrap_or_default();
                 let id = job.get("JobId").cloned().unwrap_or_default();
                 if *field == "StdOut" || *field == "StdErr" {
-                    value.replace(&id, "N")
+                    without_number(&value, &id)
                 } else {
                     value
                 }
@@ -417,6 +419,22 @@ fn differences(
         }
     }
     found
+}
+
+/// A path with N in place of a job's number, but for digits that are a part of another one.
+fn without_number(path: &str, id: &str) -> String {
+    let mut out = String::new();
+    let mut digits = String::new();
+    for c in path.chars().chain([' ']) {
+        if c.is_ascii_digit() {
+            digits.push(c);
+            continue;
+        }
+        out.push_str(if digits == id { "N" } else { &digits });
+        digits.clear();
+        out.push(c);
+    }
+    out.trim_end().to_owned()
 }
 
 /// What sbatch complains of, without its own name and what it says of every failure.

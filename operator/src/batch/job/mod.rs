@@ -588,8 +588,12 @@ impl Life {
                 .await;
                 write_status(&self.context, &self.job, status).await?;
                 let home = crate::triggers::tenant_of(&self.job);
-                let what = WaitsFor::Allocation(home, self.job.spec.allocation.clone());
-                self.context.batch.wait(self.key(), what);
+                // Both are where such a thing is mended.
+                let allocation = WaitsFor::Allocation(home, self.job.spec.allocation.clone());
+                let workspace = WaitsFor::Sources(self.job.namespace().unwrap_or_default());
+                for what in [allocation, workspace] {
+                    self.context.batch.wait(self.key(), what);
+                }
                 Ok(Action::requeue(Duration::from_secs(300)))
             }
             Unfit::Waits {

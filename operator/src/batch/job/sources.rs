@@ -186,15 +186,15 @@ impl Reads<'_> {
         if says_so {
             return Ok(());
         }
-        Err(self.wait(
-            "SourcesClosed",
-            format!(
+        Err(Unfit::Refused {
+            reason: "SourcesClosed",
+            message: format!(
                 "batch jobs may not read the Secrets and ConfigMaps of {}: have an Owner of {home} write \
                  batchJobsMayReadSecrets: true into the Workspace {}",
                 self.namespace,
                 workspace.unwrap_or_default()
             ),
-        ))
+        })
     }
 
     fn wait(&self, reason: &'static str, message: String) -> Unfit {

@@ -421,11 +421,12 @@ fn differences(
     found
 }
 
-/// A path with N in place of a job's number, but for digits that are a part of another one.
+/// A path with N in place of a job's number in the file's name, but for digits that are a part of another one.
 fn without_number(path: &str, id: &str) -> String {
-    let mut out = String::new();
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut out = format!("{folder}/");
     let mut digits = String::new();
-    for c in path.chars().chain([' ']) {
+    for c in name.chars().chain([' ']) {
         if c.is_ascii_digit() {
             digits.push(c);
             continue;

@@ -134,7 +134,7 @@ impl Cluster {
         locked(&self.accounting).insert(uid.to_owned(), (asked_at, answer));
     }
 
-    /// Forgets a job whose end is written down, or that is gone.
+    /// Forgets what the accounting is to say, and said, of a job: its end is written down, it is gone, or it is in the queue.
     pub fn forget(&self, uid: &str) {
         locked(&self.wanted).remove(uid);
         locked(&self.accounting).remove(uid);

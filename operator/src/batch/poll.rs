@@ -29,6 +29,8 @@ struct Open {
     identity: JobIdentity,
     /// What its author was told of its start.
     told: Option<JobOutlook>,
+    /// How many tasks it is known to have.
+    tasks: u64,
 }
 
 /// What was last seen of a job in the queue, but for what is foreseen of it.
@@ -102,6 +104,11 @@ fn open_jobs(context: &Context, scheduler: &str) -> Vec<Open> {
                 key: ObjectRef::from_obj(job.as_ref()),
                 identity: view::identity(&job)?,
                 told: status.outlook.clone(),
+                tasks: status
+                    .tasks
+                    .as_ref()
+                    .and_then(|tasks| u64::try_from(tasks.total).ok())
+                    .unwrap_or(0),
             })
         })
         .collect()
@@ -126,6 +133,10 @@ async fn tick(
         if matches!(&now, Seen::Gone) || matches!(&now, Seen::Row(row) if row.phase.is_finished()) {
             // Only the accounting tells how it ended.
             cluster.want_accounting(&job.uid, job.identity.clone());
+        } else if matches!(&now, Seen::Row(row) if row.tasks.total >= job.tasks) {
+            // Written down after the queue was asked, it was taken for gone; or it came back by a requeue. The queue tells all
+            // of it, and the accounting is not asked at every tick for what it says anyway.
+            cluster.forget(&job.uid);
         }
         // In a burst, handing over comes first: that the others wait can be written down when it is done.
         let news_can_wait = cluster.submitting() > 0

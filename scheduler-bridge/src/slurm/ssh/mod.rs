@@ -9,9 +9,12 @@
 //!   here                                     login node, as the user of the Scheduler
 //!   ssh ──one connection──► sshd ──► shell ──► sh: reads N bytes, says that it begins ──► env -i … squeue
 //!
-//!   a submission goes on:   … ──► setpriv or sudo: the job's author (or over a connection of theirs) ──► timeout ──► sh: says that it takes the script
+//!   a submission goes on:   … ──► setpriv or sudo: the job's author ──► timeout ──► sh: says that it takes the script
 //!   only then it is sent: environment, options, script, each with its length ──► sbatch, when all of it has arrived
 //! ```
+//!
+//! Where each person logs in by themselves, a submission goes over a connection of theirs (`line.rs`), and the step that
+//! becomes them is left out.
 //!
 //! When the connection is cut, or this process dies, what was begun on the login node may go on: `timeout` there ends it,
 //! and what is sent to one that has ended is never run. So a submission outlives us by `submit_within` at most.

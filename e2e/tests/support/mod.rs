@@ -10,7 +10,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::future::join_all;
 use http::{Method, Request};
 use kube::Client;
@@ -142,15 +142,17 @@ impl Ground {
         })
     }
 
-    /// Makes an object in the tenant's namespace and in the free one, for attempts on what exists.
+    /// Makes an object in the tenant's namespace and in the free one, for attempts on what exists. Rules that were just
+    /// written reach what judges by them in the API server a moment later than who reads them: until then it is asked again.
     pub async fn both_have(&self, path: &str, body: &Value) -> Result<()> {
         for path in [self.of_the_tenant(path), self.without_perimeter(path)] {
-            send(
-                &self.stack.admin(),
-                &Call::new(Method::POST, path.clone(), body.clone()),
-            )
-            .await
-            .with_context(|| format!("making what is tried on: {path}"))?;
+            let call = Call::new(Method::POST, path.clone(), body.clone());
+            let made = format!("what is tried on is made: {path}");
+            wait_for(&made, PATIENCE, async || {
+                let answer = send(&self.stack.admin(), &call).await;
+                answer.map(drop).map_err(|error| error.to_string())
+            })
+            .await;
         }
         Ok(())
     }

@@ -5,13 +5,14 @@
 
 use crate::failure::Failure;
 use crate::french_number::french_money;
+use crate::ledger_verify::the_ledger;
 use crate::output::{self, Format, FormatArgument, machine_readable};
 use crate::table::{Align, Table};
 use clap::Args;
 use mesocentre_api::{CostPoolSpec, TariffSpec, TenantSpec};
 use mesocentre_metering::{
-    BillingMonth, Cents, Ledger, LedgerUrl, NamedPool, NamedTariff, Rated, RatedTenant, RatingBasis,
-    recorded_basis, simulate,
+    BillingMonth, Cents, Ledger, NamedPool, NamedTariff, Rated, RatedTenant, RatingBasis, recorded_basis,
+    simulate,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,10 +77,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             options.month
         ))
     })?;
-    let url: LedgerUrl = options
-        .ledger
-        .parse()
-        .map_err(|error: mesocentre_metering::ledger::LedgerUrlError| Failure::Usage(error.to_string()))?;
+    let url = the_ledger(&options.ledger)?;
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let ledger = Ledger::open_to_read(&url).await.map_err(|error| failed(&error))?;
     let recorded = recorded_basis(&ledger, month)

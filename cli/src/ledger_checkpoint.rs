@@ -8,10 +8,10 @@
 //! ```
 
 use crate::failure::Failure;
+use crate::ledger_verify::the_ledger;
 use crate::output;
 use clap::Args;
 use jiff::Timestamp;
-use mesocentre_metering::LedgerUrl;
 use mesocentre_metering::checkpoint::{
     CheckpointError, CheckpointKey, CosignRequest, SignedCheckpoint, Verifier,
 };
@@ -79,6 +79,7 @@ pub struct CosignOptions {
 /// # Errors
 /// [`Failure::Failed`] when it cannot be read or made.
 pub fn key(options: &KeyOptions) -> Result<(), Failure> {
+    CheckpointKey::check_name(&options.name).map_err(usage)?;
     if !options.key.exists() {
         make(&options.key)?;
         eprintln!("A new key is in {}: keep it to yourself", options.key.display());
@@ -105,10 +106,7 @@ pub async fn checkpoint(options: CheckpointOptions) -> Result<(), Failure> {
         // Else the proof would be of something that this ledger never said.
         earlier.is_signed_by(&key.of_a_ledger()).map_err(usage)?;
     }
-    let url: LedgerUrl = options
-        .ledger
-        .parse()
-        .map_err(|error: mesocentre_metering::ledger::LedgerUrlError| Failure::Usage(error.to_string()))?;
+    let url = the_ledger(&options.ledger)?;
     let expected = Expected {
         checkpoints: earlier.iter().map(|earlier| earlier.checkpoint.clone()).collect(),
         proof_since: earlier.as_ref().map(|earlier| earlier.checkpoint.size),

@@ -76,6 +76,23 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
 }
 
+/// A ledger that is there.
+///
+/// # Errors
+/// [`Failure::Usage`] when the URL is none, [`Failure::NotFound`] when there is no ledger.
+pub fn the_ledger(url: &str) -> Result<LedgerUrl, Failure> {
+    let url: LedgerUrl = url
+        .parse()
+        .map_err(|error: mesocentre_metering::ledger::LedgerUrlError| Failure::Usage(error.to_string()))?;
+    if !url.path().exists() {
+        return Err(Failure::NotFound(format!(
+            "there is no ledger {}: name the operator's with --ledger or MESO_LEDGER_URL, on the machine that has its file",
+            url.path().display()
+        )));
+    }
+    Ok(url)
+}
+
 async fn look_into(options: &Options) -> Result<Found, Failure> {
     let trusted = options.trust.as_deref().map(Verifier::parse).transpose();
     let trusted = trusted.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -88,16 +105,7 @@ async fn look_into(options: &Options) -> Result<Found, Failure> {
         }
         expected.checkpoints.push(kept.checkpoint);
     }
-    let url: LedgerUrl = options
-        .ledger
-        .parse()
-        .map_err(|error: mesocentre_metering::ledger::LedgerUrlError| Failure::Usage(error.to_string()))?;
-    if !url.path().exists() {
-        return Err(Failure::NotFound(format!(
-            "there is no ledger {}: name the operator's with --ledger or MESO_LEDGER_URL, on the machine that has its file",
-            url.path().display()
-        )));
-    }
+    let url = the_ledger(&options.ledger)?;
     let verification = verify_against(&url, &expected)
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;

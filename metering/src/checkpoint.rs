@@ -254,15 +254,24 @@ impl<'a> CheckpointKey<'a> {
     /// # Errors
     /// [`CheckpointError::Key`] when the name cannot stand on a line.
     pub fn new(name: &str, pair: &'a Ed25519KeyPair) -> Result<Self, CheckpointError> {
-        if !one_line(name) {
-            return Err(CheckpointError::Key(
-                "its name is to be 1 to 200 letters, digits and signs without a blank or a +, as mesocentre.example.org/ledger",
-            ));
-        }
+        Self::check_name(name)?;
         Ok(Self {
             name: name.to_owned(),
             pair,
         })
+    }
+
+    /// Whether a key can have this name.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Key`] when it cannot stand on a line.
+    pub fn check_name(name: &str) -> Result<(), CheckpointError> {
+        if one_line(name) {
+            return Ok(());
+        }
+        Err(CheckpointError::Key(
+            "its name is to be 1 to 200 letters, digits and signs without a blank or a +, as mesocentre.example.org/ledger",
+        ))
     }
 
     fn verifier(&self, kind: Kind) -> Verifier {

@@ -79,8 +79,6 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
         ("MESO_HTTP", format!("127.0.0.1:{port}")),
         ("MESO_TIME_ZONE", "Europe/Paris".into()),
         ("MESO_LOG_FORMAT", "human".into()),
-        // As the chart does: glibc keeps a heap a thread otherwise, and gives little of them back.
-        ("MALLOC_ARENA_MAX", "2".into()),
         ("VAULT_ADDR", vault::address(&record)?),
         ("MESO_SLURM_PATH", path.clone()),
         ("PATH", path),

@@ -80,16 +80,7 @@ async fn as_themselves(lab: &Lab, vault: &Vault, role: &Value) -> Result<()> {
     let authority = authority(vault).await?;
     let policy = r#"path "mesocentre-login/sign/operator" { capabilities = ["update"] }
         path "mesocentre-login/sign/people" { capabilities = ["update"] }"#;
-    done(
-        vault,
-        "PUT",
-        "sys/policies/acl/mesocentre-login",
-        json!({"policy": policy}),
-    )
-    .await?;
-    let mut with_policy = role.clone();
-    with_policy["token_policies"] = json!(["mesocentre-operator", "mesocentre-login"]);
-    done(vault, "POST", OPERATOR_ROLE, with_policy).await?;
+    give_policy(vault, role, policy).await?;
     let signs = |whom: &str| json!({"key_type": "ca", "allow_user_certificates": true, "allowed_users": whom, "ttl": "2m", "max_ttl": "2m"});
     done(vault, "POST", &format!("{MOUNT}/roles/operator"), signs("root")).await?;
     // Not for this lab's member yet.
@@ -178,6 +169,15 @@ async fn as_themselves(lab: &Lab, vault: &Vault, role: &Value) -> Result<()> {
         "{status:?}"
     );
     Ok(())
+}
+
+/// Gives the operator's role in Vault this policy beside its own.
+async fn give_policy(vault: &Vault, role: &Value, policy: &str) -> Result<()> {
+    let path = "sys/policies/acl/mesocentre-login";
+    done(vault, "PUT", path, json!({"policy": policy})).await?;
+    let mut with_policy = role.clone();
+    with_policy["token_policies"] = json!(["mesocentre-operator", "mesocentre-login"]);
+    done(vault, "POST", OPERATOR_ROLE, with_policy).await
 }
 
 /// An SSH engine in Vault for logins, and its public key.
@@ -362,16 +362,7 @@ async fn signed_by_vault(lab: &Lab, vault: &Vault, role: &Value) -> Result<()> {
         told.message
     );
     let policy = r#"path "mesocentre-login/sign/operator" { capabilities = ["update"] }"#;
-    done(
-        vault,
-        "PUT",
-        "sys/policies/acl/mesocentre-login",
-        json!({"policy": policy}),
-    )
-    .await?;
-    let mut with_policy = role.clone();
-    with_policy["token_policies"] = json!(["mesocentre-operator", "mesocentre-login"]);
-    done(vault, "POST", OPERATOR_ROLE, with_policy).await?;
+    give_policy(vault, role, policy).await?;
     until_its_message_has(lab, "signs no login").await;
 
     let signs = json!({

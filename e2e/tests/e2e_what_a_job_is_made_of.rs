@@ -266,6 +266,17 @@ async fn an_allocation_says_which_qos_and_which_reservation_its_jobs_have() -> R
     admin(&["sacctmgr", "-i", "add", "qos", &urgent]).await?;
     let reservation = format!("{}-school", lab.tenant.name);
     let account = format!("{}.{HOURS}", lab.tenant.name);
+    let of_account = format!("account={account}");
+    let show = [
+        "sacctmgr",
+        "-nP",
+        "show",
+        "assoc",
+        "format=QOS,DefaultQOS",
+        "where",
+        &of_account,
+    ];
+    let associations = async || admin(&show).await;
     let made_there = [
         "scontrol",
         "create",
@@ -283,16 +294,7 @@ async fn an_allocation_says_which_qos_and_which_reservation_its_jobs_have() -> R
         "the account has both QOS, the first as its default",
         PATIENCE,
         async || {
-            let show = [
-                "sacctmgr",
-                "-nP",
-                "show",
-                "assoc",
-                "format=QOS,DefaultQOS",
-                "where",
-                &format!("account={account}"),
-            ];
-            let shown = admin(&show).await.map_err(|error| error.to_string())?;
+            let shown = associations().await.map_err(|error| error.to_string())?;
             let wanted = format!("normal,{urgent}|{urgent}");
             if shown.lines().count() >= 2 && shown.lines().all(|line| line == wanted) {
                 Ok(())
@@ -316,16 +318,7 @@ async fn an_allocation_says_which_qos_and_which_reservation_its_jobs_have() -> R
         )
         .await?;
     wait_for("the account has what the tenant's has", PATIENCE, async || {
-        let show = [
-            "sacctmgr",
-            "-nP",
-            "show",
-            "assoc",
-            "format=QOS,DefaultQOS",
-            "where",
-            &format!("account={account}"),
-        ];
-        let shown = admin(&show).await.map_err(|error| error.to_string())?;
+        let shown = associations().await.map_err(|error| error.to_string())?;
         if shown.lines().all(|line| line == "normal|") {
             Ok(())
         } else {

@@ -118,14 +118,20 @@ pub async fn rate_month(ledger: &Ledger, basis: &RatingBasis) -> Result<MonthSta
             closed: Some((closed.sha256, closed.closed_at)),
         });
     }
-    let last = ledger.last_closed().await?;
-    let head = ledger.head().await?;
-    let rated = rate_at(ledger, basis, last.as_ref(), &head, StatementState::Provisional).await?;
+    let (head, rated) = rate_open(ledger, basis).await?;
     Ok(MonthStatements {
         head,
         rated,
         closed: None,
     })
+}
+
+/// Rates a month that is open, from the rows that there are.
+async fn rate_open(ledger: &Ledger, basis: &RatingBasis) -> Result<(Head, Rated), PeriodError> {
+    let last = ledger.last_closed().await?;
+    let head = ledger.head().await?;
+    let rated = rate_at(ledger, basis, last.as_ref(), &head, StatementState::Provisional).await?;
+    Ok((head, rated))
 }
 
 /// Closes a month: from now on its statements are these bytes. Closing it again gives the same. A month may be closed
@@ -215,10 +221,11 @@ fn first_month() -> Result<BillingMonth, CalendarError> {
 }
 
 fn basis_of(closed: &ClosedMonth) -> Result<RatingBasis, PeriodError> {
-    serde_json::from_slice(&closed.basis).map_err(|source| PeriodError::Unreadable {
-        month: closed.month,
-        source,
-    })
+    kept_of(closed.month, &closed.basis)
+}
+
+fn kept_of<T: serde::de::DeserializeOwned>(month: BillingMonth, kept: &[u8]) -> Result<T, PeriodError> {
+    serde_json::from_slice(kept).map_err(|source| PeriodError::Unreadable { month, source })
 }
 
 /// Rates a closed month by a basis, from the rows that it was closed with.
@@ -258,12 +265,10 @@ pub async fn recorded_basis(
 /// # Errors
 /// [`PeriodError`], when the ledger cannot be read or the basis names no month.
 pub async fn simulate(ledger: &Ledger, basis: &RatingBasis) -> Result<Rated, PeriodError> {
-    if let Some(closed) = ledger.closed_month(basis.month).await? {
-        return rate_closed(ledger, &closed, basis).await;
+    match ledger.closed_month(basis.month).await? {
+        Some(closed) => rate_closed(ledger, &closed, basis).await,
+        None => Ok(rate_open(ledger, basis).await?.1),
     }
-    let last = ledger.last_closed().await?;
-    let head = ledger.head().await?;
-    rate_at(ledger, basis, last.as_ref(), &head, StatementState::Provisional).await
 }
 
 fn canonical(value: &impl serde::Serialize, what: &'static str) -> Result<Vec<u8>, LedgerError> {
@@ -283,10 +288,7 @@ fn document_bytes(basis: &RatingBasis, rated: Rated) -> Result<Vec<u8>, PeriodEr
 }
 
 fn document_of(closed: &ClosedMonth) -> Result<MonthDocument, PeriodError> {
-    serde_json::from_slice(&closed.statements).map_err(|source| PeriodError::Unreadable {
-        month: closed.month,
-        source,
-    })
+    kept_of(closed.month, &closed.statements)
 }
 
 /// Whether it is this month's turn to be closed.

@@ -454,6 +454,7 @@ fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) 
             })),
         };
     }
+    let expected = job.tasks.total.max(queued.map_or(0, |queued| queued.tasks.total));
     match &observed.accounting {
         Answer::NotAsked => Step::AskAccounting,
         Answer::Unreachable(why) => Step::Wait {
@@ -464,11 +465,9 @@ fn known(job: &JobView, attempt: &Attempt, observed: &Observed, now: Timestamp) 
         // the queue tells were cancelled before they ran, of which Slurm has been seen to make no record.
         Answer::Known(Some(accounting))
             if accounting.phase.is_finished()
-                && accounting.tasks.total + unrecorded(accounting, queued_row(&observed.queue))
-                    >= job.tasks.total.max(queued_total(&observed.queue)) =>
+                && accounting.tasks.total + unrecorded(accounting, queued) >= expected =>
         {
-            let all = job.tasks.total.max(queued_total(&observed.queue));
-            let missing = all.saturating_sub(accounting.tasks.total);
+            let missing = expected.saturating_sub(accounting.tasks.total);
             Step::Finish(Box::new(Progress::from_accounting(&with_cancelled(
                 accounting, missing,
             ))))
@@ -517,17 +516,6 @@ fn with_cancelled(accounting: &JobAccounting, tasks: u64) -> JobAccounting {
         }
     }
     all
-}
-
-fn queued_row(queue: &Answer<Option<QueuedJob>>) -> Option<&QueuedJob> {
-    match queue {
-        Answer::Known(queued) => queued.as_ref(),
-        _ => None,
-    }
-}
-
-fn queued_total(queue: &Answer<Option<QueuedJob>>) -> u64 {
-    queued_row(queue).map_or(0, |queued| queued.tasks.total)
 }
 
 /// Counts of an array whose first tasks have left the scheduler's memory: what waits and runs is the queue's to say,

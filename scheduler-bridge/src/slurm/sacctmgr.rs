@@ -198,6 +198,18 @@ fn closed_options(closes: bool, reopens: bool) -> Vec<String> {
     vec![format!("GrpSubmitJobs={number}"), format!("GrpJobs={number}")]
 }
 
+/// What accounts are changed by; what is set follows.
+fn set_of(accounts: &[AccountName], cluster: String) -> Vec<String> {
+    vec![
+        "modify".to_owned(),
+        "account".to_owned(),
+        "where".to_owned(),
+        format!("name={}", list(accounts)),
+        cluster,
+        "set".to_owned(),
+    ]
+}
+
 fn arguments(change: &Change, cluster: &str) -> Vec<String> {
     let cluster = format!("cluster={cluster}");
     let mut all = vec!["--immediate".to_owned()];
@@ -237,15 +249,8 @@ fn arguments(change: &Change, cluster: &str) -> Vec<String> {
             tracks_gpus,
             reopens,
         } => {
-            let mut words = vec![
-                "modify".to_owned(),
-                "account".to_owned(),
-                "where".to_owned(),
-                format!("name={}", list(accounts)),
-                cluster,
-                "set".to_owned(),
-                limits_option(limits, *tracks_gpus),
-            ];
+            let mut words = set_of(accounts, cluster);
+            words.push(limits_option(limits, *tracks_gpus));
             words.extend(closed_options(limits.closed, *reopens));
             words
         }
@@ -258,16 +263,9 @@ fn arguments(change: &Change, cluster: &str) -> Vec<String> {
                 }
                 None => (String::new(), "-1".to_owned()),
             };
-            vec![
-                "modify".to_owned(),
-                "account".to_owned(),
-                "where".to_owned(),
-                format!("name={}", list(accounts)),
-                cluster,
-                "set".to_owned(),
-                format!("qos={names}"),
-                format!("defaultqos={default}"),
-            ]
+            let mut words = set_of(accounts, cluster);
+            words.extend([format!("qos={names}"), format!("defaultqos={default}")]);
+            words
         }
         Change::AddMembers { accounts, users } => vec![
             "add".to_owned(),

@@ -309,8 +309,6 @@ fn partition(
         .as_ref()
         .and_then(|resources| resources.partition.as_deref());
     // A field holds for all components of a heterogeneous job; of its lines, each for its own.
-    let of_lines: Vec<Option<&str>> = header.values("partition").collect();
-    let asked = of_field.or(of_lines[0]);
     let choices = || {
         let all = if in_perimeter.is_empty() {
             offered
@@ -325,7 +323,7 @@ fn partition(
     };
     let of_all: Vec<&str> = match of_field {
         Some(field) => vec![field],
-        None => of_lines.iter().flatten().copied().collect(),
+        None => header.values("partition").flatten().collect(),
     };
     // sbatch takes a list, and chooses.
     if let Some(partition) = of_all
@@ -341,13 +339,13 @@ fn partition(
             ),
         ));
     }
-    if of_all.is_empty() {
+    let Some(first) = of_all.first() else {
         // Left to the site where nothing is forbidden.
         let usual = in_perimeter.iter().find(|partition| allowed(partition));
         return Ok(usual.and_then(|partition| PartitionName::new(partition).ok()));
-    }
-    if let (Some(one), true) = (asked, of_field.is_some() || header.components() == 1) {
-        return Ok(PartitionName::new(one).ok());
+    };
+    if of_field.is_some() || header.components() == 1 {
+        return Ok(PartitionName::new(first).ok());
     }
     // The lines of each component hold. For one that says nothing the site would choose, perhaps outside the perimeter.
     if of_all.len() < header.components() && !in_perimeter.is_empty() {

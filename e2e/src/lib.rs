@@ -47,4 +47,4 @@ mod wait;
 pub use apply::yaml as apply_yaml;
 pub use stack::{Answer, Operator, Part, Stack};
 pub use vault::Vault;
-pub use wait::wait_for;
+pub use wait::{until, wait_for};

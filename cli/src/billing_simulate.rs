@@ -28,8 +28,8 @@ pub struct Options {
     /// The month, for example 2026-11
     #[arg(value_name = "MONTH")]
     month: String,
-    /// The ledger, for example sqlite:///var/lib/mesocentre/ledger.db
-    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL")]
+    /// The ledger, for example sqlite:///var/lib/mesocentre/ledger.db or postgresql://USER@HOST/DATABASE
+    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL", hide_env_values = true)]
     ledger: String,
     /// What is otherwise; may be repeated, the last of a name holds
     #[arg(long, value_name = "FILE")]

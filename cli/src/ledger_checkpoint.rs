@@ -40,8 +40,8 @@ pub struct KeyOptions {
 /// What `ledger checkpoint` takes.
 #[derive(Args, Debug)]
 pub struct CheckpointOptions {
-    /// The ledger, for example sqlite:///var/lib/mesocentre/ledger.db
-    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL")]
+    /// The ledger, for example sqlite:///var/lib/mesocentre/ledger.db or postgresql://USER@HOST/DATABASE
+    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL", hide_env_values = true)]
     ledger: String,
     /// The file of the private key that signs, for example /var/lib/mesocentre/signing-key.pk8
     #[arg(long, value_name = "FILE")]

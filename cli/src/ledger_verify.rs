@@ -13,8 +13,8 @@ use std::path::PathBuf;
 /// What `ledger verify` takes.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The ledger, for example sqlite:///var/lib/mesocentre/ledger.db
-    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL")]
+    /// The ledger, for example sqlite:///var/lib/mesocentre/ledger.db or postgresql://USER@HOST/DATABASE
+    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL", hide_env_values = true)]
     ledger: String,
     /// A checkpoint that was kept: the ledger must be what it was then, with rows added; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -84,10 +84,12 @@ pub fn the_ledger(url: &str) -> Result<LedgerUrl, Failure> {
     let url: LedgerUrl = url
         .parse()
         .map_err(|error: mesocentre_metering::ledger::LedgerUrlError| Failure::Usage(error.to_string()))?;
-    if !url.path().exists() {
+    if let Some(file) = url.file()
+        && !file.exists()
+    {
         return Err(Failure::NotFound(format!(
             "there is no ledger {}: name the operator's with --ledger or MESO_LEDGER_URL, on the machine that has its file",
-            url.path().display()
+            file.display()
         )));
     }
     Ok(url)

@@ -22,6 +22,7 @@ mod history;
 mod hold;
 mod invoice;
 mod ledger_checkpoint;
+mod ledger_copy;
 mod ledger_verify;
 mod live;
 mod logs;
@@ -93,6 +94,8 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,
         Command::Ledger(LedgerCommand::Checkpoint(options)) => ledger_checkpoint::checkpoint(options).await,
         Command::Ledger(LedgerCommand::Cosign(options)) => ledger_checkpoint::cosign(&options),
+        Command::Ledger(LedgerCommand::Backup(options)) => ledger_copy::backup(options).await,
+        Command::Ledger(LedgerCommand::Migrate(options)) => ledger_copy::migrate(options).await,
         Command::Ledger(LedgerCommand::Key(options)) => ledger_checkpoint::key(&options),
         Command::Perimeter(PerimeterCommand::Verify(options)) => perimeter::verify(options, cli.place).await,
         Command::Perimeter(PerimeterCommand::Check(options)) => perimeter::check(options).await,

@@ -1,7 +1,7 @@
 //! What a shell or a test exports to use the stack.
 
 use crate::state::Record;
-use crate::{invoice_tools, kubeconfig, operator, paths, slurm, vault};
+use crate::{invoice_tools, kubeconfig, operator, paths, postgres, slurm, vault};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -26,7 +26,8 @@ pub fn of(record: &Record) -> Result<Vec<(&'static str, String)>> {
             invoice_tools::python()?.display().to_string(),
         ),
         ("MESO_MUSTANG", invoice_tools::mustang()?.display().to_string()),
-        ("MESO_LEDGER_URL", operator::ledger_url()),
+        ("MESO_LEDGER_URL", operator::ledger_url()?),
+        ("MESO_TEST_POSTGRES", postgres::url()?),
         ("MESO_OPERATOR_PID", pid.unwrap_or_default()),
         ("MESO_OPERATOR_URL", operator::url(record)),
         (

@@ -33,6 +33,7 @@ mod packages;
 mod parts;
 mod paths;
 pub mod pods;
+pub mod postgres;
 mod process;
 mod progress;
 mod slurm;

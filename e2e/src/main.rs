@@ -77,6 +77,9 @@ struct Up {
     /// Run the Slurm of this release of Debian
     #[arg(long)]
     slurm: Option<tasks::SlurmRelease>,
+    /// Where the operator keeps its ledger
+    #[arg(long)]
+    ledger: Option<tasks::LedgerPlace>,
 }
 
 impl From<Up> for tasks::Options {
@@ -88,6 +91,7 @@ impl From<Up> for tasks::Options {
             release: up.release,
             pods: up.pods,
             slurm: up.slurm,
+            ledger: up.ledger,
         }
     }
 }

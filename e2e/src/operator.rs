@@ -4,9 +4,10 @@
 //! and where to serve its health. A second one, under another name, is a second replica.
 
 use crate::progress::step;
-use crate::state::Record;
-use crate::{binaries, kubeconfig, loopback, paths, process, slurm, state, vault};
+use crate::state::{LedgerPlace, Record};
+use crate::{binaries, kubeconfig, loopback, paths, postgres, process, slurm, state, vault};
 use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Name of the operator among the stack's processes.
@@ -15,9 +16,25 @@ pub const NAME: &str = "operator";
 /// How long a clean end may take: it finishes the writes that it has begun.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The ledger's URL.
-pub fn ledger_url() -> String {
-    format!("sqlite://{}", paths::state().join("ledger/ledger.db").display())
+/// The ledger's URL; one in PostgreSQL has the password in it.
+///
+/// # Errors
+/// When the stack cannot be read.
+pub fn ledger_url() -> Result<String> {
+    let folder = paths::state().join("ledger");
+    Ok(match state::of_the_stack()?.ledger {
+        LedgerPlace::File => format!("sqlite://{}", folder.join("ledger.db").display()),
+        LedgerPlace::Postgres => format!(
+            "{}&head-file={}",
+            postgres::url()?,
+            folder.join("ledger.head").display()
+        ),
+    })
+}
+
+/// The key that it signs with.
+pub fn signing_key() -> PathBuf {
+    paths::state().join("ledger/signing-key.pk8")
 }
 
 /// Starts the operator when it does not run, or runs another binary than the one just built; returns when it is ready.
@@ -74,7 +91,8 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
     Ok(vec![
         ("KUBECONFIG", config.display().to_string()),
         ("SLURM_CONF", slurm::conf().display().to_string()),
-        ("MESO_LEDGER_URL", ledger_url()),
+        ("MESO_LEDGER_URL", ledger_url()?),
+        ("MESO_SIGNING_KEY", signing_key().display().to_string()),
         ("MESO_INVOICE_FOLDER", invoices.display().to_string()),
         ("MESO_HTTP", format!("127.0.0.1:{port}")),
         ("MESO_TIME_ZONE", "Europe/Paris".into()),

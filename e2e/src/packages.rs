@@ -34,6 +34,9 @@ const PODS: [(&str, &str); 9] = [
     ("llvm-19", "/usr/lib/llvm-19/bin/llc"),
 ];
 
+/// The same for ledgers in PostgreSQL.
+const POSTGRES: [(&str, &str); 1] = [("postgresql", "/usr/share/doc/postgresql")];
+
 /// The same for another release of Debian in a root of its own.
 const ANOTHER_DEBIAN: [(&str, &str); 3] = [
     ("debootstrap", "debootstrap"),
@@ -62,6 +65,11 @@ pub async fn install() -> Result<()> {
 /// Installs what a node with real pods misses.
 pub async fn install_for_pods() -> Result<()> {
     install_those(&PODS).await
+}
+
+/// Installs what a ledger in PostgreSQL misses.
+pub async fn install_for_postgres() -> Result<()> {
+    install_those(&POSTGRES).await
 }
 
 /// Installs what it takes to unpack another release of Debian.

@@ -4,7 +4,7 @@
 //! file, changes it and puts it back whole, under a lock.
 
 use crate::paths;
-use crate::process::Started;
+use crate::process::{Started, run};
 use crate::slurm::Release;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use tokio::process::Command;
 
 /// What is remembered of the stack.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -34,6 +35,19 @@ pub struct Record {
     /// Which Slurm runs.
     #[serde(default)]
     pub slurm: Release,
+    /// Where the ledger is.
+    #[serde(default)]
+    pub ledger: LedgerPlace,
+}
+
+/// Where the operator keeps its ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum LedgerPlace {
+    /// In an SQLite file
+    #[default]
+    File,
+    /// In the stack's PostgreSQL
+    Postgres,
 }
 
 impl Record {
@@ -146,6 +160,13 @@ pub fn folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("opening {} to its readers", path.display()))
+}
+
+/// Makes a user of the machine the owner of a folder and what is in it.
+pub async fn give_to(user: &str, path: &Path) -> Result<()> {
+    run(Command::new("chown").arg("-R").arg(format!("{user}:")).arg(path))
+        .await
+        .map(drop)
 }
 
 /// Says so when daemons and people of other users cannot reach the stack's folder.

@@ -1,22 +1,42 @@
 //! Every test of the workspace, on the stack: `cargo dev test`.
 //!
 //! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Then
-//! those that read what Slurm's commands answer run again, on a stack with a much later Slurm. Those that a filter picks
+//! those that read what Slurm's commands answer, or keep what they do in a ledger, run again: on a stack with a much later
+//! Slurm, and with its ledger in PostgreSQL. Those that a filter picks
 //! run on the stack that stands, for who works on one.
 
 use crate::slurm::Release;
+use crate::state::LedgerPlace;
 use crate::{cargo, environment, invoice_tools, pods, state, up};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 
-/// Those that run again with the later Slurm.
-const WITH_A_LATER_SLURM: [&str; 6] = [
+/// Those that run again with the later Slurm and the other database.
+const WITH_A_LATER_SLURM: [&str; 8] = [
     "a_job_runs_once_as_its_author",
     "accounts_follow_what_is_desired",
+    "e2e_a_person_closes_a_month",
     "e2e_batch_jobs",
     "e2e_output_of_batch_jobs",
     "e2e_scripts_as_they_are",
+    "e2e_use_that_cannot_be_read",
     "e2e_what_a_job_is_made_of",
+];
+
+/// Those that make ledgers, and run once with files and once with PostgreSQL.
+const OF_THE_LEDGER: [&str; 12] = [
+    "a_closed_month_stays",
+    "a_kept_checkpoint_shows_what_was_rewritten",
+    "a_ledger_is_copied_whole",
+    "a_month_can_be_simulated",
+    "intake_survives_being_killed",
+    "invoice_numbers_have_no_gap",
+    "invoices_say_what_statements_say",
+    "keys_change_and_costs_become_known",
+    "ledger_shows_what_was_changed",
+    "ledger_takes_each_record_once",
+    "node_failures_are_credited",
+    "what_cannot_be_taken_keeps_months_open",
 ];
 
 /// Brings the stack up, builds every test, then runs those whose name matches; gives cargo's own exit code.
@@ -33,24 +53,38 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
         pods::prepare().await?;
     }
     invoice_tools::prepare().await?;
-    let mut code = run_on_the_stack(&arguments(filter)).await?;
+    let mut code = run_on_the_stack(&arguments(filter), &[]).await?;
+    if filter.is_none() {
+        let in_postgres = [("MESO_TEST_LEDGERS_IN_POSTGRES", "yes".to_owned())];
+        let again = run_on_the_stack(&with_ledgers_in_postgres(), &in_postgres).await?;
+        code = code.max(again);
+    }
     if filter.is_none() && !options.existing && options.slurm.is_none() {
         let later = up::Options {
             fresh: true,
             pods: false,
             slurm: Some(Release::Forky),
+            ledger: Some(LedgerPlace::Postgres),
             ..options
         };
         up::up(later).await?;
-        let again = run_on_the_stack(&with_a_later_slurm()).await?;
+        let again = run_on_the_stack(&with_a_later_slurm(), &[]).await?;
         code = code.max(again);
     }
     Ok(ExitCode::from(code))
 }
 
-async fn run_on_the_stack(arguments: &[&str]) -> Result<u8> {
-    let environment = environment::of(&state::of_the_stack()?)?;
+async fn run_on_the_stack(arguments: &[&str], more: &[(&'static str, String)]) -> Result<u8> {
+    let mut environment = environment::of(&state::of_the_stack()?)?;
+    environment.extend_from_slice(more);
     run_cargo(arguments, &environment).await
+}
+
+/// Those of the ledger, each with one in PostgreSQL instead of a file.
+fn with_ledgers_in_postgres() -> Vec<&'static str> {
+    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+    arguments.extend(OF_THE_LEDGER.iter().flat_map(|test| ["--test", test]));
+    arguments
 }
 
 /// Of the whole workspace, as before: of a part of it, cargo would build our dependencies anew with other features.

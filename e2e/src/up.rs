@@ -4,6 +4,7 @@
 //! packages ─┬─ etcd ▶ API server ─┬─ controllers, scheduler
 //!           │                     └─ chart ─┐
 //!           ├─ Slurm ───────────────────────┼─ operator, and what serves outputs
+//!           ├─ PostgreSQL                   │
 //!           ├─ Vault ───────────────────────┤ what its administrator sets up
 //!           └─ cargo build ─────────────────┘
 //! ```
@@ -11,8 +12,8 @@
 //! changes nothing.
 
 use crate::{
-    binaries, chart, control_plane, down, operator, output, packages, parts, paths, pods, process, slurm,
-    state, vault,
+    binaries, chart, control_plane, down, operator, output, packages, parts, paths, pods, postgres, process,
+    slurm, state, vault,
 };
 use anyhow::{Context, Result, bail};
 use futures::try_join;
@@ -32,6 +33,8 @@ pub struct Options {
     pub pods: bool,
     /// Which Slurm to run; the one that runs, else the machine's own, when absent.
     pub slurm: Option<slurm::Release>,
+    /// Where the operator keeps its ledger; where it does, else in a file, when absent.
+    pub ledger: Option<state::LedgerPlace>,
 }
 
 /// Brings it up and returns when all is ready.
@@ -50,8 +53,10 @@ pub async fn up(options: Options) -> Result<()> {
         drop(alone);
         alone = state::alone()?;
     }
-    remember(existing, options.slurm)?;
+    remember(existing, options)?;
     packages::install().await?;
+    // Another apt-get beside the first would wait for its lock.
+    packages::install_for_postgres().await?;
     binaries::link(options.release)?;
 
     try_join!(
@@ -65,6 +70,7 @@ pub async fn up(options: Options) -> Result<()> {
             chart::up(!options.no_operator).await
         },
         slurm::up(),
+        postgres::up(),
         async {
             parts::build(&["vault"]).await?;
             vault::up().await
@@ -108,7 +114,7 @@ fn existing(asked: bool) -> Result<Option<std::path::PathBuf>> {
     Ok(Some(file))
 }
 
-fn remember(existing: Option<std::path::PathBuf>, release: Option<slurm::Release>) -> Result<()> {
+fn remember(existing: Option<std::path::PathBuf>, options: Options) -> Result<()> {
     state::folder(&paths::state().join("logs"))?;
     state::edit(|record| {
         // What ended since, as a replica that a test left behind, is started again below or wanted no more.
@@ -125,12 +131,17 @@ fn remember(existing: Option<std::path::PathBuf>, release: Option<slurm::Release
             }
         }
         record.existing = existing;
-        let release = release.unwrap_or(record.slurm);
+        let release = options.slurm.unwrap_or(record.slurm);
         // What one Slurm has written down, the other does not read.
         if record.slurm != release && slurm::has_data() {
             bail!("the stack was made with another Slurm: run `cargo dev down` first, or leave out --slurm");
         }
         record.slurm = release;
+        let ledger = options.ledger.unwrap_or(record.ledger);
+        if begun && record.ledger != ledger {
+            bail!("the stack keeps its ledger elsewhere: run `cargo dev down` first, or leave out --ledger");
+        }
+        record.ledger = ledger;
         Ok(())
     })
 }

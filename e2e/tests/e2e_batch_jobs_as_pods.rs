@@ -618,7 +618,7 @@ async fn the_hours_used_are_those_of_the_pods(ground: &Ground) -> Result<()> {
             "ledger",
             "verify",
             "--ledger",
-            &ground.lab.stack.ledger_url(),
+            &ground.lab.stack.ledger_url()?,
         ])
         .await?;
     assert!(said.is_success(), "{}", said.stderr);

@@ -132,10 +132,8 @@ async fn the_closed_month_has_a_checkpoint(stack: &Stack) -> Result<tempfile::Te
 /// With nothing but files: a partner that kept the checkpoint cosigns a later one, and no forged one.
 async fn a_partner_cosigns_what_goes_on_from_it(stack: &Stack, kept: &tempfile::TempDir) -> Result<()> {
     let at = |name: &str| kept.path().join(name).display().to_string();
-    let ledger = stack.ledger_url();
-    let key = ledger
-        .trim_start_matches("sqlite://")
-        .replace("ledger.db", "signing-key.pk8");
+    let ledger = stack.ledger_url()?;
+    let key = stack.signing_key().display().to_string();
     let meso = async |arguments: &[&str]| {
         let mut command = vec!["meso", "ledger"];
         command.extend(arguments);

@@ -145,13 +145,63 @@ async fn an_operator_that_reaches_slurm_over_ssh_is_not_root_and_reads_the_named
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn with_a_ledger_in_postgresql_several_replicas_share_its_password_and_key_by_secrets() -> Result<()> {
+    let stack = Stack::current().await?;
+    let values = "operator.replicas=3,operator.ledgerClaim=,operator.ledgerUrl=postgresql://meso@db/ledger,\
+                  operator.ledgerPassword.secret=ledger-login,operator.signingKeySecret=signing";
+    let (pod, container) = pod(&stack, values).await?;
+    let environment = container["env"].as_sequence().into_iter().flatten();
+    let password = environment
+        .clone()
+        .find(|one| one["name"] == "PGPASSWORD")
+        .unwrap();
+    assert_eq!(password["valueFrom"]["secretKeyRef"]["name"], "ledger-login");
+    assert_eq!(password["valueFrom"]["secretKeyRef"]["key"], "password");
+    let key = environment
+        .clone()
+        .find(|one| one["name"] == "MESO_SIGNING_KEY")
+        .unwrap();
+    let mounts = container["volumeMounts"].as_sequence().into_iter().flatten();
+    let folder = mounts.clone().find(|one| one["name"] == "signing-key").unwrap();
+    let folder = folder["mountPath"].as_str().unwrap();
+    assert_eq!(
+        key["value"].as_str().unwrap(),
+        format!("{folder}/signing-key.pk8")
+    );
+    let volumes = pod["volumes"].as_sequence().into_iter().flatten();
+    let names: Vec<&str> = volumes.filter_map(|volume| volume["name"].as_str()).collect();
+    assert!(
+        names.contains(&"signing-key") && !names.contains(&"ledger"),
+        "{names:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn what_the_operator_would_refuse_the_chart_refuses_with_what_to_write() -> Result<()> {
     let stack = Stack::current().await?;
     for (values, sentence) in [
         ("operator.replicas=2", "one process writes: write 1"),
         (
             "operator.ledgerUrl=postgres://db/ledger",
+            "operator.signingKeySecret",
+        ),
+        (
+            "operator.ledgerUrl=mysql://db/ledger",
             "write sqlite:// and the absolute path",
+        ),
+        (
+            "operator.ledgerUrl=postgres://db",
+            "write sqlite:// and the absolute path",
+        ),
+        (
+            "operator.ledgerUrl=postgres://meso:secret@db/ledger",
+            "operator.ledgerPassword",
+        ),
+        (
+            "operator.ledgerUrl=postgres://db/ledger?password=secret",
+            "operator.ledgerPassword",
         ),
         ("vault.address=http://vault.test:8200", "/vault/address"),
     ] {

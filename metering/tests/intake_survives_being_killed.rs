@@ -50,7 +50,7 @@ async fn killed_during_intake_nothing_answered_is_lost_and_nothing_is_there_twic
     for kills in 1..=6 {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "fills_a_ledger_until_it_is_killed", "--nocapture"])
-            .env(LEDGER, test.url.to_string())
+            .env(LEDGER, test.address.as_str())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::null())
             .spawn()

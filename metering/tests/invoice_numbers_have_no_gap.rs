@@ -111,7 +111,7 @@ async fn fifty_issuers_side_by_side_with_crashes_leave_no_gap() {
             .map(|_| {
                 std::process::Command::new(std::env::current_exe().unwrap())
                     .args(["--exact", "issues_all_until_it_is_killed", "--nocapture"])
-                    .env(LEDGER, test.url.to_string())
+                    .env(LEDGER, test.address.as_str())
                     .stdout(std::process::Stdio::piped())
                     .stderr(std::process::Stdio::null())
                     .spawn()
@@ -194,7 +194,7 @@ async fn an_edit_of_an_issued_invoice_is_refused_by_the_store() {
     for edit in [
         "DROP TRIGGER invoice_refuses_update",
         "DROP TRIGGER invoice_refuses_delete",
-        "UPDATE invoice SET document = cast(replace(cast(document AS TEXT), '2026-12-07', '2026-12-06') AS BLOB) \
+        "UPDATE invoice SET document = CAST(replace(CAST(document AS TEXT), '2026-12-07', '2026-12-06') AS BLOB) \
          WHERE seq = 1",
         "DELETE FROM invoice WHERE seq = 2",
     ] {

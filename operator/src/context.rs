@@ -22,7 +22,7 @@ use mesocentre_api::{
     Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, Invoice, InvoiceSeries, PeeringAgreement,
     PerimeterReport, PerimeterRules, Scheduler, Statement, Tariff, Tenant, TrustPerimeter, Workspace,
 };
-use mesocentre_metering::{DatacentreZone, Ledger, LedgerUrl};
+use mesocentre_metering::{DatacentreZone, Ledger};
 use mesocentre_tenancy::Now;
 use std::sync::Arc;
 
@@ -52,8 +52,6 @@ pub struct Context {
     pub recorder: Recorder,
     /// The ledger.
     pub ledger: Ledger,
-    /// Where it is, for who reads it as anybody would.
-    pub ledger_url: LedgerUrl,
     /// Whose it is, on its checkpoints.
     pub ledger_origin: String,
     /// The datacentre's time zone.

@@ -104,6 +104,9 @@ fn log_to_stderr(settings: &LogSettings) {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let zone = DatacentreZone::named(&settings.time_zone)?;
+    // Said at the start, and not when this process comes to lead.
+    settings.ledger_url()?;
+    settings.signing_key()?;
     let mut config = kube::Config::infer()
         .await
         .context("finding the API server: run in a pod with a service account, or set KUBECONFIG")?;
@@ -190,9 +193,9 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     readiness: &http::Readiness,
     shutdown: impl Fn() -> Ended,
 ) -> anyhow::Result<()> {
-    let ledger = Ledger::open(&settings.ledger_url).await?;
+    let ledger = Ledger::open(settings.ledger_url()?).await?;
     let version = client.apiserver_version().await;
-    let signer = tenancy::proof::Signer::open(&settings.signing_key())?;
+    let signer = tenancy::proof::Signer::open(&settings.signing_key()?)?;
     let (triggers, queues) = triggers::triggers();
     let mut watches = context::Watches::new(&client);
     let stores = watches.stores();
@@ -219,7 +222,6 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         kubernetes_version: version.map(|version| version.git_version).unwrap_or_default(),
         report_every: Duration::from_secs(settings.report_minutes.saturating_mul(60)),
         signer,
-        ledger_url: settings.ledger_url.clone(),
         ledger_origin: settings.ledger_origin.clone(),
         stores,
         triggers,

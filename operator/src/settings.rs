@@ -1,10 +1,14 @@
 //! What the operator is told from outside: environment variables, or the flags of the same names.
 
 use crate::vault::VaultSettings;
+use anyhow::Context as _;
 use clap::{Args, Parser, ValueEnum};
 use mesocentre_metering::LedgerUrl;
+use mesocentre_metering::ledger::LedgerUrlError;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The operator of Mesocentre: tenants, batch jobs and bills as Kubernetes objects.
 ///
@@ -16,9 +20,9 @@ use std::path::PathBuf;
     after_help = "`mesocentre-operator output` is another process: it serves the output of batch jobs to the API server."
 )]
 pub struct Settings {
-    /// The ledger of usage, for example sqlite:///var/lib/mesocentre/ledger.db
-    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL")]
-    pub ledger_url: LedgerUrl,
+    /// The ledger of usage, for example sqlite:///var/lib/mesocentre/ledger.db or postgresql://USER@HOST/DATABASE
+    #[arg(long, env = "MESO_LEDGER_URL", value_name = "URL", hide_env_values = true)]
+    ledger_url: LedgerAddress,
     /// Slurm's commands on this machine.
     #[command(flatten)]
     pub slurm: SlurmSettings,
@@ -72,17 +76,42 @@ pub struct Settings {
         default_value = "mesocentre/ledger"
     )]
     pub ledger_origin: String,
-    /// The key that reports are signed with, made at the first start [default: signing-key.pk8 beside the ledger]
+    /// The key that reports are signed with, made at the first start [default: signing-key.pk8 beside a ledger in a file]
     #[arg(long, env = "MESO_SIGNING_KEY", value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
 }
 
+/// What was written as the ledger's URL. Wrong or right, it may hold a password, so clap is not let to repeat it.
+#[derive(Clone, Debug)]
+struct LedgerAddress(Result<LedgerUrl, LedgerUrlError>);
+
+impl FromStr for LedgerAddress {
+    type Err = Infallible;
+
+    fn from_str(url: &str) -> Result<Self, Infallible> {
+        Ok(Self(url.parse()))
+    }
+}
+
 impl Settings {
+    /// Where the ledger is.
+    ///
+    /// # Errors
+    /// When what was written is no URL of a ledger.
+    pub fn ledger_url(&self) -> Result<&LedgerUrl, LedgerUrlError> {
+        self.ledger_url.0.as_ref().map_err(Clone::clone)
+    }
+
     /// The file of the key that reports are signed with.
-    pub fn signing_key(&self) -> PathBuf {
-        self.signing_key
-            .clone()
-            .unwrap_or_else(|| self.ledger_url.path().with_file_name("signing-key.pk8"))
+    ///
+    /// # Errors
+    /// When it is neither said nor beside the ledger.
+    pub fn signing_key(&self) -> anyhow::Result<PathBuf> {
+        let ledger = self.ledger_url()?;
+        let beside = || Some(ledger.file()?.with_file_name("signing-key.pk8"));
+        self.signing_key.clone().or_else(beside).context(
+            "the ledger is in PostgreSQL, and a key is no file beside it: say where the key is that reports and checkpoints are signed with, with --signing-key or MESO_SIGNING_KEY",
+        )
     }
 }
 

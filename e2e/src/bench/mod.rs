@@ -6,6 +6,7 @@
 mod admission;
 mod bridge;
 mod memory;
+mod metering;
 mod stage;
 mod tenancy;
 
@@ -13,7 +14,7 @@ use crate::tasks;
 use anyhow::{Result, bail};
 
 /// The names of the measurements, in the order in which they are made. `bridge` makes `followed` too.
-const NAMES: [&str; 4] = ["bridge", "followed", "admission", "tenancy"];
+const NAMES: [&str; 5] = ["bridge", "followed", "admission", "tenancy", "metering"];
 
 /// Runs one measurement, or all, each on a fresh stack.
 ///
@@ -42,6 +43,9 @@ pub async fn bench(name: Option<&str>) -> Result<()> {
     }
     if chosen("tenancy") {
         tenancy::measure().await?;
+    }
+    if chosen("metering") {
+        metering::measure().await?;
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! MariaDB of our own for slurmdbd: its own data and socket, and no network.
 
-use super::{base, give_to};
+use super::base;
 use crate::process::{self, run};
+use crate::state::give_to;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;

@@ -19,7 +19,7 @@ use crate::process::{self, run};
 use crate::progress::step;
 use crate::{binaries, paths, state};
 use anyhow::Result;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -168,11 +168,4 @@ async fn nodes_take_jobs() -> Result<()> {
         }
     })
     .await
-}
-
-/// Gives a folder and what is in it to a user.
-async fn give_to(user: &str, path: &Path) -> Result<()> {
-    run(Command::new("chown").arg("-R").arg(format!("{user}:")).arg(path))
-        .await
-        .map(drop)
 }

@@ -1,7 +1,8 @@
 //! munged of our own, with its own key and socket: how Slurm's daemons and commands know each other.
 
-use super::{base, give_to};
+use super::base;
 use crate::process;
+use crate::state::give_to;
 use crate::state::{folder, random_hex, write_secret};
 use anyhow::Result;
 use std::path::PathBuf;

@@ -143,9 +143,17 @@ impl Stack {
         slurm::in_the_accounting(statements).await
     }
 
-    /// The ledger's URL.
-    pub fn ledger_url(&self) -> String {
+    /// The ledger's URL; one in PostgreSQL has the password in it.
+    ///
+    /// # Errors
+    /// When the stack is gone.
+    pub fn ledger_url(&self) -> Result<String> {
         operator::ledger_url()
+    }
+
+    /// The operator's signing key.
+    pub fn signing_key(&self) -> PathBuf {
+        operator::signing_key()
     }
 
     /// Vault.

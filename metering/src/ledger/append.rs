@@ -1,14 +1,15 @@
 //! Taking records in: once each, in one transaction, whatever is wrong with some of them.
 
 use super::chain::FORM;
+use super::database::{KEY, Query, Session, Value, query};
 use super::head_file::{self, HeadFile};
 use super::row::Row;
-use super::{Head, Ledger, LedgerError};
+use super::{Head, Ledger, LedgerError, months};
 use crate::digest::{Digest, canonical_json};
 use crate::record::{RecordKey, UsageRecord, ValidRecord};
 use jiff::Timestamp;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
-use std::collections::HashMap;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use std::collections::{BTreeSet, HashMap};
 
 /// What became of a batch of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,11 +128,7 @@ impl Ledger {
         received: Timestamp,
     ) -> Result<Appended, LedgerError> {
         let received_ns = i64::try_from(received.as_nanosecond()).unwrap_or(i64::MAX);
-        let mut tx = self
-            .writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(self.failed("writing to"))?;
+        let mut tx = self.database.write().await.map_err(self.failed("writing to"))?;
         self.check_anchor(&mut tx).await?;
         let before = head_of(&mut tx)
             .await
@@ -140,6 +137,7 @@ impl Ledger {
         let mut known = 0;
         let mut rejected = Vec::new();
         let mut pseudonyms = HashMap::new();
+        let mut months = BTreeSet::new();
         for (chunk_index, chunk) in records.chunks(ROWS_AT_ONCE).enumerate() {
             let mut valid = Vec::with_capacity(chunk.len());
             for (i, record) in chunk.iter().enumerate() {
@@ -205,6 +203,9 @@ impl Ledger {
                     }
                 }
             }
+            months::make(&mut tx, rows.iter().map(|(row, ..)| row.end_ns), &mut months)
+                .await
+                .map_err(self.failed("appending to"))?;
             insert(&mut tx, &rows, received_ns)
                 .await
                 .map_err(self.failed("appending to"))?;
@@ -228,39 +229,45 @@ impl Ledger {
     }
 
     /// Refuses a ledger that does not hold what the file beside it says: to append to it would cover up the loss.
-    pub(super) async fn check_anchor(&self, connection: &mut SqliteConnection) -> Result<(), LedgerError> {
-        let Some(anchor) = head_file::read(&self.path)? else {
+    pub(super) async fn check_anchor(&self, session: &mut Session) -> Result<(), LedgerError> {
+        let Some(path) = self.url.head_file() else {
+            return Ok(());
+        };
+        let Some(anchor) = head_file::read(&path)? else {
             return Ok(());
         };
         if let Some(issue) = anchor.issued {
-            self.check_issued(connection, issue).await?;
+            self.check_issued(session, issue, path.clone()).await?;
         }
         if anchor.seq == 0 {
             return Ok(());
         }
-        let hash: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM usage_record WHERE seq = ?")
+        let hash: Option<Vec<u8>> = query("SELECT hash FROM usage_record WHERE seq = ?")
             .bind(anchor.seq)
-            .fetch_optional(connection)
+            .value(session)
             .await
             .map_err(self.failed("reading the end of"))?;
         if hash.as_deref() == Some(&anchor.hash.0[..]) {
             return Ok(());
         }
         Err(LedgerError::NotWhatWasThere {
-            path: self.path.clone(),
-            anchor: head_file::path_beside(&self.path),
+            ledger: self.url.clone(),
+            anchor: path,
             seq: anchor.seq,
         })
     }
 
     /// Brings the file beside the ledger up to what was just committed.
     pub(super) async fn anchor(&self, head: HeadFile) -> Result<(), LedgerError> {
-        let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || head_file::advance(&path, head));
+        let Some(path) = self.url.head_file() else {
+            return Ok(());
+        };
+        let at = path.clone();
+        let written = tokio::task::spawn_blocking(move || head_file::advance(&at, head));
         written.await.unwrap_or_else(|e| {
             Err(LedgerError::HeadFile {
                 doing: "writing",
-                path: head_file::path_beside(&self.path),
+                path,
                 source: std::io::Error::other(e),
             })
         })
@@ -268,7 +275,7 @@ impl Ledger {
 
     async fn new_row(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Session,
         record: ValidRecord,
         pseudonyms: &mut HashMap<String, String>,
     ) -> Result<NewRow, LedgerError> {
@@ -303,43 +310,42 @@ impl Ledger {
     /// Which of these are in the ledger, by their place.
     async fn known_among(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Session,
         rows: &[(usize, &UsageRecord, NewRow)],
     ) -> Result<HashMap<usize, Known>, LedgerError> {
         if rows.is_empty() {
             return Ok(HashMap::new());
         }
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "WITH asked (place, source, cluster, native_key, meter, revision) AS (",
-        );
-        query.push_values(rows.iter().enumerate(), |mut values, (place, (_, record, _))| {
+        let asked = rows.iter().enumerate().map(|(place, (_, record, _))| {
             let key = &record.key;
-            values
-                .push_bind(i64::try_from(place).unwrap_or(i64::MAX))
-                .push_bind(key.source.as_str())
-                .push_bind(key.cluster.as_str())
-                .push_bind(key.native_key.as_str())
-                .push_bind(key.meter.as_str())
-                .push_bind(i64::from(key.revision));
+            [
+                i64::try_from(place).unwrap_or(i64::MAX).into(),
+                key.source.as_str().into(),
+                key.cluster.as_str().into(),
+                key.native_key.as_str().into(),
+                key.meter.as_str().into(),
+                i64::from(key.revision).into(),
+            ]
         });
-        query.push(") SELECT ");
-        query.push(super::row::COLUMNS);
-        // CROSS JOIN is SQLite's way to say: begin with what was asked, and look each up by the index.
-        query.push(
-            ", asked.place, r.person IS NOT NULL AND NOT EXISTS (SELECT 1 FROM person p WHERE p.pseudonym = r.person) \
-             FROM asked CROSS JOIN usage_record r ON r.source = asked.source AND r.cluster = asked.cluster \
-             AND r.native_key = asked.native_key AND r.meter = asked.meter AND r.revision = asked.revision",
+        let found = with_rows(
+            "WITH asked (place, source, cluster, native_key, meter, revision) AS (VALUES ",
+            asked,
+            &format!(
+                ") SELECT {}, asked.place, r.person IS NOT NULL AND NOT EXISTS (SELECT 1 FROM person p \
+                 WHERE p.pseudonym = r.person) FROM asked {}",
+                super::row::COLUMNS,
+                tx.records_of("asked", &KEY)
+            ),
         );
-        let found = query
-            .build()
-            .fetch_all(tx)
+        let found = found
+            .rows(tx)
             .await
             .map_err(self.failed("looking up records in"))?;
         let mut known = HashMap::with_capacity(found.len());
         for row in &found {
             let there = Row::read(row).map_err(self.failed("looking up records in"))?;
-            let place: i64 = row.try_get(18).map_err(self.failed("looking up records in"))?;
-            let erased: bool = row.try_get(19).map_err(self.failed("looking up records in"))?;
+            let place: i64 = row.get(18).map_err(self.failed("looking up records in"))?;
+            let erased: bool = row.get(19).map_err(self.failed("looking up records in"))?;
             let Some((place, (_, _, new))) = usize::try_from(place)
                 .ok()
                 .and_then(|place| rows.get(place).map(|row| (place, row)))
@@ -361,7 +367,7 @@ impl Ledger {
 
     async fn quarantine(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Session,
         rejected: Rejected<'_>,
         received_ns: i64,
     ) -> Result<Quarantined, LedgerError> {
@@ -374,7 +380,7 @@ impl Ledger {
         // The name of a person goes into no table that cannot be erased.
         let mut body = record.clone();
         if let Some(name) = &record.user {
-            let pseudonym = pseudonym_of(&mut *tx, name).await;
+            let pseudonym = pseudonym_of(tx, name).await;
             body.user = Some(pseudonym.map_err(self.failed("writing the pseudonyms of"))?);
         }
         let body = canonical_json(&body).map_err(|source| LedgerError::Canonical {
@@ -382,13 +388,14 @@ impl Ledger {
             source,
         })?;
         let digest = Digest::of(&[reason.as_bytes(), &[0], &body]);
-        let inserted = sqlx::query(
+        let message = without_nul(message);
+        let inserted = query(
             "INSERT INTO quarantine (digest, reason, message, body, received_ns) VALUES (?, ?, ?, ?, ?) \
              ON CONFLICT (digest) DO NOTHING",
         )
         .bind(&digest.0[..])
         .bind(reason)
-        .bind(&message)
+        .bind(message.as_str())
         .bind(String::from_utf8_lossy(&body).into_owned())
         .bind(received_ns)
         .execute(tx)
@@ -399,14 +406,14 @@ impl Ledger {
             key: record.key.clone(),
             reason,
             message,
-            first_time: inserted.rows_affected() > 0,
+            first_time: inserted > 0,
         })
     }
 }
 
-pub(super) async fn head_of(connection: &mut SqliteConnection) -> Result<Head, sqlx::Error> {
-    let row = sqlx::query("SELECT seq, hash FROM usage_record ORDER BY seq DESC LIMIT 1")
-        .fetch_optional(connection)
+pub(super) async fn head_of(session: &mut Session) -> Result<Head, sqlx::Error> {
+    let row = query("SELECT seq, hash FROM usage_record ORDER BY seq DESC LIMIT 1")
+        .row(session)
         .await?;
     match row {
         None => Ok(Head {
@@ -414,64 +421,102 @@ pub(super) async fn head_of(connection: &mut SqliteConnection) -> Result<Head, s
             hash: Digest::ZERO,
         }),
         Some(row) => {
-            let hash: &[u8] = row.try_get(1)?;
+            let hash: &[u8] = row.get(1)?;
             let hash = Digest::from_bytes(hash)
                 .ok_or_else(|| sqlx::Error::Decode("the hash of the last row is not 32 bytes".into()))?;
             Ok(Head {
-                seq: row.try_get(0)?,
+                seq: row.get(0)?,
                 hash,
             })
         }
     }
 }
 
-async fn pseudonym_of(tx: &mut SqliteConnection, name: &str) -> Result<String, sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO person (pseudonym, name) VALUES (lower(hex(randomblob(16))), ?) ON CONFLICT (name) DO NOTHING",
-    )
-    .bind(name)
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query_scalar("SELECT pseudonym FROM person WHERE name = ?")
+async fn pseudonym_of(tx: &mut Session, name: &str) -> Result<String, sqlx::Error> {
+    let known = || query("SELECT pseudonym FROM person WHERE name = ?").bind(name);
+    if let Some(pseudonym) = known().value(tx).await? {
+        return Ok(pseudonym);
+    }
+    query("INSERT INTO person (pseudonym, name) VALUES (?, ?)")
+        .bind(new_pseudonym()?)
         .bind(name)
-        .fetch_one(tx)
-        .await
+        .execute(tx)
+        .await?;
+    known().only_value(tx).await
+}
+
+/// PostgreSQL keeps no U+0000 in a text.
+pub(super) fn without_nul(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}
+
+/// 128 bits that nobody can foretell, in hexadecimal digits.
+fn new_pseudonym() -> Result<String, sqlx::Error> {
+    let mut bits = [0_u8; 16];
+    SystemRandom::new()
+        .fill(&mut bits)
+        .map_err(|_| sqlx::Error::Encode("the system gives no random numbers".into()))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bits)))
+}
+
+/// A statement with rows of values between its beginning and its end.
+fn with_rows<'q, const N: usize>(
+    before: &str,
+    rows: impl Iterator<Item = [Value<'q>; N]>,
+    after: &str,
+) -> Query<'q> {
+    let row = format!("({})", ["?"; N].join(", "));
+    let values: Vec<[Value<'q>; N]> = rows.collect();
+    let marks = vec![row.as_str(); values.len()].join(", ");
+    let mut statement = query(format!("{before}{marks}{after}"));
+    for value in values.into_iter().flatten() {
+        statement = statement.bind(value);
+    }
+    statement
 }
 
 async fn insert(
-    tx: &mut SqliteConnection,
+    tx: &mut Session,
     rows: &[(NewRow, i64, Digest)],
     received_ns: i64,
 ) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO usage_record (seq, form, source, cluster, native_key, meter, revision, tenant, allocation, person, \
-         activity, activity_reason, quantity, start_ns, end_ns, evidence, received_ns, hash) ",
-    );
-    query.push_values(rows, |mut values, (row, seq, hash)| {
+    let values = rows.iter().map(|(row, seq, hash)| {
         let row = row.as_row(*seq, received_ns);
-        values
-            .push_bind(row.seq)
-            .push_bind(row.form)
-            .push_bind(row.source)
-            .push_bind(row.cluster)
-            .push_bind(row.native_key)
-            .push_bind(row.meter)
-            .push_bind(row.revision)
-            .push_bind(row.tenant)
-            .push_bind(row.allocation)
-            .push_bind(row.person)
-            .push_bind(row.activity)
-            .push_bind(row.activity_reason)
-            .push_bind(row.quantity)
-            .push_bind(row.start_ns)
-            .push_bind(row.end_ns)
-            .push_bind(row.evidence)
-            .push_bind(row.received_ns)
-            .push_bind(&hash.0[..]);
+        [
+            row.seq.into(),
+            row.form.into(),
+            row.source.into(),
+            row.cluster.into(),
+            row.native_key.into(),
+            row.meter.into(),
+            row.revision.into(),
+            row.tenant.into(),
+            row.allocation.into(),
+            row.person.into(),
+            row.activity.into(),
+            row.activity_reason.into(),
+            row.quantity.into(),
+            row.start_ns.into(),
+            row.end_ns.into(),
+            row.evidence.into(),
+            row.received_ns.into(),
+            hash.0[..].into(),
+        ]
     });
-    query.build().execute(tx).await?;
-    Ok(())
+    with_rows(
+        "INSERT INTO usage_record (seq, form, source, cluster, native_key, meter, revision, tenant, allocation, person, \
+         activity, activity_reason, quantity, start_ns, end_ns, evidence, received_ns, hash) VALUES ",
+        values,
+        "",
+    )
+    .execute(tx)
+    .await
+    .map(drop)
 }

@@ -1,13 +1,12 @@
 //! Closed months: written once, and given back as they were written.
 
+use super::database::{InBoth, Session, Stored, query};
 use super::head_file::{AnchoredClose, HeadFile};
 use super::{Head, Ledger, LedgerError};
 use crate::calendar::BillingMonth;
 use crate::digest::Digest;
 use jiff::Timestamp;
 use mesocentre_api::AcknowledgedGap;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 
 /// A closed month, as it was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,12 +46,13 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when the file cannot be read or the row was changed.
     pub async fn closed_month(&self, month: BillingMonth) -> Result<Option<ClosedMonth>, LedgerError> {
-        let row = sqlx::query(
+        let mut reading = self.reading("reading a closed month of").await?;
+        let row = query(
             "SELECT month, time_zone, after_seq, up_to_seq, head, basis, statements, sha256, closed_ns \
              FROM closed_month WHERE month = ?",
         )
         .bind(month.to_string())
-        .fetch_optional(&self.readers)
+        .row(&mut reading)
         .await
         .map_err(self.failed("reading a closed month of"))?;
         row.map(|row| self.read_closed(month, &row)).transpose()
@@ -63,22 +63,18 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when the file cannot be read.
     pub async fn last_closed(&self) -> Result<Option<LastClosed>, LedgerError> {
-        let row =
-            sqlx::query("SELECT month, time_zone, up_to_seq FROM closed_month ORDER BY month DESC LIMIT 1")
-                .fetch_optional(&self.readers)
-                .await
-                .map_err(self.failed("reading the closed months of"))?;
+        let doing = "reading the closed months of";
+        let mut reading = self.reading(doing).await?;
+        let row = query("SELECT month, time_zone, up_to_seq FROM closed_month ORDER BY month DESC LIMIT 1")
+            .row(&mut reading)
+            .await
+            .map_err(self.failed(doing))?;
         let Some(row) = row else { return Ok(None) };
-        let read = |e| LedgerError::Database {
-            doing: "reading the closed months of",
-            path: self.path.clone(),
-            source: e,
-        };
-        let month: String = row.try_get(0).map_err(read)?;
+        let month: String = row.get(0).map_err(self.failed(doing))?;
         Ok(Some(LastClosed {
             month: self.month_named(&month)?,
-            time_zone: row.try_get(1).map_err(read)?,
-            up_to_seq: row.try_get(2).map_err(read)?,
+            time_zone: row.get(1).map_err(self.failed(doing))?,
+            up_to_seq: row.get(2).map_err(self.failed(doing))?,
         }))
     }
 
@@ -87,12 +83,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when the file cannot be read.
     pub async fn closed_months_from(&self, month: BillingMonth) -> Result<Vec<BillingMonth>, LedgerError> {
-        let names: Vec<String> =
-            sqlx::query_scalar("SELECT month FROM closed_month WHERE month >= ? ORDER BY month")
-                .bind(month.to_string())
-                .fetch_all(&self.readers)
-                .await
-                .map_err(self.failed("reading the closed months of"))?;
+        let mut reading = self.reading("reading the closed months of").await?;
+        let names: Vec<String> = query("SELECT month FROM closed_month WHERE month >= ? ORDER BY month")
+            .bind(month.to_string())
+            .values(&mut reading)
+            .await
+            .map_err(self.failed("reading the closed months of"))?;
         names.iter().map(|name| self.month_named(name)).collect()
     }
 
@@ -105,26 +101,22 @@ impl Ledger {
         gaps: &[AcknowledgedGap],
     ) -> Result<ClosedMonth, LedgerError> {
         let doing = "closing a month in";
-        let mut tx = self
-            .writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(self.failed(doing))?;
+        let mut tx = self.database.write().await.map_err(self.failed(doing))?;
         self.check_anchor(&mut tx).await?;
-        let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM closed_month WHERE month = ?)")
+        let there: bool = query("SELECT EXISTS (SELECT 1 FROM closed_month WHERE month = ?)")
             .bind(closed.month.to_string())
-            .fetch_one(&mut *tx)
+            .only_value(&mut tx)
             .await
             .map_err(self.failed(doing))?;
         if !there {
-            let after: i64 = sqlx::query_scalar("SELECT coalesce(max(up_to_seq), 0) FROM closed_month")
-                .fetch_one(&mut *tx)
+            let after: i64 = query("SELECT coalesce(max(up_to_seq), 0) FROM closed_month")
+                .only_value(&mut tx)
                 .await
                 .map_err(self.failed(doing))?;
             if after != closed.after_seq {
                 return Err(LedgerError::ClosedMeanwhile { month: closed.month });
             }
-            sqlx::query(
+            query(
                 "INSERT INTO closed_month \
                  (month, time_zone, after_seq, up_to_seq, head, basis, statements, sha256, closed_ns) \
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -138,7 +130,7 @@ impl Ledger {
             .bind(closed.statements.as_slice())
             .bind(&closed.sha256.0[..])
             .bind(i64::try_from(closed.closed_at.as_nanosecond()).unwrap_or(i64::MAX))
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .map_err(self.failed(doing))?;
             super::unsettled::waive(&mut tx, closed.month, gaps)
@@ -151,7 +143,7 @@ impl Ledger {
         self.closed_month(closed.month)
             .await?
             .ok_or_else(|| LedgerError::UnreadableMonth {
-                path: self.path.clone(),
+                ledger: self.url.clone(),
                 month: closed.month.to_string(),
                 what: "it is not there".to_owned(),
             })
@@ -160,15 +152,15 @@ impl Ledger {
     fn month_named(&self, name: &str) -> Result<BillingMonth, LedgerError> {
         name.parse()
             .map_err(|e: crate::calendar::CalendarError| LedgerError::UnreadableMonth {
-                path: self.path.clone(),
+                ledger: self.url.clone(),
                 month: name.to_owned(),
                 what: e.to_string(),
             })
     }
 
-    fn read_closed(&self, month: BillingMonth, row: &SqliteRow) -> Result<ClosedMonth, LedgerError> {
+    fn read_closed(&self, month: BillingMonth, row: &Stored) -> Result<ClosedMonth, LedgerError> {
         read_closed(row).map_err(|what| LedgerError::UnreadableMonth {
-            path: self.path.clone(),
+            ledger: self.url.clone(),
             month: month.to_string(),
             what,
         })
@@ -176,12 +168,9 @@ impl Ledger {
 }
 
 /// A row of `closed_month`, else what is wrong with it. The statements must have the digest that stands beside them.
-pub(super) fn read_closed(row: &SqliteRow) -> Result<ClosedMonth, String> {
-    fn get<'r, T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
-        row: &'r SqliteRow,
-        place: usize,
-    ) -> Result<T, String> {
-        row.try_get(place).map_err(|e| e.to_string())
+pub(super) fn read_closed(row: &Stored) -> Result<ClosedMonth, String> {
+    fn get<'r, T: InBoth<'r>>(row: &'r Stored, place: usize) -> Result<T, String> {
+        row.get(place).map_err(|e| e.to_string())
     }
     let digest = |place: usize| {
         get::<&[u8]>(row, place)
@@ -209,14 +198,12 @@ pub(super) fn read_closed(row: &SqliteRow) -> Result<ClosedMonth, String> {
     Ok(closed)
 }
 
-pub(super) async fn last_anchor(
-    connection: &mut SqliteConnection,
-) -> Result<Option<AnchoredClose>, sqlx::Error> {
-    let row = sqlx::query("SELECT month, sha256 FROM closed_month ORDER BY month DESC LIMIT 1")
-        .fetch_optional(connection)
+pub(super) async fn last_anchor(session: &mut Session) -> Result<Option<AnchoredClose>, sqlx::Error> {
+    let row = query("SELECT month, sha256 FROM closed_month ORDER BY month DESC LIMIT 1")
+        .row(session)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let (month, sha256): (String, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+    let (month, sha256): (String, &[u8]) = (row.get(0)?, row.get(1)?);
     Ok(month
         .parse()
         .ok()

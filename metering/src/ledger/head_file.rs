@@ -1,4 +1,5 @@
-//! The file beside the ledger that says where its chain ended: `<ledger>.head`, one line of JSON.
+//! The file beside the ledger that says where its chain ended: `<ledger>.head`, one line of JSON. For a ledger in
+//! PostgreSQL it is where its URL says, if it says so.
 //!
 //! It is written after each commit and is on the disk before the answer, so it is never ahead of the ledger. A ledger
 //! that is shorter than it says was cut, or is an old copy. Who can write both files can cut both alike; what shows that
@@ -6,10 +7,10 @@
 //! the signed checkpoints that partners will keep.
 
 use super::LedgerError;
+use super::database::Session;
 use crate::calendar::BillingMonth;
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -50,33 +51,25 @@ pub struct AnchoredClose {
 
 impl HeadFile {
     /// What the file should say of a ledger.
-    pub(super) async fn of(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let head = super::append::head_of(&mut *connection).await?;
+    pub(super) async fn of(session: &mut Session) -> Result<Self, sqlx::Error> {
+        let head = super::append::head_of(session).await?;
         Ok(Self {
             seq: head.seq,
             hash: head.hash,
-            closed: super::closed::last_anchor(&mut *connection).await?,
-            issued: super::invoices::last_anchor(connection).await?,
+            closed: super::closed::last_anchor(session).await?,
+            issued: super::invoices::last_anchor(session).await?,
         })
     }
 }
 
-/// The file beside a ledger.
-pub(super) fn path_beside(ledger: &Path) -> PathBuf {
-    let mut path = ledger.as_os_str().to_owned();
-    path.push(".head");
-    PathBuf::from(path)
-}
-
 /// Reads it; none where there is none.
-pub(super) fn read(ledger: &Path) -> Result<Option<HeadFile>, LedgerError> {
-    let path = path_beside(ledger);
+pub(super) fn read(path: &Path) -> Result<Option<HeadFile>, LedgerError> {
     let failed = |source| LedgerError::HeadFile {
         doing: "reading",
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
-    match std::fs::read(&path) {
+    match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|e| failed(e.into())),
@@ -87,18 +80,17 @@ pub(super) fn read(ledger: &Path) -> Result<Option<HeadFile>, LedgerError> {
 
 /// Brings it up to `head`, which is committed. Commits that end side by side reach this in any order, from several
 /// processes even, so it only ever goes forward.
-pub(super) fn advance(ledger: &Path, head: HeadFile) -> Result<(), LedgerError> {
-    let path = path_beside(ledger);
+pub(super) fn advance(path: &Path, head: HeadFile) -> Result<(), LedgerError> {
     let failed = |source| LedgerError::HeadFile {
         doing: "writing",
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
     let folder = path.parent().unwrap_or(Path::new("/"));
     let folder = std::fs::File::open(folder).map_err(failed)?;
     // Held until the folder is closed at the end.
     folder.lock().map_err(failed)?;
-    let before = read(ledger)?;
+    let before = read(path)?;
     let mut next = head;
     if let Some(before) = before {
         if before.seq > next.seq {
@@ -116,7 +108,7 @@ pub(super) fn advance(ledger: &Path, head: HeadFile) -> Result<(), LedgerError> 
     {
         return Ok(());
     }
-    write(&path, &next, &folder).map_err(failed)
+    write(path, &next, &folder).map_err(failed)
 }
 
 /// After a power cut there is the old one or the new one, and nothing between.

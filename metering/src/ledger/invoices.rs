@@ -9,7 +9,8 @@
 //! invoiced once, whatever the series. What an invoice stands at (paid, credited, due) is no field of it: it is
 //! computed from the rows that came after it.
 
-use super::head_file::{self, AnchoredIssue, HeadFile};
+use super::database::{Session, Stored, query};
+use super::head_file::{AnchoredIssue, HeadFile};
 use super::{Ledger, LedgerError};
 use crate::calendar::BillingMonth;
 use crate::digest::{Digest, canonical_json};
@@ -19,8 +20,7 @@ use crate::invoice::{
 use crate::money::Cents;
 use crate::statement::MonthDocument;
 use jiff::civil::Date;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use std::path::PathBuf;
 
 /// Why a document is not issued, or a payment not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -155,11 +155,7 @@ impl Ledger {
     ) -> Result<IssuedInvoice, IssueError> {
         let digest = draft.digest().map_err(no_form)?;
         let claim = claim(draft)?;
-        let mut tx = self
-            .writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(self.failed(ISSUING))?;
+        let mut tx = self.database.write().await.map_err(self.failed(ISSUING))?;
         self.check_anchor(&mut tx).await?;
         if let Some(there) = self.invoice_by(&mut tx, "claim", &claim).await? {
             let same = there.document().digest().map_err(no_form)? == digest;
@@ -200,13 +196,18 @@ impl Ledger {
                 }
             }
         }
-        let last: Option<(i64, String)> =
-            sqlx::query_as("SELECT seq, issued_on FROM invoice WHERE series = ? ORDER BY seq DESC LIMIT 1")
-                .bind(series.as_str())
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(self.failed(ISSUING))?;
-        let (seq, day) = last.unwrap_or_default();
+        let last = query("SELECT seq, issued_on FROM invoice WHERE series = ? ORDER BY seq DESC LIMIT 1")
+            .bind(series.as_str())
+            .row(&mut tx)
+            .await
+            .map_err(self.failed(ISSUING))?;
+        let (seq, day): (i64, String) = match &last {
+            None => (0, String::new()),
+            Some(row) => row
+                .get(0)
+                .and_then(|seq| Ok((seq, row.get(1)?)))
+                .map_err(self.failed(ISSUING))?,
+        };
         if issued_on.to_string() < day {
             return Err(IssueError::OutOfOrder {
                 series: series.clone(),
@@ -227,7 +228,7 @@ impl Ledger {
             Purpose::Invoice { .. } => None,
             Purpose::CreditNote { corrects, .. } => Some(corrects.0.as_str()),
         };
-        sqlx::query(
+        query(
             "INSERT INTO invoice \
              (place, series, seq, number, claim, tenant, month, corrects, issued_on, draft, document, hash) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -244,7 +245,7 @@ impl Ledger {
         .bind(&digest.0[..])
         .bind(document.as_slice())
         .bind(&Digest::of(&[&before.hash.0, &document]).0[..])
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .map_err(self.failed(ISSUING))?;
         let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(ISSUING))?;
@@ -258,8 +259,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when it cannot be read or was changed.
     pub async fn invoice(&self, number: &InvoiceNumber) -> Result<Option<IssuedInvoice>, LedgerError> {
-        let mut connection = self.readers.acquire().await.map_err(self.failed(READING))?;
-        self.invoice_by(&mut connection, "number", &number.0).await
+        let mut reading = self.reading(READING).await?;
+        self.invoice_by(&mut reading, "number", &number.0).await
     }
 
     /// What was issued to a tenant for a month, credit notes too, in the order of issue.
@@ -271,12 +272,13 @@ impl Ledger {
         tenant: &str,
         month: BillingMonth,
     ) -> Result<Vec<IssuedInvoice>, LedgerError> {
-        let rows = sqlx::query(
+        let mut reading = self.reading(READING).await?;
+        let rows = query(
             "SELECT number, draft, document FROM invoice WHERE tenant = ? AND month = ? ORDER BY place",
         )
         .bind(tenant)
         .bind(month.to_string())
-        .fetch_all(&self.readers)
+        .rows(&mut reading)
         .await
         .map_err(self.failed(READING))?;
         rows.iter().map(|row| self.read_invoice(row)).collect()
@@ -287,8 +289,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when they cannot be read or were changed.
     pub async fn credit_notes_on(&self, number: &InvoiceNumber) -> Result<Vec<IssuedInvoice>, LedgerError> {
-        let mut connection = self.readers.acquire().await.map_err(self.failed(READING))?;
-        self.credits_on(&mut connection, number).await
+        let mut reading = self.reading(READING).await?;
+        self.credits_on(&mut reading, number).await
     }
 
     /// Records a payment on an invoice, once for each reference.
@@ -297,11 +299,7 @@ impl Ledger {
     /// [`IssueError`], when there is no such invoice, or another payment with that reference.
     pub async fn record_payment(&self, number: &InvoiceNumber, payment: &Payment) -> Result<(), IssueError> {
         let doing = "recording a payment in";
-        let mut tx = self
-            .writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(self.failed(doing))?;
+        let mut tx = self.database.write().await.map_err(self.failed(doing))?;
         let number = number.clone();
         match self.invoice_by(&mut tx, "number", &number.0).await? {
             None => return Err(IssueError::Unknown { number }),
@@ -309,14 +307,17 @@ impl Ledger {
             Some(_) => {}
         }
         let (cents, day) = (payment.amount.0.to_string(), payment.paid_on.to_string());
-        let there: Option<(String, String)> =
-            sqlx::query_as("SELECT cents, paid_on FROM invoice_payment WHERE number = ? AND reference = ?")
-                .bind(number.0.as_str())
-                .bind(payment.reference.as_str())
-                .fetch_optional(&mut *tx)
-                .await
+        let there = query("SELECT cents, paid_on FROM invoice_payment WHERE number = ? AND reference = ?")
+            .bind(number.0.as_str())
+            .bind(payment.reference.as_str())
+            .row(&mut tx)
+            .await
+            .map_err(self.failed(doing))?;
+        if let Some(row) = there {
+            let there: (String, String) = row
+                .get(0)
+                .and_then(|cents| Ok((cents, row.get(1)?)))
                 .map_err(self.failed(doing))?;
-        if let Some(there) = there {
             if there == (cents, day) {
                 return Ok(());
             }
@@ -325,12 +326,12 @@ impl Ledger {
                 reference: payment.reference.clone(),
             });
         }
-        sqlx::query("INSERT INTO invoice_payment (number, reference, cents, paid_on) VALUES (?, ?, ?, ?)")
+        query("INSERT INTO invoice_payment (number, reference, cents, paid_on) VALUES (?, ?, ?, ?)")
             .bind(number.0.as_str())
             .bind(payment.reference.as_str())
             .bind(cents)
             .bind(day)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .map_err(self.failed(doing))?;
         tx.commit().await.map_err(self.failed(doing))?;
@@ -342,15 +343,15 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when it cannot be read or was changed.
     pub async fn standing(&self, number: &InvoiceNumber) -> Result<Option<Standing>, LedgerError> {
-        let mut reading = self.readers.begin().await.map_err(self.failed(READING))?;
+        let mut reading = self.reading(READING).await?;
         let found = self.invoice_by(&mut reading, "number", &number.0).await?;
         let Some(invoice) = found.filter(is_invoice) else {
             return Ok(None);
         };
         let credits = self.credits_on(&mut reading, number).await?;
-        let payments: Vec<String> = sqlx::query_scalar("SELECT cents FROM invoice_payment WHERE number = ?")
+        let payments: Vec<String> = query("SELECT cents FROM invoice_payment WHERE number = ?")
             .bind(number.0.as_str())
-            .fetch_all(&mut *reading)
+            .values(&mut reading)
             .await
             .map_err(self.failed(READING))?;
         let mut paid = Cents::default();
@@ -370,41 +371,37 @@ impl Ledger {
     /// Refuses a ledger that does not hold the document that the file beside it says was issued last.
     pub(super) async fn check_issued(
         &self,
-        connection: &mut SqliteConnection,
+        session: &mut Session,
         issue: AnchoredIssue,
+        anchor: PathBuf,
     ) -> Result<(), LedgerError> {
-        let hash: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM invoice WHERE place = ?")
+        let hash: Option<Vec<u8>> = query("SELECT hash FROM invoice WHERE place = ?")
             .bind(issue.place)
-            .fetch_optional(connection)
+            .value(session)
             .await
             .map_err(self.failed(READING))?;
         if hash.as_deref() == Some(&issue.hash.0[..]) {
             return Ok(());
         }
         Err(LedgerError::NotWhatWasIssued {
-            path: self.path.clone(),
-            anchor: head_file::path_beside(&self.path),
+            ledger: self.url.clone(),
+            anchor,
             place: issue.place,
         })
     }
 
     /// The statement that the draft rests on must be the one that the closed month keeps.
-    async fn check_statement(
-        &self,
-        tx: &mut SqliteConnection,
-        draft: &ValidInvoice,
-    ) -> Result<(), IssueError> {
+    async fn check_statement(&self, tx: &mut Session, draft: &ValidInvoice) -> Result<(), IssueError> {
         let month = draft.month();
-        let bytes: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT statements FROM closed_month WHERE month = ?")
-                .bind(month.to_string())
-                .fetch_optional(tx)
-                .await
-                .map_err(self.failed(ISSUING))?;
+        let bytes: Option<Vec<u8>> = query("SELECT statements FROM closed_month WHERE month = ?")
+            .bind(month.to_string())
+            .value(tx)
+            .await
+            .map_err(self.failed(ISSUING))?;
         let bytes = bytes.ok_or(IssueError::NotClosed { month })?;
         let closed: MonthDocument =
             serde_json::from_slice(&bytes).map_err(|e| LedgerError::UnreadableMonth {
-                path: self.path.clone(),
+                ledger: self.url.clone(),
                 month: month.to_string(),
                 what: e.to_string(),
             })?;
@@ -424,7 +421,7 @@ impl Ledger {
 
     async fn check_replaceable(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Session,
         number: &InvoiceNumber,
         draft: &ValidInvoice,
     ) -> Result<(), IssueError> {
@@ -451,17 +448,17 @@ impl Ledger {
 
     async fn invoice_by(
         &self,
-        connection: &mut SqliteConnection,
+        session: &mut Session,
         column: &'static str,
         value: &str,
     ) -> Result<Option<IssuedInvoice>, LedgerError> {
-        let query = match column {
+        let sql = match column {
             "claim" => "SELECT number, draft, document FROM invoice WHERE claim = ?",
             _ => "SELECT number, draft, document FROM invoice WHERE number = ?",
         };
-        let row = sqlx::query(query)
+        let row = query(sql)
             .bind(value)
-            .fetch_optional(connection)
+            .row(session)
             .await
             .map_err(self.failed(READING))?;
         row.map(|row| self.read_invoice(&row)).transpose()
@@ -469,28 +466,27 @@ impl Ledger {
 
     async fn credits_on(
         &self,
-        connection: &mut SqliteConnection,
+        session: &mut Session,
         number: &InvoiceNumber,
     ) -> Result<Vec<IssuedInvoice>, LedgerError> {
-        let rows =
-            sqlx::query("SELECT number, draft, document FROM invoice WHERE corrects = ? ORDER BY place")
-                .bind(number.0.as_str())
-                .fetch_all(connection)
-                .await
-                .map_err(self.failed(READING))?;
+        let rows = query("SELECT number, draft, document FROM invoice WHERE corrects = ? ORDER BY place")
+            .bind(number.0.as_str())
+            .rows(session)
+            .await
+            .map_err(self.failed(READING))?;
         rows.iter().map(|row| self.read_invoice(row)).collect()
     }
 
-    fn read_invoice(&self, row: &SqliteRow) -> Result<IssuedInvoice, LedgerError> {
-        let number: String = row.try_get(0).map_err(self.failed(READING))?;
-        let draft: &[u8] = row.try_get(1).map_err(self.failed(READING))?;
-        let document: &[u8] = row.try_get(2).map_err(self.failed(READING))?;
+    fn read_invoice(&self, row: &Stored) -> Result<IssuedInvoice, LedgerError> {
+        let number: String = row.get(0).map_err(self.failed(READING))?;
+        let draft: &[u8] = row.get(1).map_err(self.failed(READING))?;
+        let document: &[u8] = row.get(2).map_err(self.failed(READING))?;
         read_document(&number, draft, document).map_err(|what| self.unreadable(&number, what))
     }
 
     fn unreadable(&self, number: &str, what: String) -> LedgerError {
         LedgerError::UnreadableInvoice {
-            path: self.path.clone(),
+            ledger: self.url.clone(),
             number: number.to_owned(),
             what,
         }
@@ -498,14 +494,12 @@ impl Ledger {
 }
 
 /// The document issued last.
-pub(super) async fn last_anchor(
-    connection: &mut SqliteConnection,
-) -> Result<Option<AnchoredIssue>, sqlx::Error> {
-    let row = sqlx::query("SELECT place, hash FROM invoice ORDER BY place DESC LIMIT 1")
-        .fetch_optional(connection)
+pub(super) async fn last_anchor(session: &mut Session) -> Result<Option<AnchoredIssue>, sqlx::Error> {
+    let row = query("SELECT place, hash FROM invoice ORDER BY place DESC LIMIT 1")
+        .row(session)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let (place, hash): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+    let (place, hash): (i64, &[u8]) = (row.get(0)?, row.get(1)?);
     Ok(Digest::from_bytes(hash).map(|hash| AnchoredIssue { place, hash }))
 }
 

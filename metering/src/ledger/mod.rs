@@ -9,16 +9,20 @@
 //!            <file>.head   seq and hash of the last record, and of the last invoice: shows a tail that was cut
 //! ```
 //!
-//! One SQLite file in write-ahead mode, for one writing process; any number may read it meanwhile. Commits are durable
-//! when they are answered (`synchronous = FULL`): a source that heard "metered" will not report again.
+//! It is one SQLite file in write-ahead mode, or a database of PostgreSQL's with its records partitioned by month: the
+//! same rows with the same hashes, and [`copy`] carries them over. One writes at a time, any number may read meanwhile.
+//! Commits are durable when they are answered: a source that heard "metered" will not report again.
 //!
 //! Knows no prices. What it was at a moment is told by [`crate::checkpoint`], from what [`verify`] reads.
 
 mod append;
 mod chain;
 mod closed;
+mod copy;
+mod database;
 mod head_file;
 mod invoices;
+mod months;
 mod read;
 mod row;
 mod unsettled;
@@ -27,6 +31,7 @@ mod verify;
 
 pub use append::{Appended, Quarantined};
 pub use closed::{ClosedMonth, LastClosed};
+pub use copy::{Copied, CopyError, Purpose as CopyPurpose, copy};
 pub use head_file::{AnchoredClose, AnchoredIssue, HeadFile};
 pub use invoices::{IssueError, Payment, Standing};
 pub use read::{AllocationUse, UseKey};
@@ -35,11 +40,8 @@ pub use url::{LedgerUrl, LedgerUrlError};
 pub use verify::{Expected, InQuarantine, LedgerFault, Verification, verify, verify_against};
 
 use crate::digest::Digest;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use database::{Database, OpenError, Session};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The end of the chain: how many records there are, and the hash of the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,23 +67,23 @@ pub enum LedgerError {
     },
     /// The database said no.
     #[error(
-        "{doing} the ledger {path} failed: {source}. See that the disk has room, that the file belongs to this process, and run `meso ledger verify`"
+        "{doing} the ledger {} failed: {source}. {}", .ledger.place(), .ledger.advice()
     )]
     Database {
         /// What was being done.
         doing: &'static str,
-        /// The file.
-        path: PathBuf,
+        /// The ledger.
+        ledger: LedgerUrl,
         /// Why.
         source: sqlx::Error,
     },
     /// The tables cannot be brought up to date.
     #[error(
-        "bringing the tables of the ledger {path} up to date failed: {source}. A ledger of a newer version is not opened by an older one: run the newer"
+        "bringing the tables of the ledger {} up to date failed: {source}. A ledger of a newer version is not opened by an older one: run the newer", .ledger.place()
     )]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// The ledger.
+        ledger: LedgerUrl,
         /// Why.
         source: sqlx::migrate::MigrateError,
     },
@@ -99,11 +101,11 @@ pub enum LedgerError {
     },
     /// The tail is gone, or another.
     #[error(
-        "the ledger {path} does not hold the record {seq} that {anchor} says was its last: its tail was cut or rewritten, or it is an older copy. Nothing is appended to it; restore the ledger from a newer copy. If you mean to go on with this one, run `meso ledger verify`, keep its answer, and move {anchor} away"
+        "the ledger {} does not hold the record {seq} that {anchor} says was its last: its tail was cut or rewritten, or it is an older copy. Nothing is appended to it; restore the ledger from a newer copy. If you mean to go on with this one, run `meso ledger verify`, keep its answer, and move {anchor} away", .ledger.place()
     )]
     NotWhatWasThere {
-        /// The file.
-        path: PathBuf,
+        /// The ledger.
+        ledger: LedgerUrl,
         /// The file beside it.
         anchor: PathBuf,
         /// The record that the file beside it names.
@@ -111,11 +113,11 @@ pub enum LedgerError {
     },
     /// The last invoices are gone, or others.
     #[error(
-        "the ledger {path} does not hold the invoice at place {place} that {anchor} says was its last: invoices were taken away or changed, or it is an older copy. Nothing is written to it; restore the ledger from a newer copy"
+        "the ledger {} does not hold the invoice at place {place} that {anchor} says was its last: invoices were taken away or changed, or it is an older copy. Nothing is written to it; restore the ledger from a newer copy", .ledger.place()
     )]
     NotWhatWasIssued {
-        /// The file.
-        path: PathBuf,
+        /// The ledger.
+        ledger: LedgerUrl,
         /// The file beside it.
         anchor: PathBuf,
         /// The place among all issued documents.
@@ -123,11 +125,11 @@ pub enum LedgerError {
     },
     /// A row that is no record.
     #[error(
-        "row {seq} of the ledger {path} is no usage record ({what}): somebody changed it; run `meso ledger verify` and restore the file from a backup"
+        "row {seq} of the ledger {} is no usage record ({what}): somebody changed it; run `meso ledger verify` and restore it from a backup", .ledger.place()
     )]
     UnreadableRow {
-        /// The file.
-        path: PathBuf,
+        /// The ledger.
+        ledger: LedgerUrl,
         /// The row.
         seq: i64,
         /// What is wrong.
@@ -135,11 +137,11 @@ pub enum LedgerError {
     },
     /// A closed month that cannot be read.
     #[error(
-        "the closed month {month} in the ledger {path} cannot be read ({what}): somebody changed it; run `meso ledger verify` and restore the file from a backup"
+        "the closed month {month} in the ledger {} cannot be read ({what}): somebody changed it; run `meso ledger verify` and restore it from a backup", .ledger.place()
     )]
     UnreadableMonth {
-        /// The file.
-        path: PathBuf,
+        /// The ledger.
+        ledger: LedgerUrl,
         /// The month.
         month: String,
         /// What is wrong.
@@ -147,11 +149,11 @@ pub enum LedgerError {
     },
     /// An invoice that cannot be read.
     #[error(
-        "the invoice {number} in the ledger {path} cannot be read ({what}): somebody changed it; run `meso ledger verify` and restore the file from a backup"
+        "the invoice {number} in the ledger {} cannot be read ({what}): somebody changed it; run `meso ledger verify` and restore it from a backup", .ledger.place()
     )]
     UnreadableInvoice {
-        /// The file.
-        path: PathBuf,
+        /// The ledger.
+        ledger: LedgerUrl,
         /// Its number.
         number: String,
         /// What is wrong.
@@ -173,65 +175,44 @@ pub enum LedgerError {
     },
 }
 
-/// The ledger, open for one writing process.
+/// The ledger, open for one writing process at a time.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    path: PathBuf,
-    /// One connection: writers queue here and not at the file's lock.
-    writer: SqlitePool,
-    readers: SqlitePool,
+    url: LedgerUrl,
+    database: Database,
 }
 
-/// Small on purpose: the operator's whole memory is small, and rows are read in order.
-const PAGE_CACHE_KIB: &str = "-2000";
-
 impl Ledger {
-    /// Opens the ledger, makes it where there is none (readable by its owner only), and brings its tables up to date.
+    /// Opens the ledger, makes it where there is none (a file readable by its owner only; a database must be there, and
+    /// belong to the user), and brings its tables up to date.
     ///
     /// # Errors
     /// [`LedgerError`], when the file or its tables cannot be made.
     pub async fn open(url: &LedgerUrl) -> Result<Self, LedgerError> {
-        let path = url.path().to_owned();
-        create_private(&path).map_err(|source| LedgerError::Create {
-            path: path.clone(),
-            source,
-        })?;
-        let options = connect_options(&path);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(
-                options
-                    .clone()
-                    .journal_mode(SqliteJournalMode::Wal)
-                    // With NORMAL a power cut takes back commits that were answered, and the file beside the ledger
-                    // would then say that its tail was cut.
-                    .synchronous(SqliteSynchronous::Full),
-            )
-            .await
-            .map_err(|source| LedgerError::Database {
+        if let Some(path) = url.file() {
+            create_private(path).map_err(|source| LedgerError::Create {
+                path: path.to_owned(),
+                source,
+            })?;
+        }
+        let database = Database::open(url).await.map_err(|error| match error {
+            OpenError::Database(source) => LedgerError::Database {
                 doing: "opening",
-                path: path.clone(),
+                ledger: url.clone(),
                 source,
-            })?;
-        sqlx::migrate!()
-            .run(&writer)
-            .await
-            .map_err(|source| LedgerError::Migrate {
-                path: path.clone(),
+            },
+            OpenError::Migrate(source) => LedgerError::Migrate {
+                ledger: url.clone(),
                 source,
-            })?;
-        let readers = SqlitePoolOptions::new()
-            .min_connections(0)
-            .max_connections(2)
-            .connect_lazy_with(options.read_only(true));
+            },
+        })?;
         let ledger = Self {
-            path,
-            writer,
-            readers,
+            url: url.clone(),
+            database,
         };
-        let mut connection = ledger.writer.acquire().await.map_err(ledger.failed("opening"))?;
-        ledger.check_anchor(&mut connection).await?;
-        drop(connection);
+        let mut session = ledger.database.write().await.map_err(ledger.failed("opening"))?;
+        ledger.check_anchor(&mut session).await?;
+        session.rollback().await.map_err(ledger.failed("opening"))?;
         Ok(ledger)
     }
 
@@ -240,46 +221,43 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when there is none, or one of an older operator's.
     pub async fn open_to_read(url: &LedgerUrl) -> Result<Self, LedgerError> {
-        let path = url.path().to_owned();
-        let options = connect_options(&path).read_only(true);
-        let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
+        let database = Database::open_to_read(url)
+            .await
+            .map_err(|source| LedgerError::Database {
+                doing: "opening",
+                ledger: url.clone(),
+                source,
+            })?;
         let ledger = Self {
-            // What writes is refused by SQLite.
-            writer: pool(1).connect_lazy_with(options.clone()),
-            readers: pool(2).connect_lazy_with(options),
-            path,
+            url: url.clone(),
+            database,
         };
         ledger.head().await?;
         Ok(ledger)
     }
 
-    /// Closes the file after what is under way.
+    /// Closes it after what is under way.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.database.close().await;
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where it is.
+    pub fn url(&self) -> &LedgerUrl {
+        &self.url
     }
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerError + use<'_> {
         move |source| LedgerError::Database {
             doing,
-            path: self.path.clone(),
+            ledger: self.url.clone(),
             source,
         }
     }
-}
 
-fn connect_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .busy_timeout(Duration::from_secs(10))
-        .statement_cache_capacity(16)
-        .pragma("cache_size", PAGE_CACHE_KIB)
+    /// To read, from one moment.
+    async fn reading(&self, doing: &'static str) -> Result<Session, LedgerError> {
+        self.database.read().await.map_err(self.failed(doing))
+    }
 }
 
 // SQLite gives its -wal and -shm files the mode of the database.

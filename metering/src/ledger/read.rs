@@ -3,6 +3,7 @@
 //!
 //! Of a key with several revisions, the latest up to that record counts.
 
+use super::database::{KEY, Session, query};
 use super::row::{COLUMNS, Row};
 use super::{Head, Ledger, LedgerError};
 use crate::calendar::{DatacentreZone, Piece, TimeSpan, cut};
@@ -12,7 +13,6 @@ use futures::TryStreamExt as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use mesocentre_api::{Activity, Meter};
-use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
 
 /// What was used, in base units.
@@ -65,8 +65,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when the file cannot be read.
     pub async fn head(&self) -> Result<Head, LedgerError> {
-        let mut reader = self.readers.acquire().await.map_err(self.failed("opening"))?;
-        super::append::head_of(&mut reader)
+        let mut reading = self.reading("opening").await?;
+        super::append::head_of(&mut reading)
             .await
             .map_err(self.failed("reading the end of"))
     }
@@ -82,11 +82,12 @@ impl Ledger {
         up_to: i64,
         take: impl FnMut(&ValidRecord),
     ) -> Result<(), LedgerError> {
-        let query = format!(
+        let sql = format!(
             "SELECT {COLUMNS} FROM usage_record r WHERE r.end_ns >= ? AND r.start_ns < ? AND r.seq <= ? AND {LATEST}"
         );
         let bounds = [nanoseconds(span.from), nanoseconds(span.to), up_to, up_to];
-        self.each(query, &bounds, take).await
+        let mut reading = self.reading("reading").await?;
+        self.each(&mut reading, sql, &bounds, take).await
     }
 
     /// Hands over what changed between two points of the ledger: records that came after `after` and up to `up_to`,
@@ -103,22 +104,24 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let added =
             format!("SELECT {COLUMNS} FROM usage_record r WHERE r.seq > ? AND r.seq <= ? AND {LATEST}");
-        self.each(added, &[after, up_to, up_to], |record| {
+        let mut reading = self.reading("reading").await?;
+        self.each(&mut reading, added, &[after, up_to, up_to], |record| {
             take(Change::Added, record)
         })
         .await?;
+        let its_records = reading.records_of("revised", &KEY[..4]);
         let removed = format!(
             "SELECT {COLUMNS} FROM (SELECT DISTINCT source, cluster, native_key, meter FROM usage_record \
              WHERE revision > 0 AND seq > ? AND seq <= ?) revised \
-             CROSS JOIN usage_record r ON r.source = revised.source AND r.cluster = revised.cluster \
-             AND r.native_key = revised.native_key AND r.meter = revised.meter \
-             WHERE r.seq <= ? AND {LATEST} AND EXISTS (SELECT 1 FROM usage_record n WHERE n.revision > 0 \
+             {its_records} WHERE r.seq <= ? AND {LATEST} AND EXISTS (SELECT 1 FROM usage_record n WHERE n.revision > 0 \
              AND n.source = r.source AND n.cluster = r.cluster AND n.native_key = r.native_key AND n.meter = r.meter \
              AND n.revision > r.revision AND n.seq <= ?)"
         );
         let bounds = [after, up_to, after, after, up_to];
-        self.each(removed, &bounds, |record| take(Change::Removed, record))
-            .await
+        self.each(&mut reading, removed, &bounds, |record| {
+            take(Change::Removed, record)
+        })
+        .await
     }
 
     /// What changed of each allocation's use between two points of the ledger, since the beginning with `after` 0.
@@ -165,14 +168,13 @@ impl Ledger {
         up_to_seq: i64,
         closed_until: Timestamp,
     ) -> Result<i64, LedgerError> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM usage_record WHERE (seq > ? OR end_ns > ?) AND tenant = ? AND quantity <> '0'",
-        )
-        .bind(up_to_seq)
-        .bind(nanoseconds(closed_until))
-        .bind(tenant)
-        .fetch_one(&self.readers)
-        .await
+        let mut reading = self.reading("reading").await?;
+        query("SELECT count(*) FROM usage_record WHERE (seq > ? OR end_ns > ?) AND tenant = ? AND quantity <> '0'")
+            .bind(up_to_seq)
+            .bind(nanoseconds(closed_until))
+            .bind(tenant)
+            .only_value(&mut reading)
+            .await
         .map_err(self.failed("reading"))
     }
 
@@ -181,10 +183,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when the file cannot be read.
     pub async fn first_use(&self, up_to: i64) -> Result<Option<Timestamp>, LedgerError> {
+        let mut reading = self.reading("reading").await?;
         let earliest: Option<i64> =
-            sqlx::query_scalar("SELECT min(start_ns) FROM usage_record WHERE quantity <> '0' AND seq <= ?")
+            query("SELECT min(start_ns) FROM usage_record WHERE quantity <> '0' AND seq <= ?")
                 .bind(up_to)
-                .fetch_one(&self.readers)
+                .only_value(&mut reading)
                 .await
                 .map_err(self.failed("reading"))?;
         Ok(earliest.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()))
@@ -195,8 +198,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when the file cannot be read.
     pub async fn quarantined(&self) -> Result<i64, LedgerError> {
-        sqlx::query_scalar("SELECT count(*) FROM quarantine")
-            .fetch_one(&self.readers)
+        let mut reading = self.reading("reading the quarantine of").await?;
+        query("SELECT count(*) FROM quarantine")
+            .only_value(&mut reading)
             .await
             .map_err(self.failed("reading the quarantine of"))
     }
@@ -206,11 +210,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when the file cannot be read.
     pub async fn watermark(&self, source: &str, cluster: &str) -> Result<Option<Timestamp>, LedgerError> {
+        let mut reading = self.reading("reading the watermarks of").await?;
         let through: Option<i64> =
-            sqlx::query_scalar("SELECT through_ns FROM source_watermark WHERE source = ? AND cluster = ?")
+            query("SELECT through_ns FROM source_watermark WHERE source = ? AND cluster = ?")
                 .bind(source)
                 .bind(cluster)
-                .fetch_optional(&self.readers)
+                .value(&mut reading)
                 .await
                 .map_err(self.failed("reading the watermarks of"))?;
         Ok(through.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()))
@@ -227,35 +232,39 @@ impl Ledger {
         cluster: &str,
         through: Timestamp,
     ) -> Result<(), LedgerError> {
-        sqlx::query(
+        let doing = "writing the watermarks of";
+        let mut tx = self.database.write().await.map_err(self.failed(doing))?;
+        query(
             "INSERT INTO source_watermark (source, cluster, through_ns) VALUES (?, ?, ?) \
-             ON CONFLICT (source, cluster) DO UPDATE SET through_ns = max(through_ns, excluded.through_ns)",
+             ON CONFLICT (source, cluster) DO UPDATE SET through_ns = excluded.through_ns \
+             WHERE excluded.through_ns > source_watermark.through_ns",
         )
         .bind(source)
         .bind(cluster)
         .bind(nanoseconds(through))
-        .execute(&self.writer)
+        .execute(&mut tx)
         .await
-        .map_err(self.failed("writing the watermarks of"))?;
-        Ok(())
+        .map_err(self.failed(doing))?;
+        tx.commit().await.map_err(self.failed(doing))
     }
 
     // `query` is made of constants of this module; what comes from outside is bound.
     async fn each(
         &self,
-        query: String,
+        reading: &mut Session,
+        sql: String,
         bounds: &[i64],
         mut take: impl FnMut(&ValidRecord),
     ) -> Result<(), LedgerError> {
-        let mut query = sqlx::query(AssertSqlSafe(query));
+        let mut query = query(sql);
         for bound in bounds {
             query = query.bind(*bound);
         }
-        let mut rows = query.fetch(&self.readers);
+        let mut rows = query.stream(reading);
         while let Some(row) = rows.try_next().await.map_err(self.failed("reading"))? {
             let row = Row::read(&row).map_err(self.failed("reading"))?;
             let record = row.record().map_err(|what| LedgerError::UnreadableRow {
-                path: self.path.clone(),
+                ledger: self.url.clone(),
                 seq: row.seq,
                 what,
             })?;

@@ -1,13 +1,12 @@
 //! A row of `usage_record`, read as it stands.
 
 use super::chain::CanonicalRow;
+use super::database::Stored;
 use crate::digest::Digest;
 use crate::meter::parse_meter;
 use crate::record::{RecordKey, UsageRecord, ValidRecord};
 use jiff::Timestamp;
 use mesocentre_api::Activity;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 /// The columns, in the order in which [`Row::read`] takes them.
 pub(super) const COLUMNS: &str = "r.seq, r.form, r.source, r.cluster, r.native_key, r.meter, r.revision, r.tenant, \
@@ -38,26 +37,26 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn read(row: &'a SqliteRow) -> Result<Self, sqlx::Error> {
+    pub(super) fn read(row: &'a Stored) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            seq: row.try_get(0)?,
-            form: row.try_get(1)?,
-            source: row.try_get(2)?,
-            cluster: row.try_get(3)?,
-            native_key: row.try_get(4)?,
-            meter: row.try_get(5)?,
-            revision: row.try_get(6)?,
-            tenant: row.try_get(7)?,
-            allocation: row.try_get(8)?,
-            person: row.try_get(9)?,
-            activity: row.try_get(10)?,
-            activity_reason: row.try_get(11)?,
-            quantity: row.try_get(12)?,
-            start_ns: row.try_get(13)?,
-            end_ns: row.try_get(14)?,
-            evidence: row.try_get(15)?,
-            received_ns: row.try_get(16)?,
-            hash: row.try_get(17)?,
+            seq: row.get(0)?,
+            form: row.get(1)?,
+            source: row.get(2)?,
+            cluster: row.get(3)?,
+            native_key: row.get(4)?,
+            meter: row.get(5)?,
+            revision: row.get(6)?,
+            tenant: row.get(7)?,
+            allocation: row.get(8)?,
+            person: row.get(9)?,
+            activity: row.get(10)?,
+            activity_reason: row.get(11)?,
+            quantity: row.get(12)?,
+            start_ns: row.get(13)?,
+            end_ns: row.get(14)?,
+            evidence: row.get(15)?,
+            received_ns: row.get(16)?,
+            hash: row.get(17)?,
         })
     }
 

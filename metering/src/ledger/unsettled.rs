@@ -3,12 +3,13 @@
 //!
 //! This is no part of the chain and proves nothing. What was waived by whom stands in the basis of the closed month.
 
+use super::append::without_nul;
+use super::database::{Session, query};
 use super::read::nanoseconds;
 use super::{Ledger, LedgerError};
 use crate::calendar::BillingMonth;
 use jiff::Timestamp;
 use mesocentre_api::AcknowledgedGap;
-use sqlx::{Row as _, SqliteConnection};
 use std::collections::BTreeSet;
 
 /// Use that could not be taken.
@@ -48,11 +49,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Vec<Unsettled>, LedgerError> {
         let doing = "noting what is unsettled in";
-        let mut tx = self
-            .writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(self.failed(doing))?;
+        let mut tx = self.database.write().await.map_err(self.failed(doing))?;
         let new = note(&mut tx, reading, now).await.map_err(self.failed(doing))?;
         tx.commit().await.map_err(self.failed(doing))?;
         Ok(new)
@@ -63,20 +60,21 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`], when the file cannot be read.
     pub async fn unsettled(&self, source: &str, cluster: &str) -> Result<Vec<Unsettled>, LedgerError> {
-        let rows = sqlx::query(
+        let mut reading = self.reading("reading what is unsettled in").await?;
+        let rows = query(
             "SELECT what, why FROM unsettled WHERE source = ? AND cluster = ? AND waived_in IS NULL \
              ORDER BY found_ns, what",
         )
         .bind(source)
         .bind(cluster)
-        .fetch_all(&self.readers)
+        .rows(&mut reading)
         .await
         .map_err(self.failed("reading what is unsettled in"))?;
         rows.iter()
             .map(|row| {
                 Ok(Unsettled {
-                    what: row.try_get(0)?,
-                    why: row.try_get(1)?,
+                    what: row.get(0)?,
+                    why: row.get(1)?,
                 })
             })
             .collect::<Result<_, sqlx::Error>>()
@@ -92,45 +90,42 @@ impl Ledger {
         source: &str,
         cluster: &str,
     ) -> Result<Option<Timestamp>, LedgerError> {
-        let since: Option<i64> = sqlx::query_scalar(
+        let mut reading = self.reading("reading what is unsettled in").await?;
+        let since: Option<i64> = query(
             "SELECT min(read_from_ns) FROM unsettled WHERE source = ? AND cluster = ? AND waived_in IS NULL",
         )
         .bind(source)
         .bind(cluster)
-        .fetch_one(&self.readers)
+        .only_value(&mut reading)
         .await
         .map_err(self.failed("reading what is unsettled in"))?;
         Ok(since.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()))
     }
 }
 
-async fn note(
-    tx: &mut SqliteConnection,
-    reading: Reading<'_>,
-    now: Timestamp,
-) -> Result<Vec<Unsettled>, sqlx::Error> {
+async fn note(tx: &mut Session, reading: Reading<'_>, now: Timestamp) -> Result<Vec<Unsettled>, sqlx::Error> {
     let Reading { source, cluster, .. } = reading;
-    let known: BTreeSet<String> =
-        sqlx::query_scalar("SELECT what FROM unsettled WHERE source = ? AND cluster = ?")
-            .bind(source)
-            .bind(cluster)
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .collect();
+    let known: BTreeSet<String> = query("SELECT what FROM unsettled WHERE source = ? AND cluster = ?")
+        .bind(source)
+        .bind(cluster)
+        .values(tx)
+        .await?
+        .into_iter()
+        .collect();
     for one in reading.unsettled {
-        sqlx::query(
+        query(
             "INSERT INTO unsettled (source, cluster, what, why, read_from_ns, found_ns) VALUES (?, ?, ?, ?, ?, ?) \
              ON CONFLICT (source, cluster, what) DO UPDATE SET why = excluded.why, \
-             read_from_ns = min(read_from_ns, excluded.read_from_ns)",
+             read_from_ns = CASE WHEN excluded.read_from_ns < unsettled.read_from_ns THEN excluded.read_from_ns \
+             ELSE unsettled.read_from_ns END",
         )
         .bind(source)
         .bind(cluster)
-        .bind(&one.what)
-        .bind(&one.why)
+        .bind(one.what.as_str())
+        .bind(without_nul(one.why.clone()))
         .bind(nanoseconds(reading.from))
         .bind(nanoseconds(now))
-        .execute(&mut *tx)
+        .execute(tx)
         .await?;
     }
     let found: BTreeSet<&str> = reading.unsettled.iter().map(|one| one.what.as_str()).collect();
@@ -139,14 +134,14 @@ async fn note(
             continue;
         }
         // What a month was closed without is kept, unless it was settled after all: it is then a correction.
-        sqlx::query(
+        query(
             "DELETE FROM unsettled WHERE source = ? AND cluster = ? AND what = ? AND (waived_in IS NULL OR ?)",
         )
         .bind(source)
         .bind(cluster)
-        .bind(what)
+        .bind(what.as_str())
         .bind(reading.settled.contains(what))
-        .execute(&mut *tx)
+        .execute(tx)
         .await?;
     }
     let new = reading.unsettled.iter().filter(|one| !known.contains(&one.what));
@@ -155,15 +150,15 @@ async fn note(
 
 /// A month is closed without the rest of these clusters' use.
 pub(super) async fn waive(
-    tx: &mut SqliteConnection,
+    tx: &mut Session,
     month: BillingMonth,
     gaps: &[AcknowledgedGap],
 ) -> Result<(), sqlx::Error> {
     for gap in gaps {
-        sqlx::query("UPDATE unsettled SET waived_in = ? WHERE cluster = ? AND waived_in IS NULL")
+        query("UPDATE unsettled SET waived_in = ? WHERE cluster = ? AND waived_in IS NULL")
             .bind(month.to_string())
-            .bind(&gap.cluster)
-            .execute(&mut *tx)
+            .bind(gap.cluster.as_str())
+            .execute(tx)
             .await?;
     }
     Ok(())

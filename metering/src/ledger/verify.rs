@@ -9,6 +9,7 @@
 //! Told beside it, and no fault: what stands in quarantine.
 
 use super::chain::{FORM, after};
+use super::database::{Database, Session, query};
 use super::head_file::{self, AnchoredClose, AnchoredIssue, HeadFile};
 use super::row::{COLUMNS, Row};
 use super::{Head, LedgerError, LedgerUrl};
@@ -18,9 +19,8 @@ use crate::digest::Digest;
 use crate::merkle::{ConsistencyProof, Tree};
 use crate::record::RecordKey;
 use futures::TryStreamExt as _;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Something that is not as it was written. Each names its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +111,14 @@ pub enum LedgerFault {
         /// Its place among all issued documents.
         place: i64,
     },
+    /// Whether a record is there could not be told from its key.
+    #[error(
+        "row {seq} and perhaps others have no entry of their own in the table usage_key: its use could be taken in a second time"
+    )]
+    NoKey {
+        /// The first such row.
+        seq: i64,
+    },
     /// It is not what a checkpoint says that it was.
     #[error("the checkpoint of {rows} rows: {what}")]
     Checkpoint {
@@ -191,9 +199,6 @@ impl Verification {
     }
 }
 
-/// The version of the tables that brought invoices: a ledger that an older operator wrote last has none.
-const WITH_INVOICES: i64 = 3;
-
 const INVOICE_TRIGGERS: [&str; 6] = [
     "invoice_refuses_update",
     "invoice_refuses_delete",
@@ -236,44 +241,45 @@ pub async fn verify(url: &LedgerUrl) -> Result<Verification, LedgerError> {
 /// # Errors
 /// [`LedgerError`], when there is no ledger to read.
 pub async fn verify_against(url: &LedgerUrl, kept: &Expected) -> Result<Verification, LedgerError> {
-    let path = url.path();
     let failed = |source| LedgerError::Database {
         doing: "opening",
-        path: path.to_owned(),
+        ledger: url.clone(),
         source,
     };
     // Read before the rows: it is never ahead of them, so rows appended meanwhile raise no alarm.
-    let anchor = head_file::read(path);
-    let options = super::connect_options(path).read_only(true);
-    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-    let found = verify_rows(path, anchor, kept, &mut connection).await;
+    let anchor = url.head_file().map(|path| (head_file::read(&path), path));
+    let database = Database::open_to_read(url).await.map_err(failed)?;
+    let mut reading = database.read().await.map_err(failed)?;
+    let found = verify_rows(url, anchor, kept, &mut reading).await;
+    reading.rollback().await.map_err(failed)?;
     // The last one to leave a ledger tidies its write-ahead log: be gone before the answer.
-    connection.close().await.map_err(failed)?;
+    database.close().await;
     found
 }
 
+/// What the file says that guards the tail, and where it is.
+type Anchor = (Result<Option<HeadFile>, LedgerError>, PathBuf);
+
 async fn verify_rows(
-    path: &Path,
-    anchor: Result<Option<HeadFile>, LedgerError>,
+    url: &LedgerUrl,
+    anchor: Option<Anchor>,
     kept: &Expected,
-    connection: &mut SqliteConnection,
+    reading: &mut Session,
 ) -> Result<Verification, LedgerError> {
     let failed = |doing| {
         move |source| LedgerError::Database {
             doing,
-            path: path.to_owned(),
+            ledger: url.clone(),
             source,
         }
     };
-    // One transaction: all of it as it was at one moment.
-    let mut reading = connection.begin().await.map_err(failed("opening"))?;
     let mut faults = Vec::new();
 
-    let months = sqlx::query(
+    let months = query(
         "SELECT month, time_zone, after_seq, up_to_seq, head, basis, statements, sha256, closed_ns \
          FROM closed_month ORDER BY month",
     )
-    .fetch_all(&mut *reading)
+    .rows(reading)
     .await
     .map_err(failed("reading the closed months of"))?;
     // What else says which hash a row has: (row, hash) from the closed months.
@@ -281,7 +287,7 @@ async fn verify_rows(
     let (mut before, mut last_closed) = (0, None);
     let mut all_closed = BTreeMap::new();
     for row in &months {
-        let month: String = row.try_get(0).map_err(failed("reading the closed months of"))?;
+        let month: String = row.get(0).map_err(failed("reading the closed months of"))?;
         let mut fault = |what: String| {
             faults.push(LedgerFault::ClosedMonth {
                 month: month.clone(),
@@ -304,18 +310,19 @@ async fn verify_rows(
             }
         }
     }
-    let triggers: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        .fetch_all(&mut *reading)
+    let triggers: Vec<String> = query(reading.triggers_there())
+        .values(reading)
         .await
         .map_err(failed("reading the tables of"))?;
-    let version: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-        .fetch_one(&mut *reading)
+    let version: i64 = query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .only_value(reading)
         .await
         .map_err(failed("reading the tables of"))?;
-    let with_invoices = version >= WITH_INVOICES;
+    let with_invoices = version >= reading.version_with_invoices();
     for name in TRIGGERS
         .into_iter()
         .chain(INVOICE_TRIGGERS.into_iter().filter(|_| with_invoices))
+        .chain(reading.triggers_of_its_own().iter().copied())
         .filter(|name| !triggers.iter().any(|there| there == name))
     {
         faults.push(LedgerFault::NoTrigger {
@@ -323,12 +330,15 @@ async fn verify_rows(
         });
     }
 
-    let issued = anchor
-        .as_ref()
-        .ok()
-        .and_then(|anchor| anchor.and_then(|anchor| anchor.issued));
+    let head_file = match &anchor {
+        Some((Ok(said), _)) => *said,
+        _ => None,
+    };
+    let issued = head_file.and_then(|said| said.issued);
     let mut all_issued = BTreeMap::new();
-    if with_invoices && let Err(error) = invoices(&mut reading, issued, &mut all_issued, &mut faults).await {
+    begin_attempt(reading).await.map_err(failed("reading"))?;
+    if with_invoices && let Err(error) = invoices(reading, issued, &mut all_issued, &mut faults).await {
+        undo_attempt(reading).await.map_err(failed("reading"))?;
         faults.push(LedgerFault::Invoice {
             number: "of the series".to_owned(),
             what: format!("they cannot be read: {error}"),
@@ -336,9 +346,11 @@ async fn verify_rows(
     }
 
     // Damage there must not keep the rows from being read.
-    let (quarantined, newest_quarantined) = match quarantine(&mut reading).await {
+    begin_attempt(reading).await.map_err(failed("reading"))?;
+    let (quarantined, newest_quarantined) = match quarantine(reading).await {
         Ok(found) => found,
         Err(error) => {
+            undo_attempt(reading).await.map_err(failed("reading"))?;
             faults.push(LedgerFault::Quarantine {
                 what: error.to_string(),
             });
@@ -350,23 +362,17 @@ async fn verify_rows(
         seq: 0,
         hash: Digest::ZERO,
     };
-    let count: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM usage_record")
-        .fetch_one(&mut *reading)
+    let count: i64 = query("SELECT coalesce(max(seq), 0) FROM usage_record")
+        .only_value(reading)
         .await
         .map_err(failed("reading"))?;
     let mut tree = Tree::default();
     let mut proof = ConsistencyProof::new(kept.proof_since.unwrap_or(0), u64::try_from(count).unwrap_or(0));
     let mut records = 0;
     let mut anchored = None;
-    let anchor_seq = anchor
-        .as_ref()
-        .ok()
-        .and_then(|anchor| anchor.map(|anchor| anchor.seq));
+    let anchor_seq = head_file.map(|said| said.seq);
     {
-        let mut rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM usage_record r ORDER BY r.seq"
-        )))
-        .fetch(&mut *reading);
+        let mut rows = query(format!("SELECT {COLUMNS} FROM usage_record r ORDER BY r.seq")).stream(reading);
         while faults.len() < Verification::MOST_FAULTS {
             let row = match rows.try_next().await {
                 Ok(Some(row)) => row,
@@ -384,7 +390,7 @@ async fn verify_rows(
             let row = match Row::read(&row) {
                 Ok(row) => row,
                 Err(e) => {
-                    let seq = row.try_get(0).unwrap_or(head.seq + 1);
+                    let seq = row.get(0).unwrap_or(head.seq + 1);
                     faults.push(LedgerFault::Unreadable {
                         seq,
                         what: e.to_string(),
@@ -450,6 +456,16 @@ async fn verify_rows(
             }
         }
     }
+    // A row that was changed has another key anyway.
+    if faults.is_empty()
+        && let Some(asks) = reading.records_without_their_key()
+        && let Some(seq) = query(asks)
+            .only_value::<Option<i64>>(reading)
+            .await
+            .map_err(failed("reading the keys of"))?
+    {
+        faults.push(LedgerFault::NoKey { seq });
+    }
     if faults.len() < Verification::MOST_FAULTS {
         for (seq, months) in expected.into_iter().filter(|(seq, _)| *seq > 0) {
             for (month, _) in months {
@@ -461,7 +477,9 @@ async fn verify_rows(
             faults.extend(since_then(kept, tree.size(), &all_closed, &all_issued));
         }
         match &anchor {
-            Ok(Some(anchor)) => {
+            // Nothing was to guard the tail.
+            None => {}
+            Some((Ok(Some(anchor)), _)) => {
                 if anchor.seq > head.seq {
                     faults.push(LedgerFault::TailCut {
                         found: head.seq,
@@ -482,9 +500,9 @@ async fn verify_rows(
                     });
                 }
             }
-            Ok(None) if records == 0 => {}
-            unreadable => faults.push(LedgerFault::NoAnchor {
-                path: head_file::path_beside(path).display().to_string(),
+            Some((Ok(None), _)) if records == 0 => {}
+            Some((unreadable, path)) => faults.push(LedgerFault::NoAnchor {
+                path: path.display().to_string(),
                 what: match unreadable {
                     Err(e) => e.to_string(),
                     Ok(_) => "there is none".to_owned(),
@@ -492,7 +510,6 @@ async fn verify_rows(
             }),
         }
     }
-    reading.rollback().await.map_err(failed("reading"))?;
     Ok(Verification {
         records,
         closed_months: i64::try_from(months.len()).unwrap_or(i64::MAX),
@@ -510,6 +527,18 @@ async fn verify_rows(
         quarantined,
         newest_quarantined,
     })
+}
+
+/// What fails after this does not keep the transaction from going on, once it is undone.
+async fn begin_attempt(session: &mut Session) -> Result<(), sqlx::Error> {
+    query("SAVEPOINT attempt").execute(session).await.map(drop)
+}
+
+async fn undo_attempt(session: &mut Session) -> Result<(), sqlx::Error> {
+    query("ROLLBACK TO SAVEPOINT attempt")
+        .execute(session)
+        .await
+        .map(drop)
 }
 
 /// What of a checkpoint the ledger lacks, but for the rows that there are.
@@ -548,21 +577,20 @@ fn since_then(
 
 /// What is wrong with the issued documents: one chain over all series, in the order of issue.
 async fn invoices(
-    connection: &mut SqliteConnection,
+    session: &mut Session,
     anchor: Option<AnchoredIssue>,
     all: &mut BTreeMap<i64, Digest>,
     faults: &mut Vec<LedgerFault>,
 ) -> Result<(), sqlx::Error> {
     let mut rows =
-        sqlx::query("SELECT place, series, seq, number, draft, document, hash FROM invoice ORDER BY place")
-            .fetch(connection);
+        query("SELECT place, series, seq, number, draft, document, hash FROM invoice ORDER BY place")
+            .stream(session);
     let mut before = (0, Digest::ZERO.0.to_vec());
     let mut numbers: BTreeMap<String, i64> = BTreeMap::new();
     while let Some(row) = rows.try_next().await? {
-        let (place, series, seq): (i64, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let number: String = row.try_get(3)?;
-        let (draft, document, hash): (&[u8], &[u8], &[u8]) =
-            (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+        let (place, series, seq): (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let number: String = row.get(3)?;
+        let (draft, document, hash): (&[u8], &[u8], &[u8]) = (row.get(4)?, row.get(5)?, row.get(6)?);
         let last = numbers.insert(series, seq).unwrap_or(0);
         let what = if place != before.0 + 1 || seq != last + 1 {
             Some("documents before it are missing".to_owned())
@@ -592,19 +620,19 @@ async fn invoices(
 }
 
 /// How many reports are in quarantine, and the newest of them.
-async fn quarantine(connection: &mut SqliteConnection) -> Result<(i64, Vec<InQuarantine>), sqlx::Error> {
-    let count = sqlx::query_scalar("SELECT count(*) FROM quarantine")
-        .fetch_one(&mut *connection)
+async fn quarantine(session: &mut Session) -> Result<(i64, Vec<InQuarantine>), sqlx::Error> {
+    let count = query("SELECT count(*) FROM quarantine")
+        .only_value(session)
         .await?;
-    let rows = sqlx::query("SELECT reason, message, body FROM quarantine ORDER BY id DESC LIMIT ?")
+    let rows = query("SELECT reason, message, body FROM quarantine ORDER BY id DESC LIMIT ?")
         .bind(i64::try_from(Verification::NEWEST_QUARANTINED).unwrap_or(i64::MAX))
-        .fetch_all(connection)
+        .rows(session)
         .await?;
     let newest = rows.iter().map(|row| {
         Ok(InQuarantine {
-            reason: row.try_get(0)?,
-            message: row.try_get(1)?,
-            key: serde_json::from_str(row.try_get(2)?).ok(),
+            reason: row.get(0)?,
+            message: row.get(1)?,
+            key: serde_json::from_str(row.get(2)?).ok(),
         })
     });
     Ok((count, newest.collect::<Result<_, sqlx::Error>>()?))

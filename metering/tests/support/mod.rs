@@ -133,20 +133,71 @@ pub fn statement<'a>(rated: &'a Rated, tenant: &str) -> &'a mesocentre_api::Stat
         .status
 }
 
+/// The stack's PostgreSQL, and whether ledgers are made there and not in files: `cargo dev test` runs the tests twice.
+const POSTGRES: &str = "MESO_TEST_POSTGRES";
+const IN_POSTGRES: &str = "MESO_TEST_LEDGERS_IN_POSTGRES";
+
 pub struct TestLedger {
     pub folder: tempfile::TempDir,
+    /// The URL with all that it takes to log in, for another process.
+    pub address: String,
     pub url: LedgerUrl,
     pub ledger: Ledger,
 }
 
 impl TestLedger {
     pub async fn new() -> Self {
+        match std::env::var(IN_POSTGRES) {
+            Ok(_) => Self::in_postgres().await,
+            Err(_) => Self::in_a_file().await,
+        }
+    }
+
+    pub async fn in_a_file() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url: LedgerUrl = format!("sqlite://{}/ledger.db", folder.path().display())
-            .parse()
-            .unwrap();
+        let address = format!("sqlite://{}/ledger.db", folder.path().display());
+        Self::at(folder, address).await
+    }
+
+    /// In a schema of its own, with a head file in a folder of its own.
+    pub async fn in_postgres() -> Self {
+        use sqlx::{Connection as _, Executor as _};
+        let server = std::env::var(POSTGRES).unwrap_or_else(|_| {
+            panic!("{POSTGRES} is not set: `cargo dev up`, then eval \"$(cargo dev env)\"")
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let schema = folder.path().file_name().unwrap().to_str().unwrap();
+        let schema = format!("t_{}", schema.trim_start_matches('.').to_lowercase());
+        let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+        let makes = format!("CREATE SCHEMA {schema}");
+        connection.execute(sqlx::AssertSqlSafe(makes)).await.unwrap();
+        connection.close().await.unwrap();
+        let head = folder.path().join("ledger.head");
+        let address = format!(
+            "{server}&options=-csearch_path%3D{schema}&head-file={}",
+            head.display()
+        );
+        Self::at(folder, address).await
+    }
+
+    async fn at(folder: tempfile::TempDir, address: String) -> Self {
+        let url: LedgerUrl = address.parse().unwrap();
         let ledger = Ledger::open(&url).await.unwrap();
-        Self { folder, url, ledger }
+        Self {
+            folder,
+            address,
+            url,
+            ledger,
+        }
+    }
+
+    pub fn is_in_postgres(&self) -> bool {
+        self.url.file().is_none()
+    }
+
+    /// The address for sqlx itself.
+    fn postgres(&self) -> &str {
+        self.address.split("&head-file=").next().unwrap()
     }
 
     pub async fn append(&self, records: &[UsageRecord]) -> Appended {
@@ -156,10 +207,17 @@ impl TestLedger {
             .unwrap()
     }
 
-    /// Runs SQL behind the ledger's back, as somebody with the file and `sqlite3` could.
+    /// Runs SQL behind the ledger's back, as somebody with the file and `sqlite3` could, or with the password and `psql`.
+    /// What SQLite alone understands is written for PostgreSQL here.
     pub async fn behind_its_back(&self, sql: &str) -> Result<u64, sqlx::Error> {
         use sqlx::{Connection as _, Executor as _};
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.url.path());
+        if self.is_in_postgres() {
+            let mut connection = sqlx::PgConnection::connect(self.postgres()).await?;
+            let done = connection.execute(sqlx::AssertSqlSafe(for_postgres(sql))).await?;
+            connection.close().await?;
+            return Ok(done.rows_affected());
+        }
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.url.file().unwrap());
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
         let done = connection.execute(sqlx::AssertSqlSafe(sql.to_owned())).await?;
         connection.close().await?;
@@ -169,8 +227,18 @@ impl TestLedger {
     /// A row as text, to see that nothing moved.
     pub async fn dump(&self, table: &str) -> Vec<String> {
         use sqlx::{Column as _, Connection as _, Row as _, ValueRef as _};
+        if self.is_in_postgres() {
+            let mut connection = sqlx::PgConnection::connect(self.postgres()).await.unwrap();
+            let asks = format!("SELECT t::text FROM {table} t ORDER BY 1");
+            let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(asks))
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+            connection.close().await.unwrap();
+            return rows;
+        }
         let options = sqlx::sqlite::SqliteConnectOptions::new()
-            .filename(self.url.path())
+            .filename(self.url.file().unwrap())
             .read_only(true);
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}")))
@@ -196,6 +264,27 @@ impl TestLedger {
             })
             .collect()
     }
+}
+
+/// SQLite's SQL of these tests as PostgreSQL's: bytes are written otherwise, and a trigger is dropped from its table.
+fn for_postgres(sql: &str) -> String {
+    let zeros = format!("'\\x{}'::bytea", "00".repeat(32));
+    let sql = sql
+        .replace("zeroblob(32)", &zeros)
+        .replace("x'7b7d'", "'\\x7b7d'::bytea")
+        .replace("CAST(statements AS TEXT)", "convert_from(statements, 'UTF8')")
+        .replace("CAST(document AS TEXT)", "convert_from(document, 'UTF8')")
+        .replace(" AS BLOB)", ", 'UTF8')")
+        .replace("CAST(replace(", "convert_to(replace(");
+    let statements = sql.split_inclusive(';').map(|statement| {
+        let Some(name) = statement.trim().strip_prefix("DROP TRIGGER ") else {
+            return statement.to_owned();
+        };
+        let name = name.trim_end_matches(';');
+        let (table, _) = name.split_once("_refuses_").unwrap();
+        format!("DROP TRIGGER {name} ON {table};")
+    });
+    statements.collect()
 }
 
 /// Who bills in the tests. Its numbers fit, and are nobody's.

@@ -90,7 +90,7 @@ pub async fn report(
 
 /// What the ledger is, signed; none of one that is not intact, or cannot be read now: then at the next look.
 async fn checkpoint(context: &Context, period: &Arc<BillingPeriod>) -> Option<String> {
-    let found = match mesocentre_metering::verify(&context.ledger_url).await {
+    let found = match mesocentre_metering::verify(context.ledger.url()).await {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "no checkpoint is signed now");

@@ -1,7 +1,7 @@
 //! Taking records in: once each, in one transaction, whatever is wrong with some of them.
 
 use super::chain::FORM;
-use super::database::{KEY, Query, Session, Value, query};
+use super::database::{KEY, Session, query, rows_at_once, with_rows};
 use super::head_file::{self, HeadFile};
 use super::row::Row;
 use super::{Head, Ledger, LedgerError, months};
@@ -48,9 +48,6 @@ impl Quarantined {
 
 /// A known key with another body.
 const CONFLICT: &str = "Conflict";
-
-/// Rows of one INSERT. More would only grow the statement: SQLite takes 32,766 values in one.
-const ROWS_AT_ONCE: usize = 250;
 
 /// A row that will be, its names already replaced.
 struct NewRow {
@@ -138,10 +135,11 @@ impl Ledger {
         let mut rejected = Vec::new();
         let mut pseudonyms = HashMap::new();
         let mut months = BTreeSet::new();
-        for (chunk_index, chunk) in records.chunks(ROWS_AT_ONCE).enumerate() {
+        let at_once = rows_at_once(&tx);
+        for (chunk_index, chunk) in records.chunks(at_once).enumerate() {
             let mut valid = Vec::with_capacity(chunk.len());
             for (i, record) in chunk.iter().enumerate() {
-                let index = chunk_index * ROWS_AT_ONCE + i;
+                let index = chunk_index * at_once + i;
                 match ValidRecord::try_from(record.clone()) {
                     Ok(proven) => valid.push((
                         index,
@@ -328,7 +326,8 @@ impl Ledger {
             ]
         });
         let found = with_rows(
-            "WITH asked (place, source, cluster, native_key, meter, revision) AS (VALUES ",
+            tx,
+            "WITH asked (place, source, cluster, native_key, meter, revision) AS (",
             asked,
             &format!(
                 ") SELECT {}, asked.place, r.person IS NOT NULL AND NOT EXISTS (SELECT 1 FROM person p \
@@ -463,22 +462,6 @@ fn new_pseudonym() -> Result<String, sqlx::Error> {
     Ok(format!("{:032x}", u128::from_be_bytes(bits)))
 }
 
-/// A statement with rows of values between its beginning and its end.
-fn with_rows<'q, const N: usize>(
-    before: &str,
-    rows: impl Iterator<Item = [Value<'q>; N]>,
-    after: &str,
-) -> Query<'q> {
-    let row = format!("({})", ["?"; N].join(", "));
-    let values: Vec<[Value<'q>; N]> = rows.collect();
-    let marks = vec![row.as_str(); values.len()].join(", ");
-    let mut statement = query(format!("{before}{marks}{after}"));
-    for value in values.into_iter().flatten() {
-        statement = statement.bind(value);
-    }
-    statement
-}
-
 async fn insert(
     tx: &mut Session,
     rows: &[(NewRow, i64, Digest)],
@@ -511,8 +494,9 @@ async fn insert(
         ]
     });
     with_rows(
+        tx,
         "INSERT INTO usage_record (seq, form, source, cluster, native_key, meter, revision, tenant, allocation, person, \
-         activity, activity_reason, quantity, start_ns, end_ns, evidence, received_ns, hash) VALUES ",
+         activity, activity_reason, quantity, start_ns, end_ns, evidence, received_ns, hash)",
         values,
         "",
     )

@@ -4,7 +4,7 @@
 //! says so, and then what was added to the source meanwhile is not lost silently: its head is read again at the end, and a
 //! copy that is behind it is undone.
 
-use super::database::{Query, Session, Value, query};
+use super::database::{Session, Value, query, rows_at_once, with_rows};
 use super::head_file::HeadFile;
 use super::{Head, Ledger, LedgerError, months};
 use futures::TryStreamExt as _;
@@ -170,9 +170,6 @@ const TABLES: [Table; 8] = [
     },
 ];
 
-/// Rows of one INSERT.
-const ROWS_AT_ONCE: usize = 250;
-
 impl Table {
     fn names(&self) -> String {
         let names: Vec<&str> = self
@@ -230,7 +227,8 @@ pub async fn copy(
     let mut known_months = BTreeSet::new();
     for table in &TABLES {
         let mut count = 0;
-        let mut held: Vec<Vec<Held>> = Vec::with_capacity(ROWS_AT_ONCE);
+        let at_once = rows_at_once(&writing);
+        let mut held: Vec<Vec<Held>> = Vec::with_capacity(at_once);
         let asked = format!(
             "SELECT {} FROM {} ORDER BY {}",
             table.names(),
@@ -255,7 +253,7 @@ pub async fn copy(
                         .map_err(from.failed("reading"))?,
                 );
             }
-            if held.len() < ROWS_AT_ONCE && !is_last {
+            if held.len() < at_once && !is_last {
                 continue;
             }
             if !held.is_empty() {
@@ -319,15 +317,10 @@ async fn write(
         });
         months::make(writing, ends, known_months).await?;
     }
-    let row = format!("({})", vec!["?"; table.columns.len()].join(", "));
-    let marks = vec![row.as_str(); rows.len()].join(", ");
-    let mut statement: Query<'_> = query(format!(
-        "INSERT INTO {} ({}) VALUES {marks}",
-        table.name,
-        table.names()
-    ));
-    for value in rows.iter().flatten() {
-        statement = statement.bind(value.as_value());
-    }
-    statement.execute(writing).await.map(drop)
+    let into = format!("INSERT INTO {} ({})", table.name, table.names());
+    let values = rows.iter().map(|row| row.iter().map(Held::as_value));
+    with_rows(writing, &into, values, "")
+        .execute(writing)
+        .await
+        .map(drop)
 }

@@ -308,6 +308,97 @@ impl<'q> From<&'q [u8]> for Value<'q> {
 pub(super) struct Query<'q> {
     sql: Cow<'static, str>,
     values: Vec<Value<'q>>,
+    /// Of [`with_rows`] in PostgreSQL: the values of each column.
+    columns: Vec<Column<'q>>,
+}
+
+/// The values of one column of several rows.
+enum Column<'q> {
+    Integers(Vec<i64>),
+    Texts(Vec<Option<String>>),
+    Bytes(Vec<&'q [u8]>),
+}
+
+impl<'q> Column<'q> {
+    fn beginning_with(value: Value<'q>) -> Self {
+        match value {
+            Value::Integer(value) => Self::Integers(vec![value]),
+            Value::Flag(value) => Self::Integers(vec![i64::from(value)]),
+            Value::Text(value) => Self::Texts(vec![value.map(Cow::into_owned)]),
+            Value::Bytes(value) => Self::Bytes(vec![value]),
+        }
+    }
+
+    fn push(&mut self, value: Value<'q>) {
+        match (self, value) {
+            (Self::Integers(column), Value::Integer(value)) => column.push(value),
+            (Self::Integers(column), Value::Flag(value)) => column.push(i64::from(value)),
+            (Self::Texts(column), Value::Text(value)) => column.push(value.map(Cow::into_owned)),
+            (Self::Bytes(column), Value::Bytes(value)) => column.push(value),
+            // All rows of a statement are made by the same lines.
+            (_, _) => {}
+        }
+    }
+
+    fn array(&self) -> &'static str {
+        match self {
+            Self::Integers(_) => "?::bigint[]",
+            Self::Texts(_) => "?::text[]",
+            Self::Bytes(_) => "?::bytea[]",
+        }
+    }
+}
+
+/// How many rows [`with_rows`] takes at once: more would only grow a statement of SQLite's, which is made of a mark for each
+/// value; PostgreSQL takes an array a column.
+pub(super) fn rows_at_once(session: &Session) -> usize {
+    match session {
+        Session::Sqlite(_) => 250,
+        Session::Postgres(_) => 2_500,
+    }
+}
+
+/// A statement with rows of values between its beginning and its end, as a query that gives them.
+pub(super) fn with_rows<'q>(
+    session: &Session,
+    before: &str,
+    rows: impl IntoIterator<Item = impl IntoIterator<Item = Value<'q>>>,
+    after: &str,
+) -> Query<'q> {
+    match session {
+        Session::Sqlite(_) => {
+            let (mut marks, mut values) = (String::new(), Vec::new());
+            for row in rows {
+                let first = values.len();
+                values.extend(row);
+                marks.push_str(if marks.is_empty() { "(" } else { ", (" });
+                marks.push_str(&vec!["?"; values.len() - first].join(", "));
+                marks.push(')');
+            }
+            Query {
+                sql: format!("{before} VALUES {marks}{after}").into(),
+                values,
+                columns: Vec::new(),
+            }
+        }
+        Session::Postgres(_) => {
+            let mut columns: Vec<Column<'q>> = Vec::new();
+            for row in rows {
+                for (place, value) in row.into_iter().enumerate() {
+                    match columns.get_mut(place) {
+                        Some(column) => column.push(value),
+                        None => columns.push(Column::beginning_with(value)),
+                    }
+                }
+            }
+            let arrays: Vec<&str> = columns.iter().map(Column::array).collect();
+            Query {
+                sql: format!("{before} SELECT * FROM UNNEST({}){after}", arrays.join(", ")).into(),
+                values: Vec::new(),
+                columns,
+            }
+        }
+    }
 }
 
 /// A statement that is made of constants of this crate: what comes from outside is bound to it.
@@ -315,6 +406,7 @@ pub(super) fn query<'q>(sql: impl Into<Cow<'static, str>>) -> Query<'q> {
     Query {
         sql: sql.into(),
         values: Vec::new(),
+        columns: Vec::new(),
     }
 }
 
@@ -346,11 +438,19 @@ impl<'q> Query<'q> {
     }
 
     fn postgres(self) -> BoundQuery<'q, Postgres, PgArguments> {
-        bound!(
+        let mut query = bound!(
             Postgres,
             AssertSqlSafe(numbered(&self.sql)).into_sql_str(),
             self.values
-        )
+        );
+        for column in self.columns {
+            query = match column {
+                Column::Integers(column) => query.bind(column),
+                Column::Texts(column) => query.bind(column),
+                Column::Bytes(column) => query.bind(column),
+            };
+        }
+        query
     }
 
     /// How many rows it touched.

@@ -148,6 +148,9 @@ pub enum Meter {
     /// A GiB of memory requested by pods for one hour.
     #[serde(rename = "cluster.memory-gib-hours")]
     ClusterMemoryGibHours,
+    /// A GPU requested by pods for one hour.
+    #[serde(rename = "cluster.gpu-hours")]
+    ClusterGpuHours,
     /// A GiB stored for one month.
     #[serde(rename = "storage.gib-months")]
     StorageGibMonths,
@@ -155,11 +158,12 @@ pub enum Meter {
 
 impl Meter {
     /// Every meter.
-    pub const ALL: [Meter; 5] = [
+    pub const ALL: [Meter; 6] = [
         Meter::ComputeCoreHours,
         Meter::ComputeGpuHours,
         Meter::ClusterCpuHours,
         Meter::ClusterMemoryGibHours,
+        Meter::ClusterGpuHours,
         Meter::StorageGibMonths,
     ];
 
@@ -170,6 +174,7 @@ impl Meter {
             Self::ComputeGpuHours => "compute.gpu-hours",
             Self::ClusterCpuHours => "cluster.cpu-hours",
             Self::ClusterMemoryGibHours => "cluster.memory-gib-hours",
+            Self::ClusterGpuHours => "cluster.gpu-hours",
             Self::StorageGibMonths => "storage.gib-months",
         }
     }

@@ -5,7 +5,8 @@ use crate::failure::EXIT_CODES;
 use crate::template::TemplateCommand;
 use crate::{
     allocations, billing_simulate, cancel, ceiling, completion, efficiency, extend, history, hold, invoice,
-    ledger_checkpoint, ledger_copy, ledger_verify, logs, perimeter, queue, show, statement, submit, top,
+    ledger_checkpoint, ledger_copy, ledger_export, ledger_verify, logs, perimeter, queue, show, statement,
+    submit, top,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -103,6 +104,8 @@ pub enum LedgerCommand {
     Cosign(ledger_checkpoint::CosignOptions),
     /// Print the public half of a key that signs checkpoints; make the key where there is none
     Key(ledger_checkpoint::KeyOptions),
+    /// Write its records out, as CSV or JSON lines
+    Export(ledger_export::Options),
     /// Copy it as it is at this moment, whoever writes to it, into a new file or an empty database; and verify the copy
     Backup(ledger_copy::CopyOptions),
     /// Move it into another database, to go on with there: from SQLite to PostgreSQL or back, every hash as it is

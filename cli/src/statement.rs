@@ -244,6 +244,7 @@ fn in_words(meter: Meter) -> &'static str {
         Meter::ComputeGpuHours => "Heures de GPU / GPU-hours",
         Meter::ClusterCpuHours => "Heures de CPU du cluster / Cluster CPU-hours",
         Meter::ClusterMemoryGibHours => "Gio-heures de mémoire / Memory GiB-hours",
+        Meter::ClusterGpuHours => "Heures de GPU du cluster / Cluster GPU-hours",
         Meter::StorageGibMonths => "Gio-mois de stockage / Storage GiB-months",
     }
 }

@@ -301,7 +301,7 @@ impl Telling<'_> {
                     "Calcul par lots / Batch computing",
                 );
             }
-            Meter::ClusterCpuHours | Meter::ClusterMemoryGibHours => {
+            Meter::ClusterCpuHours | Meter::ClusterMemoryGibHours | Meter::ClusterGpuHours => {
                 self.service(row, "Compute", "Containers", "Kubernetes");
             }
             Meter::StorageGibMonths => self.service(row, "Storage", "Block Storage", "Stockage / Storage"),
@@ -367,7 +367,7 @@ impl Telling<'_> {
 fn unit(meter: Meter) -> &'static str {
     match meter {
         Meter::ComputeCoreHours => "Core-Hours",
-        Meter::ComputeGpuHours => "GPU-Hours",
+        Meter::ComputeGpuHours | Meter::ClusterGpuHours => "GPU-Hours",
         Meter::ClusterCpuHours => "CPU-Hours",
         Meter::ClusterMemoryGibHours => "GiB-Hours",
         Meter::StorageGibMonths => "GiB-Months",

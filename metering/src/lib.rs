@@ -20,6 +20,7 @@ pub mod checkpoint;
 mod digest;
 mod exact;
 pub mod focus;
+pub mod holding;
 pub mod invoice;
 pub mod ledger;
 pub mod merkle;

@@ -9,6 +9,7 @@
 //! | `compute.gpu-hours` | gpu_seconds | the same | 3,600 |
 //! | `cluster.cpu-hours` | cpu_milli_seconds | the smallest CPU that Kubernetes knows is `1m` | 3,600,000 |
 //! | `cluster.memory-gib-hours` | byte_seconds | a request of `100M` is no whole number of MiB | 2³⁰ × 3,600 |
+//! | `cluster.gpu-hours` | gpu_seconds | Kubernetes counts whole devices | 3,600 |
 //! | `storage.gib-months` | byte_seconds | the same | 2³⁰ × the seconds of that civil month |
 //!
 //! A GiB-month is a GiB kept for the whole of a civil month of the datacentre's zone, however long that month is: kept
@@ -24,7 +25,7 @@ const GIB: i128 = 1 << 30;
 pub fn base_unit(meter: Meter) -> &'static str {
     match meter {
         Meter::ComputeCoreHours => "core_seconds",
-        Meter::ComputeGpuHours => "gpu_seconds",
+        Meter::ComputeGpuHours | Meter::ClusterGpuHours => "gpu_seconds",
         Meter::ClusterCpuHours => "cpu_milli_seconds",
         Meter::ClusterMemoryGibHours | Meter::StorageGibMonths => "byte_seconds",
     }
@@ -33,7 +34,7 @@ pub fn base_unit(meter: Meter) -> &'static str {
 /// How many base units are one unit of the tariff, for use within this month. Always above 0.
 pub fn base_units_per_unit(meter: Meter, month: &MonthWindow) -> i128 {
     match meter {
-        Meter::ComputeCoreHours | Meter::ComputeGpuHours => 3_600,
+        Meter::ComputeCoreHours | Meter::ComputeGpuHours | Meter::ClusterGpuHours => 3_600,
         Meter::ClusterCpuHours => 3_600_000,
         Meter::ClusterMemoryGibHours => GIB * 3_600,
         Meter::StorageGibMonths => GIB * month.seconds(),

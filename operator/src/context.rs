@@ -60,6 +60,8 @@ pub struct Context {
     pub batch: Batch,
     /// Where invoices are written to; none where they are not.
     pub invoice_folder: Option<std::path::PathBuf>,
+    /// What tenants hold of the cluster; none where that is not metered.
+    pub platform: Option<Arc<crate::platform::Platform>>,
     /// What is known of billing beyond the caches.
     pub billing: crate::billing::Billing,
     /// Since when this process alone acts: when it took the lease.

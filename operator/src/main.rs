@@ -23,6 +23,7 @@ mod lock;
 mod metrics;
 mod output;
 mod packed;
+mod platform;
 mod report;
 mod settings;
 mod share;
@@ -218,6 +219,9 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         controller: mesocentre_api::OPERATOR_SERVICE_ACCOUNT.into(),
         instance: None,
     };
+    let platform = settings
+        .meter_platform
+        .then(|| platform::Platform::start(&client));
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
@@ -235,6 +239,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         zone,
         batch,
         invoice_folder: settings.invoice_folder.clone(),
+        platform,
         billing: Default::default(),
         in_charge_since,
         authority,
@@ -382,6 +387,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         tenancy::sweep(c(), shutdown()),
         tenancy::vault::keep(c(), vault, &settings.vault, shutdown()),
         batch::count_phases(c(), shutdown()),
+        platform::meter(c(), shutdown()),
     );
     context.batch.end().await;
     if let Some(authority) = &context.authority {

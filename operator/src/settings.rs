@@ -68,6 +68,15 @@ pub struct Settings {
     /// Folder that issued invoices are written to, each series in a folder of its own [default: none, they are written nowhere]
     #[arg(long, env = "MESO_INVOICE_FOLDER", value_name = "FOLDER")]
     pub invoice_folder: Option<PathBuf>,
+    /// Whether what tenants' pods request and their volumes hold is metered, besides batch jobs
+    #[arg(
+        long,
+        env = "MESO_METER_PLATFORM",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub meter_platform: bool,
     /// Whose ledger it is, on its checkpoints: a name of the datacentre's own that does not change
     #[arg(
         long,

@@ -98,7 +98,10 @@ impl Quantity {
 
 fn unit_of(meter: Meter) -> Unit {
     match meter {
-        Meter::ComputeCoreHours | Meter::ComputeGpuHours | Meter::ClusterCpuHours => Unit::Hour,
+        Meter::ComputeCoreHours
+        | Meter::ComputeGpuHours
+        | Meter::ClusterCpuHours
+        | Meter::ClusterGpuHours => Unit::Hour,
         Meter::ClusterMemoryGibHours | Meter::StorageGibMonths => Unit::One,
     }
 }
@@ -113,6 +116,7 @@ fn names_of(meter: Meter) -> (&'static str, &'static str) {
             "Conteneurs, mémoire en Gio × heures",
             "Containers, memory in GiB-hours",
         ),
+        Meter::ClusterGpuHours => ("Conteneurs, heures de GPU", "Containers, GPU-hours"),
         Meter::StorageGibMonths => ("Stockage, en Gio × mois", "Storage, in GiB-months"),
     }
 }

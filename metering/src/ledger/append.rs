@@ -124,28 +124,40 @@ impl Ledger {
         records: &[UsageRecord],
         received: Timestamp,
     ) -> Result<Appended, LedgerError> {
-        let received_ns = i64::try_from(received.as_nanosecond()).unwrap_or(i64::MAX);
         let mut tx = self.database.write().await.map_err(self.failed("writing to"))?;
-        self.check_anchor(&mut tx).await?;
-        let before = head_of(&mut tx)
+        let appended = self.append_in(&mut tx, records, received).await?;
+        let anchor = HeadFile::of(&mut tx)
             .await
             .map_err(self.failed("reading the end of"))?;
+        tx.commit().await.map_err(self.failed("committing to"))?;
+        self.anchor(anchor).await?;
+        Ok(appended)
+    }
+
+    /// The same within a transaction that is not committed yet.
+    pub(super) async fn append_in(
+        &self,
+        tx: &mut Session,
+        records: &[UsageRecord],
+        received: Timestamp,
+    ) -> Result<Appended, LedgerError> {
+        let received_ns = i64::try_from(received.as_nanosecond()).unwrap_or(i64::MAX);
+        self.check_anchor(tx).await?;
+        let before = head_of(tx).await.map_err(self.failed("reading the end of"))?;
         let mut head = before;
         let mut known = 0;
         let mut rejected = Vec::new();
         let mut pseudonyms = HashMap::new();
         let mut months = BTreeSet::new();
-        let at_once = rows_at_once(&tx);
+        let at_once = rows_at_once(tx);
         for (chunk_index, chunk) in records.chunks(at_once).enumerate() {
             let mut valid = Vec::with_capacity(chunk.len());
             for (i, record) in chunk.iter().enumerate() {
                 let index = chunk_index * at_once + i;
                 match ValidRecord::try_from(record.clone()) {
-                    Ok(proven) => valid.push((
-                        index,
-                        record,
-                        self.new_row(&mut tx, proven, &mut pseudonyms).await?,
-                    )),
+                    Ok(proven) => {
+                        valid.push((index, record, self.new_row(tx, proven, &mut pseudonyms).await?))
+                    }
                     Err(fault) => rejected.push(Rejected {
                         index,
                         record,
@@ -154,7 +166,7 @@ impl Ledger {
                     }),
                 }
             }
-            let there = self.known_among(&mut tx, &valid).await?;
+            let there = self.known_among(tx, &valid).await?;
             let mut rows: Vec<(NewRow, i64, Digest)> = Vec::with_capacity(valid.len());
             let mut in_batch: HashMap<RecordKey, usize> = HashMap::new();
             for (place, (index, record, row)) in valid.into_iter().enumerate() {
@@ -201,22 +213,17 @@ impl Ledger {
                     }
                 }
             }
-            months::make(&mut tx, rows.iter().map(|(row, ..)| row.end_ns), &mut months)
+            months::make(tx, rows.iter().map(|(row, ..)| row.end_ns), &mut months)
                 .await
                 .map_err(self.failed("appending to"))?;
-            insert(&mut tx, &rows, received_ns)
+            insert(tx, &rows, received_ns)
                 .await
                 .map_err(self.failed("appending to"))?;
         }
         let mut quarantined = Vec::with_capacity(rejected.len());
         for rejected in rejected {
-            quarantined.push(self.quarantine(&mut tx, rejected, received_ns).await?);
+            quarantined.push(self.quarantine(tx, rejected, received_ns).await?);
         }
-        let anchor = HeadFile::of(&mut tx)
-            .await
-            .map_err(self.failed("reading the end of"))?;
-        tx.commit().await.map_err(self.failed("committing to"))?;
-        self.anchor(anchor).await?;
         let new = u64::try_from(head.seq - before.seq).unwrap_or(0);
         Ok(Appended {
             new,

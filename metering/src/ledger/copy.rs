@@ -70,7 +70,7 @@ struct Table {
 }
 
 /// All that a ledger is, in an order in which its guards take it. `usage_key` is made by PostgreSQL itself.
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 10] = [
     Table {
         name: "usage_record",
         columns: &[
@@ -167,6 +167,22 @@ const TABLES: [Table; 8] = [
             Text("waived_in"),
         ],
         order: "source, cluster, what",
+    },
+    Table {
+        name: "holding",
+        columns: &[
+            Text("source"),
+            Text("cluster"),
+            Text("id"),
+            Text("body"),
+            Integer("metered_ns"),
+        ],
+        order: "source, cluster, id",
+    },
+    Table {
+        name: "look",
+        columns: &[Text("source"), Text("cluster"), Integer("at_ns")],
+        order: "source, cluster",
     },
 ];
 

@@ -7,6 +7,7 @@ use super::database::{KEY, Session, query};
 use super::row::{COLUMNS, Row};
 use super::{Head, Ledger, LedgerError};
 use crate::calendar::{DatacentreZone, Piece, TimeSpan, cut};
+use crate::digest::Digest;
 use crate::rating::Change;
 use crate::record::ValidRecord;
 use futures::TryStreamExt as _;
@@ -31,6 +32,19 @@ pub struct UseKey {
     pub year: i16,
     /// Economic or not.
     pub activity: Activity,
+}
+
+/// A row of usage, as it stands in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// Its number.
+    pub seq: i64,
+    /// The record; its `user` is a pseudonym.
+    pub record: ValidRecord,
+    /// When it was taken.
+    pub received: Timestamp,
+    /// Its hash, over the row before and this one.
+    pub hash: Digest,
 }
 
 /// No later revision up to the record that is bound here.
@@ -157,6 +171,45 @@ impl Ledger {
         Ok(used)
     }
 
+    /// Hands over each row of usage up to `up_to`, in the order of the ledger, revised ones too: for who takes it elsewhere.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when it cannot be read or a row is no record; what `take` says ends it as well.
+    pub async fn for_each_row(
+        &self,
+        up_to: i64,
+        mut take: impl FnMut(LedgerRow) -> std::io::Result<()>,
+    ) -> Result<std::io::Result<()>, LedgerError> {
+        let mut reading = self.reading("reading").await?;
+        let mut rows = query(format!(
+            "SELECT {COLUMNS} FROM usage_record r WHERE r.seq <= ? ORDER BY r.seq"
+        ))
+        .bind(up_to)
+        .stream(&mut reading);
+        while let Some(row) = rows.try_next().await.map_err(self.failed("reading"))? {
+            let row = Row::read(&row).map_err(self.failed("reading"))?;
+            let unreadable = |what| LedgerError::UnreadableRow {
+                ledger: self.url.clone(),
+                seq: row.seq,
+                what,
+            };
+            let received = Timestamp::from_nanosecond(i128::from(row.received_ns))
+                .map_err(|error| unreadable(error.to_string()))?;
+            let taken = take(LedgerRow {
+                seq: row.seq,
+                record: row.record().map_err(unreadable)?,
+                received,
+                hash: row
+                    .digest()
+                    .ok_or_else(|| unreadable("its hash is not 32 bytes".to_owned()))?,
+            });
+            if taken.is_err() {
+                return Ok(taken);
+            }
+        }
+        Ok(Ok(()))
+    }
+
     /// How many of a tenant's records are not, or not wholly, in a closed month: those after `up_to_seq` and those that
     /// reach past `closed_until`. With nothing closed, all of them: `(0, Timestamp::MIN)`.
     ///
@@ -234,17 +287,9 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let doing = "writing the watermarks of";
         let mut tx = self.database.write().await.map_err(self.failed(doing))?;
-        query(
-            "INSERT INTO source_watermark (source, cluster, through_ns) VALUES (?, ?, ?) \
-             ON CONFLICT (source, cluster) DO UPDATE SET through_ns = excluded.through_ns \
-             WHERE excluded.through_ns > source_watermark.through_ns",
-        )
-        .bind(source)
-        .bind(cluster)
-        .bind(nanoseconds(through))
-        .execute(&mut tx)
-        .await
-        .map_err(self.failed(doing))?;
+        advance(&mut tx, source, cluster, through)
+            .await
+            .map_err(self.failed(doing))?;
         tx.commit().await.map_err(self.failed(doing))
     }
 
@@ -272,6 +317,26 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// A source has reported everything up to here; an earlier instant than the one that is there changes nothing.
+pub(super) async fn advance(
+    tx: &mut Session,
+    source: &str,
+    cluster: &str,
+    through: Timestamp,
+) -> Result<(), sqlx::Error> {
+    query(
+        "INSERT INTO source_watermark (source, cluster, through_ns) VALUES (?, ?, ?) \
+         ON CONFLICT (source, cluster) DO UPDATE SET through_ns = excluded.through_ns \
+         WHERE excluded.through_ns > source_watermark.through_ns",
+    )
+    .bind(source)
+    .bind(cluster)
+    .bind(nanoseconds(through))
+    .execute(tx)
+    .await
+    .map(drop)
 }
 
 pub(super) fn nanoseconds(instant: Timestamp) -> i64 {

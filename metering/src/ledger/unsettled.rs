@@ -103,7 +103,11 @@ impl Ledger {
     }
 }
 
-async fn note(tx: &mut Session, reading: Reading<'_>, now: Timestamp) -> Result<Vec<Unsettled>, sqlx::Error> {
+pub(super) async fn note(
+    tx: &mut Session,
+    reading: Reading<'_>,
+    now: Timestamp,
+) -> Result<Vec<Unsettled>, sqlx::Error> {
     let Reading { source, cluster, .. } = reading;
     let known: BTreeSet<String> = query("SELECT what FROM unsettled WHERE source = ? AND cluster = ?")
         .bind(source)

@@ -18,7 +18,7 @@ mod manifest;
 mod state;
 
 pub use asked::MOST_TASKS;
-pub use manifest::{CONTAINER, FOR_UID};
+pub use manifest::{CONTAINER, FOR_UID, SCHEDULER};
 pub use state::INDEX;
 
 use crate::job::{JobAccounting, JobIdentity, Queue, QueuedJob, RunId, RunRows};
@@ -34,7 +34,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, ResourceExt};
-use manifest::{CANCELLED, HELD, METERED, SCHEDULER, TOKEN, UNMETERED};
+use manifest::{CANCELLED, HELD, METERED, TOKEN, UNMETERED};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use state::Seen;

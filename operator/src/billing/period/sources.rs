@@ -8,16 +8,18 @@ use crate::Context;
 use crate::batch::feed::{KUBERNETES, SLURM};
 use crate::billing::first_few;
 use crate::failure::Failure;
+use crate::platform;
 use jiff::Timestamp;
 use kube::ResourceExt;
+use mesocentre_metering::holding::Source;
 use mesocentre_metering::ledger::Unsettled;
 use std::fmt;
 
 /// A cluster whose use is not all in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behind {
-    /// The Scheduler that it is reached through.
-    pub scheduler: String,
+    /// The Scheduler that it is reached through; none for what tenants hold of this cluster.
+    scheduler: Option<String>,
     cluster: String,
     lacks: Lacks,
 }
@@ -64,6 +66,16 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
     };
     let allocations = context.stores.allocations.state();
     let mut read: Vec<Read> = Vec::new();
+    if context.platform.is_some() {
+        let Source { source, cluster } = platform::SOURCE;
+        read.push(Read {
+            through: context.ledger.watermark(source, cluster).await?,
+            unsettled: context.ledger.unsettled(source, cluster).await?,
+            source,
+            cluster: cluster.to_owned(),
+            scheduler: None,
+        });
+    }
     for scheduler in context.stores.schedulers.state() {
         let name = scheduler.name_any();
         let (source, cluster) = match &scheduler.spec.slurm {
@@ -79,7 +91,7 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
                 unsettled: context.ledger.unsettled(source, &cluster).await?,
                 source,
                 cluster,
-                scheduler: name,
+                scheduler: Some(name),
             });
         }
     }
@@ -90,7 +102,7 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
 struct Read {
     source: &'static str,
     cluster: String,
-    scheduler: String,
+    scheduler: Option<String>,
     through: Option<Timestamp>,
     unsettled: Vec<Unsettled>,
 }
@@ -123,11 +135,19 @@ pub const USE_NOT_READ: &str = "UseNotRead";
 
 /// Has the clusters read now, and says what is waited for.
 pub fn wait_for(context: &Context, valid: &ValidPeriod, behind: &[Behind]) -> Invalid {
-    for cluster in behind
-        .iter()
-        .filter_map(|one| context.batch.cluster(&one.scheduler))
-    {
-        cluster.ended.notify_one();
+    for one in behind {
+        match &one.scheduler {
+            Some(scheduler) => {
+                if let Some(cluster) = context.batch.cluster(scheduler) {
+                    cluster.ended.notify_one();
+                }
+            }
+            None => {
+                if let Some(platform) = &context.platform {
+                    platform.meter_to_now();
+                }
+            }
+        }
     }
     refusal(valid, behind)
 }
@@ -135,8 +155,13 @@ pub fn wait_for(context: &Context, valid: &ValidPeriod, behind: &[Behind]) -> In
 fn refusal(valid: &ValidPeriod, behind: &[Behind]) -> Invalid {
     let until = needed(valid).unwrap_or(valid.window.span.to);
     let first = behind.first().map_or("", |one| one.cluster.as_str());
-    let mend = match behind.first().map(|one| &one.lacks) {
-        Some(Lacks::Runs(_)) => {
+    let mend = match behind.first().map(|one| (&one.lacks, &one.scheduler)) {
+        Some((Lacks::Since(_), None)) => {
+            "what pods and volumes hold is looked at every minute, while the API server answers and the operator may list and watch \
+             them (operator.meterPlatform of the chart)"
+        }
+        Some((Lacks::Runs(_), None)) => "that cannot be made up for",
+        Some((Lacks::Runs(_), Some(_))) => {
             "mend them in Slurm's accounting (`sacctmgr show runawayjobs` ends those that never did), which is read again every \
              five minutes"
         }
@@ -180,7 +205,7 @@ mod tests {
         let read = Read {
             source: SLURM,
             cluster: "meso".into(),
-            scheduler: "austral".into(),
+            scheduler: Some("austral".into()),
             through: through.map(at),
             unsettled: unsettled.to_vec(),
         };

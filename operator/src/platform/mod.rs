@@ -1,0 +1,324 @@
+//! What tenants hold of the cluster itself: their pods' requests, and their volumes. Into the ledger, each second once.
+//!
+//! ```text
+//!  watch of pods and claims ─► caches ─┐  every minute, and soon after one ended
+//!        └─ those that went ───────────┴─► shown ─► metering::holding::look ─► ledger: records, and what is held now
+//! ```
+//!
+//! Pods of batch jobs are metered by their scheduler's feed and left out here. All judgement about time is in
+//! [`mesocentre_metering::holding`].
+
+mod pods;
+mod volumes;
+
+use crate::Context;
+use crate::context::Stores;
+use crate::failure::Failure;
+use crate::lock::locked;
+use crate::watch::Watch;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::ListParams;
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, ResourceExt};
+use mesocentre_api::{TenantCategory, judged_by_category};
+use mesocentre_metering::holding::{Holding, Known, Moment, Shown, Source, look};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What reports it, and of which cluster, in the ledger.
+pub const SOURCE: Source<'static> = Source {
+    source: "platform",
+    cluster: "kubernetes",
+};
+
+/// How often is looked.
+const EVERY: Duration = Duration::from_secs(60);
+/// What ends is awaited so long, to be written together.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// The same after a look that failed.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Looks may be so far apart before it is said that nobody looked: an operator that is upgraded, or another that takes over.
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// What is held of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    id: String,
+    namespace: String,
+    amounts: BTreeMap<mesocentre_api::Meter, u64>,
+    evidence: BTreeMap<String, String>,
+    from: Timestamp,
+    until: Option<Timestamp>,
+}
+
+/// The watches, and what is known of what went.
+pub struct Platform {
+    pods: Store<Pod>,
+    volumes: Store<PersistentVolumeClaim>,
+    gone: Mutex<Vec<Held>>,
+    /// Something ended, or somebody waits.
+    soon: Notify,
+    /// All that is held is to be metered up to now, and not up to the last midnight alone.
+    to_now: AtomicBool,
+}
+
+impl Platform {
+    /// Begins to watch.
+    pub fn start(client: &Client) -> Arc<Self> {
+        let mut pods = Watch::<Pod>::all(Api::all(client.clone())).slim(pods::slim);
+        let mut volumes = Watch::<PersistentVolumeClaim>::all(Api::all(client.clone())).slim(volumes::slim);
+        let platform = Arc::new(Self {
+            pods: pods.store(),
+            volumes: volumes.store(),
+            gone: Mutex::default(),
+            soon: Notify::new(),
+            to_now: AtomicBool::new(false),
+        });
+        let of_pods = Arc::clone(&platform);
+        pods.on_difference(move |before, now| {
+            let ended = |pod: &Pod| pods::held(pod).is_some_and(|held| held.until.is_some());
+            match (before, now) {
+                (Some(gone), None) => of_pods.went(pods::went(gone, Timestamp::now())),
+                (before, Some(now)) if ended(now) && !before.is_some_and(ended) => of_pods.soon.notify_one(),
+                _ => {}
+            }
+        });
+        let of_volumes = Arc::clone(&platform);
+        volumes.on_difference(move |before, now| {
+            if let (Some(gone), None) = (before, now) {
+                of_volumes.went(volumes::went(gone, Timestamp::now()));
+            }
+        });
+        tokio::spawn(pods.run());
+        tokio::spawn(volumes.run());
+        platform
+    }
+
+    fn went(&self, held: Option<Held>) {
+        // How it ended nobody saw, when it was missed by an interrupted watch: it then counts up to the last look.
+        if let Some(held) = held {
+            locked(&self.gone).push(held);
+            self.soon.notify_one();
+        }
+    }
+
+    /// Has all that is held metered up to now, soon: somebody closes a month that is not over.
+    pub fn meter_to_now(&self) {
+        self.to_now.store(true, Ordering::SeqCst);
+        self.soon.notify_one();
+    }
+}
+
+/// Meters until the process ends; not at all where that is not asked for.
+pub async fn meter(context: Arc<Context>, shutdown: impl Future<Output = ()>) {
+    let Some(platform) = &context.platform else {
+        return;
+    };
+    let metering = async {
+        let _ = platform.pods.wait_until_ready().await;
+        let _ = platform.volumes.wait_until_ready().await;
+        let mut failed = false;
+        loop {
+            let pause = match look_now(&context, platform).await {
+                Ok(()) => {
+                    failed = false;
+                    EVERY
+                }
+                Err(failure) => {
+                    if !failed {
+                        tracing::warn!(%failure, "what tenants hold of the cluster is not metered now; it is looked at again");
+                    }
+                    failed = true;
+                    AGAIN
+                }
+            };
+            show_state(&context).await;
+            // Whichever comes first; both lead to the same.
+            if tokio::time::timeout(pause, platform.soon.notified())
+                .await
+                .is_ok()
+            {
+                tokio::time::sleep(TOGETHER).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = metering => {}
+        () = shutdown => {}
+    }
+}
+
+async fn show_state(context: &Context) {
+    let Source { source, cluster } = SOURCE;
+    if let Ok(Some(through)) = context.ledger.watermark(source, cluster).await {
+        context
+            .metrics
+            .ledger_lag_seconds
+            .with_label_values(&[source, cluster])
+            .set(Timestamp::now().duration_since(through).as_secs());
+    }
+    if let Ok(unsettled) = context.ledger.unsettled(source, cluster).await {
+        context
+            .metrics
+            .ledger_unsettled
+            .with_label_values(&[source, cluster])
+            .set(i64::try_from(unsettled.len()).unwrap_or(i64::MAX));
+    }
+}
+
+async fn look_now(context: &Context, platform: &Platform) -> Result<(), Failure> {
+    // While the API server is away the caches show what was: nothing is said of now from them.
+    let one = ListParams::default().limit(1);
+    Api::<Pod>::all(context.client.clone())
+        .list_metadata(&one)
+        .await
+        .map_err(|error| Failure::api("asking for a pod".to_owned(), error))?;
+    let now = Timestamp::now();
+    let to_now = platform.to_now.swap(false, Ordering::SeqCst);
+    let gone: Vec<Held> = locked(&platform.gone).clone();
+    let pods = platform.pods.state();
+    let volumes = platform.volumes.state();
+    let held = gone
+        .iter()
+        .cloned()
+        .chain(pods.iter().filter_map(|pod| pods::held(pod)))
+        .chain(volumes.iter().filter_map(|volume| volumes::held(volume)));
+    let known = context.ledger.known_holdings(SOURCE).await?;
+    let shown = shown(held, &Tenants::of(&context.stores), &known);
+    let midnight = context.zone.start_of(context.zone.day_of(now)).unwrap_or(now);
+    let moment = Moment {
+        now,
+        cut: if to_now { now } else { midnight },
+        tolerance: TOLERANCE,
+    };
+    let looked = look(SOURCE, &known, shown, moment);
+    let taken = context.ledger.take_look(SOURCE, &looked, now).await;
+    if taken.is_err() && to_now {
+        platform.to_now.store(true, Ordering::SeqCst);
+    }
+    let appended = taken?;
+    // What went since is for the next look.
+    locked(&platform.gone).drain(..gone.len());
+    context.metrics.ledger_records.inc_by(appended.new);
+    for quarantined in appended.quarantined.iter().filter(|one| one.first_time) {
+        context.metrics.ledger_quarantined.inc();
+        tracing::warn!(reason = quarantined.reason, record = %quarantined.key, "what a tenant held went into the ledger's quarantine: see `meso ledger verify`");
+    }
+    if let Some((from, to)) = looked.gap {
+        tracing::warn!(%from, %to, "nobody looked at what tenants held of the cluster: no month is closed until somebody acknowledges the gap");
+    }
+    if appended.new > 0 {
+        crate::billing::ledger_grew(context);
+    }
+    crate::billing::read_further(context);
+    Ok(())
+}
+
+/// Whose a namespace is.
+struct Tenants {
+    namespaces: HashMap<String, String>,
+    categories: HashMap<String, TenantCategory>,
+}
+
+impl Tenants {
+    fn of(stores: &Stores) -> Self {
+        let mut tenants = Self {
+            namespaces: HashMap::new(),
+            categories: HashMap::new(),
+        };
+        for tenant in stores.tenants.state() {
+            let name = tenant.name_any();
+            tenants.categories.insert(name.clone(), tenant.spec.category);
+            // As their status says: a namespace that was there before, and is not ours, is nobody's.
+            let home = tenant
+                .status
+                .as_ref()
+                .and_then(|status| status.home_namespace.clone());
+            tenants.namespaces.extend(home.map(|home| (home, name)));
+        }
+        for workspace in stores.workspaces.state() {
+            let namespace = workspace
+                .status
+                .as_ref()
+                .and_then(|status| status.namespace.clone());
+            tenants.namespaces.extend(namespace.zip(workspace.namespace()));
+        }
+        tenants
+    }
+}
+
+/// As a look shows it, with whose it is. What was a tenant's and is in a namespace that is going now is still theirs.
+fn shown(held: impl Iterator<Item = Held>, tenants: &Tenants, known: &Known) -> Vec<Shown> {
+    held.filter_map(|held| {
+        let holding = match tenants.namespaces.get(&held.namespace) {
+            Some(tenant) => {
+                let (activity, activity_reason) = judged_by_category(*tenants.categories.get(tenant)?);
+                Holding {
+                    tenant: tenant.clone(),
+                    activity,
+                    activity_reason,
+                    amounts: held.amounts,
+                    evidence: held.evidence,
+                }
+            }
+            None => known.kept.get(&held.id)?.holding.clone(),
+        };
+        Some(Shown {
+            id: held.id,
+            holding,
+            from: held.from,
+            until: held.until,
+        })
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesocentre_api::Meter;
+    use mesocentre_metering::holding::Kept;
+
+    fn held(namespace: &str) -> Held {
+        Held {
+            id: "pod/1".into(),
+            namespace: namespace.into(),
+            amounts: BTreeMap::from([(Meter::ClusterCpuHours, 500)]),
+            evidence: BTreeMap::new(),
+            from: Timestamp::UNIX_EPOCH,
+            until: None,
+        }
+    }
+
+    #[test]
+    fn what_is_in_no_tenants_namespace_is_nobodys_unless_it_was_somebodys() {
+        let tenants = Tenants {
+            namespaces: HashMap::from([("caen--web".into(), "caen".into())]),
+            categories: HashMap::from([("caen".into(), TenantCategory::University)]),
+        };
+        let of = |namespace: &str, known: &Known| {
+            let shown = shown([held(namespace)].into_iter(), &tenants, known);
+            shown.into_iter().next().map(|one| one.holding)
+        };
+        let nothing = Known::default();
+        let theirs = of("caen--web", &nothing).unwrap();
+        assert_eq!(
+            (theirs.tenant.as_str(), theirs.activity_reason.as_str()),
+            ("caen", "category University")
+        );
+        assert_eq!(of("kube-system", &nothing), None);
+        let kept = Kept {
+            holding: theirs.clone(),
+            metered: Timestamp::UNIX_EPOCH,
+        };
+        let known = Known {
+            kept: BTreeMap::from([("pod/1".to_owned(), kept)]),
+            looked: None,
+        };
+        assert_eq!(of("caen--gone", &known), Some(theirs));
+    }
+}

@@ -154,17 +154,25 @@ pub enum Meter {
     /// A GiB stored for one month.
     #[serde(rename = "storage.gib-months")]
     StorageGibMonths,
+    /// A kilowatt-hour of electricity, as a power meter counts it.
+    #[serde(rename = "energy.kwh")]
+    EnergyKwh,
+    /// A rack unit (U) held for one month.
+    #[serde(rename = "colocation.u-months")]
+    ColocationUMonths,
 }
 
 impl Meter {
     /// Every meter.
-    pub const ALL: [Meter; 6] = [
+    pub const ALL: [Meter; 8] = [
         Meter::ComputeCoreHours,
         Meter::ComputeGpuHours,
         Meter::ClusterCpuHours,
         Meter::ClusterMemoryGibHours,
         Meter::ClusterGpuHours,
         Meter::StorageGibMonths,
+        Meter::EnergyKwh,
+        Meter::ColocationUMonths,
     ];
 
     /// As tariffs write it.
@@ -176,6 +184,8 @@ impl Meter {
             Self::ClusterMemoryGibHours => "cluster.memory-gib-hours",
             Self::ClusterGpuHours => "cluster.gpu-hours",
             Self::StorageGibMonths => "storage.gib-months",
+            Self::EnergyKwh => "energy.kwh",
+            Self::ColocationUMonths => "colocation.u-months",
         }
     }
 }

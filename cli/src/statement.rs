@@ -246,6 +246,8 @@ fn in_words(meter: Meter) -> &'static str {
         Meter::ClusterMemoryGibHours => "Gio-heures de mémoire / Memory GiB-hours",
         Meter::ClusterGpuHours => "Heures de GPU du cluster / Cluster GPU-hours",
         Meter::StorageGibMonths => "Gio-mois de stockage / Storage GiB-months",
+        Meter::EnergyKwh => "Électricité, kWh / Electricity, kWh",
+        Meter::ColocationUMonths => "U-mois en baie / Rack unit-months",
     }
 }
 

@@ -68,6 +68,19 @@ pub fn make_output() -> Result<()> {
     Ok(())
 }
 
+/// The certificate by which the operator takes use that others measure, on this machine.
+pub fn make_intake() -> Result<()> {
+    if folder().join("intake.crt").exists() {
+        return Ok(());
+    }
+    let mut server = CertificateParams::new(vec!["localhost".to_owned()])?;
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let server = sign(server)?;
+    write_secret(&folder().join("intake.key"), server.key.as_bytes())?;
+    fs::write(folder().join("intake.crt"), server.certificate)?;
+    Ok(())
+}
+
 /// What the API server shows to the kubelet, which asks it whether that user may read logs.
 fn make_kubelets_client() -> Result<()> {
     let mut client = CertificateParams::default();

@@ -67,6 +67,8 @@ pub async fn up(with_output: bool) -> Result<()> {
         .args(["--set", "operator.deploy=false"])
         // Made by the tests that reach Slurm over ssh.
         .args(["--set", "operator.slurm.sshSecrets={slurm-login}"])
+        // Its rights; the certificate of the operator that runs outside is its own.
+        .args(["--set", "operator.intake.tlsSecret=intake"])
         // Of nobody who is there: `admit_publishing.rs` acts as it.
         .args([
             "--set",

@@ -5,7 +5,7 @@
 
 use crate::progress::step;
 use crate::state::{LedgerPlace, Record};
-use crate::{binaries, kubeconfig, loopback, paths, postgres, process, slurm, state, vault};
+use crate::{binaries, certificates, kubeconfig, loopback, paths, postgres, process, slurm, state, vault};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
     let invoices = paths::state().join("invoices");
     state::folder(&invoices)?;
     let path = slurm::path();
-    Ok(vec![
+    let mut environment = vec![
         ("KUBECONFIG", config.display().to_string()),
         ("SLURM_CONF", slurm::conf().display().to_string()),
         ("MESO_LEDGER_URL", ledger_url()?),
@@ -100,7 +100,19 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
         ("VAULT_ADDR", vault::address(&record)?),
         ("MESO_SLURM_PATH", path.clone()),
         ("PATH", path),
-    ])
+    ];
+    // On somebody's own cluster there is no authority of ours.
+    if record.existing.is_none() {
+        certificates::make_intake()?;
+        let pki = |file: &str| certificates::folder().join(file).display().to_string();
+        let intake = state::port(&format!("{name}-intake"))?;
+        environment.extend([
+            ("MESO_INTAKE_LISTEN", format!("127.0.0.1:{intake}")),
+            ("MESO_INTAKE_TLS_CERT", pki("intake.crt")),
+            ("MESO_INTAKE_TLS_KEY", pki("intake.key")),
+        ]);
+    }
+    Ok(environment)
 }
 
 /// Ends an operator as a site does, and returns when it is gone.

@@ -305,6 +305,9 @@ impl Telling<'_> {
                 self.service(row, "Compute", "Containers", "Kubernetes");
             }
             Meter::StorageGibMonths => self.service(row, "Storage", "Block Storage", "Stockage / Storage"),
+            Meter::EnergyKwh | Meter::ColocationUMonths => {
+                self.service(row, "Other", "Other (Other)", "Hébergement / Colocation");
+            }
         }
         // What was used: an allocation, or the tenant's own share of the cluster.
         let (id, name, kind) = match &line.allocation {
@@ -371,6 +374,8 @@ fn unit(meter: Meter) -> &'static str {
         Meter::ClusterCpuHours => "CPU-Hours",
         Meter::ClusterMemoryGibHours => "GiB-Hours",
         Meter::StorageGibMonths => "GiB-Months",
+        Meter::EnergyKwh => "Kilowatt-Hours",
+        Meter::ColocationUMonths => "Rack Unit-Months",
     }
 }
 

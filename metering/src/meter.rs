@@ -11,6 +11,8 @@
 //! | `cluster.memory-gib-hours` | byte_seconds | a request of `100M` is no whole number of MiB | 2³⁰ × 3,600 |
 //! | `cluster.gpu-hours` | gpu_seconds | Kubernetes counts whole devices | 3,600 |
 //! | `storage.gib-months` | byte_seconds | the same | 2³⁰ × the seconds of that civil month |
+//! | `energy.kwh` | watt_hours | what power meters count | 1,000 |
+//! | `colocation.u-months` | u_seconds | a rack unit is whole | the seconds of that civil month |
 //!
 //! A GiB-month is a GiB kept for the whole of a civil month of the datacentre's zone, however long that month is: kept
 //! all February or all March it is 1, and a day of 23 hours counts 23.
@@ -28,6 +30,8 @@ pub fn base_unit(meter: Meter) -> &'static str {
         Meter::ComputeGpuHours | Meter::ClusterGpuHours => "gpu_seconds",
         Meter::ClusterCpuHours => "cpu_milli_seconds",
         Meter::ClusterMemoryGibHours | Meter::StorageGibMonths => "byte_seconds",
+        Meter::EnergyKwh => "watt_hours",
+        Meter::ColocationUMonths => "u_seconds",
     }
 }
 
@@ -38,6 +42,8 @@ pub fn base_units_per_unit(meter: Meter, month: &MonthWindow) -> i128 {
         Meter::ClusterCpuHours => 3_600_000,
         Meter::ClusterMemoryGibHours => GIB * 3_600,
         Meter::StorageGibMonths => GIB * month.seconds(),
+        Meter::EnergyKwh => 1_000,
+        Meter::ColocationUMonths => month.seconds(),
     }
 }
 

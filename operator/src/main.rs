@@ -18,6 +18,7 @@ mod controller;
 mod elder;
 mod failure;
 mod http;
+mod intake;
 mod leader;
 mod lock;
 mod metrics;
@@ -28,6 +29,7 @@ mod report;
 mod settings;
 mod share;
 mod tenancy;
+mod tls;
 mod triggers;
 mod vault;
 mod watch;
@@ -388,6 +390,13 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         tenancy::vault::keep(c(), vault, &settings.vault, shutdown()),
         batch::count_phases(c(), shutdown()),
         platform::meter(c(), shutdown()),
+        async {
+            let served = intake::serve(c(), &settings.intake, shutdown()).await;
+            if let Err(error) = served {
+                // Whoever reports hears nothing and keeps what they have: the rest of the operator goes on.
+                tracing::error!("use that others measure is not taken: {error:#}");
+            }
+        },
     );
     context.batch.end().await;
     if let Some(authority) = &context.authority {

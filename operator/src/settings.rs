@@ -1,5 +1,6 @@
 //! What the operator is told from outside: environment variables, or the flags of the same names.
 
+use crate::intake::IntakeSettings;
 use crate::vault::VaultSettings;
 use anyhow::Context as _;
 use clap::{Args, Parser, ValueEnum};
@@ -42,6 +43,9 @@ pub struct Settings {
         default_value = "Europe/Paris"
     )]
     pub time_zone: String,
+    /// Use that others measure.
+    #[command(flatten)]
+    pub intake: IntakeSettings,
     /// The log.
     #[command(flatten)]
     pub log: LogSettings,

@@ -11,7 +11,7 @@ pub use replica::Operator;
 
 use crate::state::{Record, random_hex, write_secret};
 use crate::vault::Vault;
-use crate::{environment, kubeconfig, operator, paths, process, slurm, state};
+use crate::{certificates, environment, kubeconfig, operator, paths, process, slurm, state};
 use anyhow::{Context, Result, bail};
 use kube::Client;
 use std::fs::File;
@@ -149,6 +149,16 @@ impl Stack {
     /// When the stack is gone.
     pub fn ledger_url(&self) -> Result<String> {
         operator::ledger_url()
+    }
+
+    /// Where the operator takes use that others measure, and the file of its certificate's authority.
+    ///
+    /// # Errors
+    /// When it takes none.
+    pub fn intake(&self) -> Result<(String, PathBuf)> {
+        let port = self.record()?.port(&format!("{}-intake", operator::NAME))?;
+        let authority = certificates::folder().join("ca.crt");
+        Ok((format!("https://localhost:{port}"), authority))
     }
 
     /// The operator's signing key.

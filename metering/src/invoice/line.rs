@@ -53,6 +53,8 @@ pub struct Quantity {
 pub enum Unit {
     /// Hours.
     Hour,
+    /// Kilowatt-hours.
+    KilowattHour,
     /// Pieces; also what the recommendation has no code for, such as GiB-months.
     One,
 }
@@ -62,6 +64,7 @@ impl Unit {
     pub fn code(self) -> &'static str {
         match self {
             Self::Hour => "HUR",
+            Self::KilowattHour => "KWH",
             Self::One => "C62",
         }
     }
@@ -102,7 +105,8 @@ fn unit_of(meter: Meter) -> Unit {
         | Meter::ComputeGpuHours
         | Meter::ClusterCpuHours
         | Meter::ClusterGpuHours => Unit::Hour,
-        Meter::ClusterMemoryGibHours | Meter::StorageGibMonths => Unit::One,
+        Meter::EnergyKwh => Unit::KilowattHour,
+        Meter::ClusterMemoryGibHours | Meter::StorageGibMonths | Meter::ColocationUMonths => Unit::One,
     }
 }
 
@@ -118,6 +122,8 @@ fn names_of(meter: Meter) -> (&'static str, &'static str) {
         ),
         Meter::ClusterGpuHours => ("Conteneurs, heures de GPU", "Containers, GPU-hours"),
         Meter::StorageGibMonths => ("Stockage, en Gio × mois", "Storage, in GiB-months"),
+        Meter::EnergyKwh => ("Électricité, kWh", "Electricity, kWh"),
+        Meter::ColocationUMonths => ("Hébergement en baie, U × mois", "Colocation, rack units × months"),
     }
 }
 

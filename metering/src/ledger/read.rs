@@ -274,6 +274,28 @@ impl Ledger {
         Ok(through.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()))
     }
 
+    /// Up to when a source has reported everything, by cluster.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when it cannot be read.
+    pub async fn watermarks(&self, source: &str) -> Result<Vec<(String, Timestamp)>, LedgerError> {
+        let doing = "reading the watermarks of";
+        let mut reading = self.reading(doing).await?;
+        let rows =
+            query("SELECT cluster, through_ns FROM source_watermark WHERE source = ? ORDER BY cluster")
+                .bind(source)
+                .rows(&mut reading)
+                .await
+                .map_err(self.failed(doing))?;
+        let read = rows.iter().map(|row| {
+            let through = Timestamp::from_nanosecond(i128::from(row.get::<i64>(1)?))
+                .map_err(|error| sqlx::Error::Decode(error.into()))?;
+            Ok((row.get(0)?, through))
+        });
+        read.collect::<Result<_, sqlx::Error>>()
+            .map_err(self.failed(doing))
+    }
+
     /// Says up to when a source has reported everything. An earlier instant than the one that is there changes
     /// nothing: what was reported stays reported.
     ///

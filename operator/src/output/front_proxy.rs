@@ -3,11 +3,12 @@
 //! It says so itself, in a ConfigMap of kube-system that an API behind it may read
 //! (<https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/>).
 
+use crate::tls::{Door, certified};
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::Path;
@@ -95,7 +96,7 @@ impl FrontProxy {
 ///
 /// # Errors
 /// When a certificate or a key cannot be read.
-pub fn tls(proxy: &FrontProxy, certificate: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
+pub fn door(proxy: &FrontProxy, certificate: &Path, key: &Path) -> anyhow::Result<Door> {
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(proxy.authority.as_bytes()) {
         roots.add(authority.context("reading the front proxy's authority")?)?;
@@ -103,17 +104,15 @@ pub fn tls(proxy: &FrontProxy, certificate: &Path, key: &Path) -> anyhow::Result
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
         .build()
         .context("the front proxy's authority")?;
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("reading the certificate {}", certificate.display()))?;
-    let key =
-        PrivateKeyDer::from_pem_file(key).with_context(|| format!("reading the key {}", key.display()))?;
-    let mut config = ServerConfig::builder()
+    let (chain, key) = certified(certificate, key)?;
+    let config = ServerConfig::builder()
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .context("the certificate and its key")?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    let proxy = proxy.clone();
+    Ok(Door::new(config, move |certificate| {
+        certificate.is_some_and(|certificate| proxy.is(certificate))
+    }))
 }
 
 #[cfg(test)]

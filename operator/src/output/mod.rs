@@ -13,7 +13,6 @@
 
 mod answer;
 mod front_proxy;
-mod listener;
 mod reader;
 mod server;
 mod settings;
@@ -23,6 +22,7 @@ pub use settings::OutputSettings;
 use crate::batch::LoginAuthority;
 use crate::http;
 use crate::metrics::Metrics;
+use crate::tls::TlsListener;
 use anyhow::Context as _;
 use front_proxy::FrontProxy;
 use mesocentre_api::output::SERVICE_ACCOUNT;
@@ -56,11 +56,18 @@ pub async fn run(settings: OutputSettings) -> anyhow::Result<()> {
     ));
 
     let proxy = FrontProxy::read(&client).await?;
-    let tls = front_proxy::tls(&proxy, &settings.certificate, &settings.key)?;
-    let listener = listener::TlsListener::bind(settings.listen, tls, proxy.clone())
+    let door = front_proxy::door(&proxy, &settings.certificate, &settings.key)?;
+    let listener = TlsListener::bind(settings.listen, door)
         .await
         .with_context(|| format!("listening on {}, for the API server", settings.listen))?;
-    listener.keep_fresh(client.clone(), settings.certificate.clone(), settings.key.clone());
+    let fresh = (client.clone(), settings.certificate.clone(), settings.key.clone());
+    listener.keep_fresh(move || {
+        let (client, certificate, key) = fresh.clone();
+        async move {
+            let proxy = FrontProxy::read(&client).await?;
+            front_proxy::door(&proxy, &certificate, &key)
+        }
+    });
     let account = (settings.namespace.as_str(), SERVICE_ACCOUNT);
     let authority = LoginAuthority::new(&settings.vault, account, &client, metrics)?;
     let reader = Arc::new(Reader::new(client, &settings, authority));

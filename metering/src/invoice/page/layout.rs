@@ -286,6 +286,7 @@ impl Sheet<'_> {
         }
         let unit = match line.quantity.unit {
             Unit::Hour => " h",
+            Unit::KilowattHour => " kWh",
             Unit::One => "",
         };
         let quantity = format!("{}{unit}", french::decimal(line.quantity.count));

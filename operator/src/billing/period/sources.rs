@@ -8,6 +8,7 @@ use crate::Context;
 use crate::batch::feed::{KUBERNETES, SLURM};
 use crate::billing::first_few;
 use crate::failure::Failure;
+use crate::intake::SOURCE as INTAKE;
 use crate::platform;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -18,10 +19,20 @@ use std::fmt;
 /// A cluster whose use is not all in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behind {
-    /// The Scheduler that it is reached through; none for what tenants hold of this cluster.
-    scheduler: Option<String>,
+    of: Of,
     cluster: String,
     lacks: Lacks,
+}
+
+/// Who reads it, or is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Of {
+    /// The feed of this Scheduler.
+    Scheduler(String),
+    /// Who looks at what tenants hold of this cluster.
+    Platform,
+    /// Others report it.
+    Others,
 }
 
 /// What of a cluster's use is missing.
@@ -73,7 +84,17 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
             unsettled: context.ledger.unsettled(source, cluster).await?,
             source,
             cluster: cluster.to_owned(),
-            scheduler: None,
+            of: Of::Platform,
+        });
+    }
+    // What others measure and say when they have said all. Who never said so, or that there is no more, is waited for.
+    for (cluster, through) in context.ledger.watermarks(INTAKE).await? {
+        read.push(Read {
+            through: Some(through),
+            unsettled: Vec::new(),
+            source: INTAKE,
+            cluster,
+            of: Of::Others,
         });
     }
     for scheduler in context.stores.schedulers.state() {
@@ -91,7 +112,7 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
                 unsettled: context.ledger.unsettled(source, &cluster).await?,
                 source,
                 cluster,
-                scheduler: Some(name),
+                of: Of::Scheduler(name),
             });
         }
     }
@@ -102,7 +123,7 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
 struct Read {
     source: &'static str,
     cluster: String,
-    scheduler: Option<String>,
+    of: Of,
     through: Option<Timestamp>,
     unsettled: Vec<Unsettled>,
 }
@@ -122,7 +143,7 @@ fn lacking(mut read: Vec<Read>, needed: Timestamp, valid: &ValidPeriod) -> Vec<B
                 return None;
             };
             Some(Behind {
-                scheduler: read.scheduler,
+                of: read.of,
                 cluster: read.cluster,
                 lacks,
             })
@@ -136,17 +157,18 @@ pub const USE_NOT_READ: &str = "UseNotRead";
 /// Has the clusters read now, and says what is waited for.
 pub fn wait_for(context: &Context, valid: &ValidPeriod, behind: &[Behind]) -> Invalid {
     for one in behind {
-        match &one.scheduler {
-            Some(scheduler) => {
+        match &one.of {
+            Of::Scheduler(scheduler) => {
                 if let Some(cluster) = context.batch.cluster(scheduler) {
                     cluster.ended.notify_one();
                 }
             }
-            None => {
+            Of::Platform => {
                 if let Some(platform) = &context.platform {
                     platform.meter_to_now();
                 }
             }
+            Of::Others => {}
         }
     }
     refusal(valid, behind)
@@ -155,13 +177,16 @@ pub fn wait_for(context: &Context, valid: &ValidPeriod, behind: &[Behind]) -> In
 fn refusal(valid: &ValidPeriod, behind: &[Behind]) -> Invalid {
     let until = needed(valid).unwrap_or(valid.window.span.to);
     let first = behind.first().map_or("", |one| one.cluster.as_str());
-    let mend = match behind.first().map(|one| (&one.lacks, &one.scheduler)) {
-        Some((Lacks::Since(_), None)) => {
+    let mend = match behind.first().map(|one| (&one.lacks, &one.of)) {
+        Some((Lacks::Since(_), Of::Others)) => {
+            "it says so itself, by an event of the type io.mesocentre.reported.v1"
+        }
+        Some((Lacks::Since(_), Of::Platform)) => {
             "what pods and volumes hold is looked at every minute, while the API server answers and the operator may list and watch \
              them (operator.meterPlatform of the chart)"
         }
-        Some((Lacks::Runs(_), None)) => "that cannot be made up for",
-        Some((Lacks::Runs(_), Some(_))) => {
+        Some((Lacks::Runs(_), Of::Platform | Of::Others)) => "that cannot be made up for",
+        Some((Lacks::Runs(_), Of::Scheduler(_))) => {
             "mend them in Slurm's accounting (`sacctmgr show runawayjobs` ends those that never did), which is read again every \
              five minutes"
         }
@@ -205,7 +230,7 @@ mod tests {
         let read = Read {
             source: SLURM,
             cluster: "meso".into(),
-            scheduler: Some("austral".into()),
+            of: Of::Scheduler("austral".into()),
             through: through.map(at),
             unsettled: unsettled.to_vec(),
         };

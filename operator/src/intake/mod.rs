@@ -1,0 +1,310 @@
+//! Use that others measure: power meters, storage arrays, racks. As CloudEvents over HTTPS, in batches, into the ledger.
+//!
+//! ```text
+//!  POST /v1/usage, bearer token ─► who is it? (TokenReview) ─► may they report as this source? (SubjectAccessReview)
+//!      ─► events ─► usage records ─► ledger: each once ─► what became of each, in the answer
+//! ```
+//!
+//! Nothing here knows who may: the API server does, by its own roles. What is taken is on the disk before the answer, and
+//! the same events again change nothing, so a sender that heard no answer sends them again.
+
+mod access;
+mod event;
+
+use crate::Context;
+use crate::tls::{Door, TlsListener};
+use access::Access;
+use anyhow::Context as _;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use event::{Body as Events, Event, Outcome, Reported, Told, Usage};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use mesocentre_api::judged_by_category;
+use mesocentre_metering::UsageRecord;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What reports it, in the ledger; the cluster is the name of the sender's source.
+pub const SOURCE: &str = "intake";
+
+/// The most that one request may hold.
+const MOST_BYTES: usize = 8 << 20;
+/// How long one may take, with all that is asked of the API server and the ledger.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many are worked on at a time: each holds its body.
+const AT_A_TIME: usize = 8;
+/// How far a sender's clock may be ahead.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// Where it is served.
+#[derive(clap::Args, Clone, Debug)]
+pub struct IntakeSettings {
+    /// Address at which use that others measure is taken, over TLS [default: none, it is not taken]
+    #[arg(
+        long = "intake-listen",
+        env = "MESO_INTAKE_LISTEN",
+        value_name = "ADDRESS",
+        requires_all = ["intake_certificate", "intake_key"]
+    )]
+    pub listen: Option<SocketAddr>,
+    /// Its certificate (PEM); read anew when it changes
+    #[arg(
+        long = "intake-tls-cert",
+        id = "intake_certificate",
+        env = "MESO_INTAKE_TLS_CERT",
+        value_name = "FILE"
+    )]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(
+        long = "intake-tls-key",
+        id = "intake_key",
+        env = "MESO_INTAKE_TLS_KEY",
+        value_name = "FILE"
+    )]
+    pub key: Option<PathBuf>,
+}
+
+struct Served {
+    context: Arc<Context>,
+    places: Semaphore,
+}
+
+/// Serves until the process ends; nothing where no address is given.
+///
+/// # Errors
+/// When it cannot begin.
+pub async fn serve(
+    context: Arc<Context>,
+    settings: &IntakeSettings,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let (Some(listen), Some(certificate), Some(key)) = (
+        settings.listen,
+        settings.certificate.clone(),
+        settings.key.clone(),
+    ) else {
+        return Ok(());
+    };
+    let door = Door::for_all(&certificate, &key)?;
+    let listener = TlsListener::bind(listen, door)
+        .await
+        .with_context(|| format!("listening on {listen}, for use that others measure"))?;
+    listener.keep_fresh(move || {
+        let door = Door::for_all(&certificate, &key);
+        async move { door }
+    });
+    let served = Arc::new(Served {
+        context,
+        places: Semaphore::new(AT_A_TIME),
+    });
+    let router = Router::new().route("/v1/usage", post(usage)).with_state(served);
+    tracing::info!(address = %listen, "takes use that others measure");
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown)
+        .await
+        .context("serving the intake of use")
+}
+
+/// Why a request is not taken as a whole. Nothing of it is in the ledger then.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(json!({"message": self.message}))).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                header::HeaderValue::from_static("Bearer"),
+            );
+        }
+        response
+    }
+}
+
+async fn usage(State(served): State<Arc<Served>>, request: Request<Body>) -> Response {
+    let Ok(_place) = served.places.try_acquire() else {
+        return Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many reports are being taken at this moment: send it again in a few seconds",
+        )
+        .into_response();
+    };
+    let taken = tokio::time::timeout(PATIENCE, take(&served.context, request)).await;
+    let answer = taken.unwrap_or_else(|_| {
+        Err(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "it was not taken in time: send it again; what is in the ledger already stays once",
+        ))
+    });
+    match answer {
+        Ok(told) => Json(json!({ "events": told })).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn take(context: &Context, request: Request<Body>) -> Result<Vec<Told>, Refusal> {
+    let (head, body) = request.into_parts();
+    // Who sends is known before what they send is read.
+    let access = Access::of(&context.client, &head.headers).await?;
+    let kind = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let form = Events::form(kind).map_err(|why| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))?;
+    let bytes = axum::body::to_bytes(body, MOST_BYTES).await.map_err(|_| {
+        Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "the request is cut, or holds more than {} MiB: send fewer events at a time",
+                MOST_BYTES >> 20
+            ),
+        )
+    })?;
+    let events = Events::read(form, &bytes).map_err(|why| Refusal::new(StatusCode::BAD_REQUEST, why))?;
+    access.may_report_as(&context.client, &events.source).await?;
+    into_the_ledger(context, events, Timestamp::now()).await
+}
+
+async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> Result<Vec<Told>, Refusal> {
+    let Events { source, events } = events;
+    let mut told: Vec<Told> = Vec::with_capacity(events.len());
+    let mut records: Vec<UsageRecord> = Vec::new();
+    // Whose event each record is, by its place in the answer.
+    let mut places: Vec<usize> = Vec::new();
+    let mut through: Option<Reported> = None;
+    for (id, event) in events {
+        let outcome = match event {
+            Err(why) => Outcome::Refused { why },
+            Ok(Event::Usage(usage)) => match record(context, &source, &id, usage, now) {
+                Ok(record) => {
+                    records.push(record);
+                    places.push(told.len());
+                    Outcome::InLedger
+                }
+                Err(why) => Outcome::Refused { why },
+            },
+            Ok(Event::Reported(reported)) if reported.through > now + AHEAD => Outcome::Refused {
+                why: format!(
+                    "{} has not come yet: use up to then cannot be known",
+                    reported.through
+                ),
+            },
+            Ok(Event::Reported(reported)) => {
+                through = through
+                    .filter(|before| before.is_after(&reported))
+                    .or(Some(reported));
+                Outcome::Noted
+            }
+        };
+        told.push(Told { id, outcome });
+    }
+    let away = |error: mesocentre_metering::LedgerError| {
+        tracing::warn!(source, %error, "use that others measure is not taken now");
+        Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the ledger does not take it now: send it again; what is in it already stays once",
+        )
+    };
+    if !records.is_empty() {
+        let appended = context.ledger.append(&records, now).await.map_err(away)?;
+        context.metrics.ledger_records.inc_by(appended.new);
+        for quarantined in &appended.quarantined {
+            if quarantined.first_time {
+                context.metrics.ledger_quarantined.inc();
+                tracing::warn!(reason = quarantined.reason, record = %quarantined.key, "what a source reported went into the ledger's quarantine: see `meso ledger verify`");
+            }
+            let event = places
+                .get(quarantined.index)
+                .and_then(|place| told.get_mut(*place));
+            if let Some(event) = event {
+                event.outcome = Outcome::Quarantined {
+                    why: quarantined.message.clone(),
+                };
+            }
+        }
+        if appended.new > 0 {
+            crate::billing::ledger_grew(context);
+        }
+    }
+    // After the use that it speaks of: what is said to be whole is in the ledger.
+    if let Some(reported) = through {
+        context
+            .ledger
+            .advance_watermark(SOURCE, &source, reported.instant())
+            .await
+            .map_err(away)?;
+        crate::billing::read_further(context);
+    }
+    Ok(told)
+}
+
+/// A usage record, else what is wrong with the event.
+fn record(
+    context: &Context,
+    source: &str,
+    id: &str,
+    usage: Usage,
+    now: Timestamp,
+) -> Result<UsageRecord, String> {
+    if usage.end > now + AHEAD {
+        return Err(format!(
+            "it ends at {}, which has not come yet: report use when it is over",
+            usage.end
+        ));
+    }
+    let tenants = context.stores.tenants.state();
+    let tenant = tenants
+        .iter()
+        .find(|tenant| tenant.name_any() == usage.tenant)
+        .ok_or_else(|| {
+            format!(
+                "there is no tenant {:?}: write the name of a Tenant",
+                usage.tenant
+            )
+        })?;
+    let (activity, activity_reason) = match &usage.allocation {
+        None => judged_by_category(tenant.spec.category),
+        Some(allocation) => context
+            .stores
+            .allocations
+            .get(&crate::watch::key(Some(&usage.tenant), allocation))
+            .ok_or_else(|| {
+                format!(
+                    "{} has no allocation {allocation:?}: write one of its Allocations, or leave it out",
+                    usage.tenant
+                )
+            })?
+            .spec
+            .judged(tenant.spec.category),
+    };
+    usage.into_record((SOURCE, source), id, (activity, activity_reason))
+}

@@ -103,6 +103,7 @@ pub struct Looked {
 /// Nothing counts before somebody looked for the first time: what was there already begins now.
 pub fn look(source: Source<'_>, known: &Known, shown: Vec<Shown>, moment: Moment) -> Looked {
     let (now, cut) = (whole_second(moment.now), whole_second(moment.cut));
+    let last_look = known.looked.map(whole_second);
     let mut looked = Looked::default();
     let mut held_now: BTreeMap<String, Kept> = BTreeMap::new();
     let mut there = std::collections::BTreeSet::new();
@@ -121,7 +122,7 @@ pub fn look(source: Source<'_>, known: &Known, shown: Vec<Shown>, moment: Moment
         }
         let mut metered = match before {
             Some(kept) => kept.metered,
-            None => from.max(known.looked.unwrap_or(now)).min(now),
+            None => from.max(last_look.unwrap_or(now)).min(now),
         };
         if let Some(kept) = before
             && kept.holding != holding
@@ -141,12 +142,12 @@ pub fn look(source: Source<'_>, known: &Known, shown: Vec<Shown>, moment: Moment
         }
         held_now.insert(id, Kept { holding, metered });
     }
-    let last_look = known.looked.unwrap_or(now);
+    let seen = last_look.unwrap_or(now).min(now);
     for (id, kept) in &known.kept {
         if there.contains(id) {
             continue;
         }
-        looked.add(source, id, &kept.holding, kept.metered, last_look.min(now));
+        looked.add(source, id, &kept.holding, kept.metered, seen);
         looked.over.push(id.clone());
     }
     looked.gap = known

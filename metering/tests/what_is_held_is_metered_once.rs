@@ -151,6 +151,29 @@ fn what_was_there_before_anybody_looked_begins_now_and_what_came_in_a_gap_at_its
 }
 
 #[test]
+fn a_look_within_a_second_makes_no_piece_of_one() {
+    let mut known = Known {
+        looked: Some(at("2026-11-10T10:00:00.7Z")),
+        ..Known::default()
+    };
+    let pod = |until| vec![shown("pod/1", holding(1_000, 0), "2026-11-10T09:00:00Z", until)];
+    looked(&mut known, pod(None), moment("2026-11-10T10:00:01.3Z"));
+    let over = looked(
+        &mut known,
+        pod(Some("2026-11-10T10:00:05Z")),
+        moment("2026-11-10T10:00:05.9Z"),
+    );
+    assert_eq!(
+        cpu(&over.records),
+        [(
+            "2026-11-10T10:00:00Z".to_owned(),
+            "2026-11-10T10:00:05Z".to_owned(),
+            5_000
+        )]
+    );
+}
+
+#[test]
 fn what_is_resized_is_billed_each_size_for_its_time() {
     let mut known = Known {
         looked: Some(at("2026-11-10T09:59:00Z")),

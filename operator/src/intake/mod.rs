@@ -22,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use event::{Body as Events, Event, Outcome, Reported, Told, Usage};
+use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use mesocentre_api::judged_by_category;
@@ -38,6 +39,8 @@ pub const SOURCE: &str = "intake";
 
 /// The most that one request may hold.
 const MOST_BYTES: usize = 8 << 20;
+/// The most that is read of one that holds more.
+const MOST_DROPPED: usize = 64 << 20;
 /// How long one may take, with all that is asked of the API server and the ledger.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many are worked on at a time: each holds its body.
@@ -180,18 +183,39 @@ async fn take(context: &Context, request: Request<Body>) -> Result<Vec<Told>, Re
         .and_then(|kind| kind.to_str().ok())
         .unwrap_or_default();
     let form = Events::form(kind).map_err(|why| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))?;
-    let bytes = axum::body::to_bytes(body, MOST_BYTES).await.map_err(|_| {
-        Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "the request is cut, or holds more than {} MiB: send fewer events at a time",
-                MOST_BYTES >> 20
-            ),
-        )
-    })?;
+    let bytes = whole(body).await?;
     let events = Events::read(form, &bytes).map_err(|why| Refusal::new(StatusCode::BAD_REQUEST, why))?;
     access.may_report_as(&context.client, &events.source).await?;
     into_the_ledger(context, events, Timestamp::now()).await
+}
+
+/// The body, where it is not too large. What is too large is read a while and dropped: who is still sending hears no answer.
+async fn whole(body: Body) -> Result<Vec<u8>, Refusal> {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut length = 0_usize;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the request was cut"))?;
+        length = length.saturating_add(piece.len());
+        if length <= MOST_BYTES {
+            bytes.extend_from_slice(&piece);
+        } else {
+            bytes = Vec::new();
+        }
+        if length > MOST_DROPPED {
+            break;
+        }
+    }
+    if length > MOST_BYTES {
+        return Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "the request holds more than {} MiB: send fewer events at a time",
+                MOST_BYTES >> 20
+            ),
+        ));
+    }
+    Ok(bytes)
 }
 
 async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> Result<Vec<Told>, Refusal> {

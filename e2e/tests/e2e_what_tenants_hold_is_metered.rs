@@ -130,7 +130,7 @@ fn seconds(record: &Value) -> i128 {
 async fn what_pods_request_and_volumes_hold_is_metered_and_a_killed_operator_loses_none_of_it() -> Result<()>
 {
     let lab = Lab::alone("held").await?;
-    let _node = pods::up().await?;
+    let node = pods::up().await?;
     let stack = &lab.stack;
     let tolerated = json!({"spec": {"tolerations": [pods::TAINT]}}).to_string();
     let perimeter = lab.tenant.perimeter.clone();
@@ -174,7 +174,6 @@ async fn what_pods_request_and_volumes_hold_is_metered_and_a_killed_operator_los
         (&json!("cpu_milli_seconds"), &json!(ground.lab.tenant.name))
     );
 
-    // A batch job's pods are not counted twice, and what waits for a node holds nothing: neither is shown here by a record.
     let admin = ground.lab.stack.admin();
     let volumes: Api<PersistentVolume> = Api::all(admin.clone());
     let volume_name = format!("{}-data", ground.lab.tenant.name);
@@ -250,5 +249,5 @@ async fn what_pods_request_and_volumes_hold_is_metered_and_a_killed_operator_los
     // Nothing of it twice.
     let all = ground.records().await.map_err(anyhow::Error::msg)?;
     assert_eq!(all.len(), 5, "two meters of each pod, one of the volume: {all:?}");
-    Ok(())
+    node.end().await
 }

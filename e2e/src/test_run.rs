@@ -24,7 +24,7 @@ const WITH_A_LATER_SLURM: [&str; 8] = [
 ];
 
 /// Those that make ledgers, and run once with files and once with PostgreSQL.
-const OF_THE_LEDGER: [&str; 12] = [
+const OF_THE_LEDGER: [&str; 13] = [
     "a_closed_month_stays",
     "a_kept_checkpoint_shows_what_was_rewritten",
     "a_ledger_is_copied_whole",
@@ -37,6 +37,7 @@ const OF_THE_LEDGER: [&str; 12] = [
     "ledger_takes_each_record_once",
     "node_failures_are_credited",
     "what_cannot_be_taken_keeps_months_open",
+    "what_is_held_is_metered_once",
 ];
 
 /// Brings the stack up, builds every test, then runs those whose name matches; gives cargo's own exit code.

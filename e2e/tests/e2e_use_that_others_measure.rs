@@ -167,6 +167,24 @@ async fn who_measures_reports_as_themselves_and_each_event_is_in_the_ledger_once
         assert_eq!(status, expected, "{answer}");
     }
 
+    // A counter: the first reading begins, the second is a difference.
+    let reads = |id: &str, shows: &str, at: &str| {
+        json!({"specversion": "1.0", "id": id, "source": source, "type": "io.mesocentre.reading.v1",
+            "data": {"tenant": tenant.name, "counter": "pdu-7", "meter": "energy.kwh", "reading": shows, "unit": "watt_hours", "at": at}})
+    };
+    let batch = json!([
+        reads("r1", "100000", "2026-11-28T02:00:00Z"),
+        reads("r2", "100900", "2026-11-28T03:00:00Z")
+    ]);
+    for expected in [["noted", "inLedger"], ["inLedger", "inLedger"]] {
+        let (status, answer) = sender.sends(BATCH, &batch.to_string()).await?;
+        assert_eq!(
+            (status, outcomes(&answer)),
+            (200, expected.map(str::to_owned).to_vec()),
+            "{answer}"
+        );
+    }
+
     // A source that says up to when it has said all is waited for from then on, until it says that it has.
     let said = |more: Value| {
         let mut data = json!({"through": "2026-11-28T01:00:00Z"});
@@ -211,7 +229,8 @@ async fn who_measures_reports_as_themselves_and_each_event_is_in_the_ledger_once
             )
         })
         .collect();
-    assert_eq!(taken, [("1", "1250"), ("2", "750")], "{records:?}");
+    let counted = ("pdu-7@2026-11-28T02:00:00Z", "900");
+    assert_eq!(taken, [("1", "1250"), ("2", "750"), counted], "{records:?}");
     assert_eq!(
         (&records[0]["source"], &records[0]["cluster"]),
         (&json!("intake"), &json!(source))

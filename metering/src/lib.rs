@@ -17,6 +17,7 @@
 pub mod calendar;
 pub mod ceiling;
 pub mod checkpoint;
+pub mod counter;
 mod digest;
 mod exact;
 pub mod focus;

@@ -8,6 +8,7 @@
 mod support;
 
 use jiff::civil::date;
+use mesocentre_metering::holding::{Holding, Kept, Looked, Source};
 use mesocentre_metering::invoice::{Series, draft};
 use mesocentre_metering::ledger::{CopyError, CopyPurpose, Payment, Reading, Unsettled, copy};
 use mesocentre_metering::*;
@@ -66,6 +67,28 @@ async fn full() -> TestLedger {
     };
     ledger
         .note_unsettled(reading, at("2026-12-11T00:00:00Z"))
+        .await
+        .unwrap();
+    let pods = Source {
+        source: "platform",
+        cluster: "kubernetes",
+    };
+    let kept = Kept {
+        holding: Holding {
+            tenant: "univ-caen".to_owned(),
+            activity: Activity::NonEconomic,
+            activity_reason: "category University".to_owned(),
+            amounts: [(mesocentre_api::Meter::ClusterCpuHours, 500)].into(),
+            evidence: Default::default(),
+        },
+        metered: at("2026-12-11T00:00:00Z"),
+    };
+    let looked = Looked {
+        keep: [("pod/1".to_owned(), kept)].into(),
+        ..Looked::default()
+    };
+    ledger
+        .take_look(pods, &looked, at("2026-12-11T00:00:00Z"))
         .await
         .unwrap();
     test

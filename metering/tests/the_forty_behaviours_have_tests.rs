@@ -58,8 +58,7 @@ fn every_behaviour_has_a_row_and_every_name_on_it_is_a_tests() {
             .step_by(2)
             .filter(|name| !name.contains('/'))
             .collect();
-        // Of what is not metered by counters there is nothing to try.
-        assert_eq!(names.is_empty(), place + 1 == 24, "{row}");
+        assert!(!names.is_empty(), "{row}");
         for name in names {
             assert!(
                 there.contains(name),

@@ -350,3 +350,60 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn readings_of_a_counter_are_taken_once_in_whatever_batches_they_come() {
+    use mesocentre_metering::counter::{CounterReading, Holder};
+    use mesocentre_metering::ledger::TakenReading;
+    let source = Source {
+        source: "intake",
+        cluster: "power-room-a",
+    };
+    let reading = |shows, hour: u32| CounterReading {
+        counter: "rack-a3".to_owned(),
+        meter: Meter::EnergyKwh,
+        shows,
+        at: at(&format!("2026-11-10T{hour:02}:00:00Z")),
+        holder: Holder {
+            tenant: "univ-caen".to_owned(),
+            allocation: None,
+            activity: Activity::NonEconomic,
+            activity_reason: "category University".to_owned(),
+            evidence: BTreeMap::new(),
+        },
+    };
+    let now = at("2026-11-11T00:00:00Z");
+    let test = TestLedger::new().await;
+    let take = async |readings: &[CounterReading]| {
+        let (taken, appended) = test.ledger.take_readings(source, readings, now).await.unwrap();
+        (taken, appended.map_or(0, |appended| appended.new))
+    };
+    // Out of order within a batch; the second began anew.
+    let first = [reading(2_250, 10), reading(1_000, 9), reading(40, 11)];
+    assert_eq!(
+        take(&first).await,
+        (
+            vec![TakenReading::Used, TakenReading::First, TakenReading::Used],
+            2
+        )
+    );
+    assert_eq!(take(&first).await.1, 0, "the same again is nothing");
+    assert_eq!(take(&[reading(90, 12), reading(90, 13)]).await.1, 2);
+    let (taken, new) = take(&[reading(91, 13)]).await;
+    assert!(
+        matches!(&taken[..], [TakenReading::Not { why }] if why.contains("showed 90")),
+        "{taken:?}"
+    );
+    assert_eq!(new, 0);
+    let mut used = Vec::new();
+    let rows = test.ledger.for_each_row(i64::MAX, |row| {
+        used.push((row.record.start.to_string(), row.record.quantity));
+        Ok(())
+    });
+    rows.await.unwrap().unwrap();
+    let expected = [(9, 1_250), (10, 40), (11, 50), (12, 0)];
+    let expected =
+        expected.map(|(hour, quantity)| (at(&format!("2026-11-10T{hour:02}:00:00Z")).to_string(), quantity));
+    assert_eq!(used, expected);
+    assert_eq!(verify(&test.url).await.unwrap().faults, []);
+}

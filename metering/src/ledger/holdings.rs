@@ -1,10 +1,12 @@
-//! What is held between looks ([`crate::holding`]), kept in the transaction that takes its records.
+//! What is held between looks ([`crate::holding`]), and what counters showed last ([`crate::counter`]), kept in the
+//! transaction that takes their records.
 
 use super::database::{Session, query};
 use super::head_file::HeadFile;
 use super::read::nanoseconds;
 use super::unsettled::{self, Reading, Unsettled};
 use super::{Appended, Ledger, LedgerError};
+use crate::counter::{CounterReading, Difference, LastReading, difference};
 use crate::holding::{Kept, Known, Looked, Source};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -95,8 +97,135 @@ impl Ledger {
     }
 }
 
+/// What became of a reading of a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TakenReading {
+    /// What was used since the one before is in the ledger.
+    Used,
+    /// It is the first of its counter.
+    First,
+    /// It, or a later one, was known.
+    Known,
+    /// The ledger knows another of that moment, or cannot take what was used.
+    Not {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Ledger {
+    /// Takes readings of a source's counters in, in the order of their times: what was used between them, and what each
+    /// counter showed last; all of it or nothing. The same again changes nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when it cannot be written; then nothing was taken, and they can be sent again.
+    pub async fn take_readings(
+        &self,
+        source: Source<'_>,
+        readings: &[CounterReading],
+        now: Timestamp,
+    ) -> Result<(Vec<TakenReading>, Option<Appended>), LedgerError> {
+        let doing = "taking readings into";
+        let mut tx = self.database.write().await.map_err(self.failed(doing))?;
+        let mut in_order: Vec<usize> = (0..readings.len()).collect();
+        in_order.sort_by_key(|place| readings.get(*place).map(|reading| reading.at));
+        let mut taken = vec![TakenReading::Known; readings.len()];
+        let mut records = Vec::new();
+        let mut places = Vec::new();
+        for place in in_order {
+            let (Some(reading), Some(taken)) = (readings.get(place), taken.get_mut(place)) else {
+                continue;
+            };
+            let id = format!("counter/{} {}", reading.meter.as_str(), reading.counter);
+            let last = last_reading(&mut tx, source, &id)
+                .await
+                .map_err(self.failed(doing))?;
+            *taken = match difference((source.source, source.cluster), last.as_ref(), reading) {
+                Difference::Known => continue,
+                Difference::Conflict { shows } => {
+                    *taken = TakenReading::Not {
+                        why: format!("the counter was read at that moment already, and showed {shows}"),
+                    };
+                    continue;
+                }
+                Difference::First => TakenReading::First,
+                Difference::Used(record) => {
+                    places.push(place);
+                    records.push(*record);
+                    TakenReading::Used
+                }
+            };
+            let last = LastReading {
+                shows: reading.shows,
+                at: reading.at,
+                holder: reading.holder.clone(),
+            };
+            let body = serde_json::to_string(&last).map_err(|source| LedgerError::Canonical {
+                what: "a reading",
+                source,
+            })?;
+            keep_one(&mut tx, source, &id, body, reading.at)
+                .await
+                .map_err(self.failed(doing))?;
+        }
+        if records.is_empty() && !taken.contains(&TakenReading::First) {
+            tx.rollback().await.map_err(self.failed(doing))?;
+            return Ok((taken, None));
+        }
+        let appended = self.append_in(&mut tx, &records, now).await?;
+        for quarantined in &appended.quarantined {
+            let place = places.get(quarantined.index);
+            if let Some(taken) = place.and_then(|place| taken.get_mut(*place)) {
+                *taken = TakenReading::Not {
+                    why: quarantined.message.clone(),
+                };
+            }
+        }
+        let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(doing))?;
+        tx.commit().await.map_err(self.failed("committing to"))?;
+        self.anchor(anchor).await?;
+        Ok((taken, Some(appended)))
+    }
+}
+
+async fn last_reading(
+    tx: &mut Session,
+    source: Source<'_>,
+    id: &str,
+) -> Result<Option<LastReading>, sqlx::Error> {
+    let row = query("SELECT body FROM holding WHERE source = ? AND cluster = ? AND id = ?")
+        .bind(source.source)
+        .bind(source.cluster)
+        .bind(id)
+        .row(tx)
+        .await?;
+    row.map(|row| serde_json::from_str(row.get(0)?).map_err(|e| sqlx::Error::Decode(e.into())))
+        .transpose()
+}
+
 fn instant(ns: i64) -> Result<Timestamp, sqlx::Error> {
     Timestamp::from_nanosecond(i128::from(ns)).map_err(|e| sqlx::Error::Decode(e.into()))
+}
+
+async fn keep_one(
+    tx: &mut Session,
+    source: Source<'_>,
+    id: &str,
+    body: String,
+    metered: Timestamp,
+) -> Result<(), sqlx::Error> {
+    query(
+        "INSERT INTO holding (source, cluster, id, body, metered_ns) VALUES (?, ?, ?, ?, ?) \
+         ON CONFLICT (source, cluster, id) DO UPDATE SET body = excluded.body, metered_ns = excluded.metered_ns",
+    )
+    .bind(source.source)
+    .bind(source.cluster)
+    .bind(id)
+    .bind(body)
+    .bind(nanoseconds(metered))
+    .execute(tx)
+    .await
+    .map(drop)
 }
 
 async fn keep(
@@ -115,17 +244,7 @@ async fn keep(
     }
     for (id, kept) in &looked.keep {
         let body = serde_json::to_string(&kept.holding).map_err(|e| sqlx::Error::Encode(e.into()))?;
-        query(
-            "INSERT INTO holding (source, cluster, id, body, metered_ns) VALUES (?, ?, ?, ?, ?) \
-             ON CONFLICT (source, cluster, id) DO UPDATE SET body = excluded.body, metered_ns = excluded.metered_ns",
-        )
-        .bind(source.source)
-        .bind(source.cluster)
-        .bind(id.as_str())
-        .bind(body)
-        .bind(nanoseconds(kept.metered))
-        .execute(tx)
-        .await?;
+        keep_one(tx, source, id, body, kept.metered).await?;
     }
     query(
         "INSERT INTO look (source, cluster, at_ns) VALUES (?, ?, ?) \

@@ -4,6 +4,7 @@
 //! Of a key with several revisions, the latest up to that record counts.
 
 use super::database::{KEY, Session, query};
+use super::pages::{Order, Rows, Unread};
 use super::row::{COLUMNS, Row};
 use super::{Head, Ledger, LedgerError};
 use crate::calendar::{DatacentreZone, Piece, TimeSpan, cut};
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use mesocentre_api::{Activity, Meter};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// What was used, in base units.
 pub type AllocationUse = BTreeMap<UseKey, i128>;
@@ -96,12 +98,14 @@ impl Ledger {
         up_to: i64,
         take: impl FnMut(&ValidRecord),
     ) -> Result<(), LedgerError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM usage_record r WHERE r.end_ns >= ? AND r.start_ns < ? AND r.seq <= ? AND {LATEST}"
-        );
-        let bounds = [nanoseconds(span.from), nanoseconds(span.to), up_to, up_to];
+        let condition = format!("r.end_ns >= ? AND r.start_ns < ? AND r.seq <= ? AND {LATEST}");
+        let rows = Rows {
+            condition: &condition,
+            bounds: &[nanoseconds(span.from), nanoseconds(span.to), up_to, up_to],
+            order: Order::Time,
+        };
         let mut reading = self.reading("reading").await?;
-        self.each(&mut reading, sql, &bounds, take).await
+        self.records(&mut reading, rows, take).await
     }
 
     /// Hands over what changed between two points of the ledger: records that came after `after` and up to `up_to`,
@@ -116,13 +120,15 @@ impl Ledger {
         up_to: i64,
         mut take: impl FnMut(Change, &ValidRecord),
     ) -> Result<(), LedgerError> {
-        let added =
-            format!("SELECT {COLUMNS} FROM usage_record r WHERE r.seq > ? AND r.seq <= ? AND {LATEST}");
         let mut reading = self.reading("reading").await?;
-        self.each(&mut reading, added, &[after, up_to, up_to], |record| {
-            take(Change::Added, record)
-        })
-        .await?;
+        let condition = format!("r.seq > ? AND r.seq <= ? AND {LATEST}");
+        let added = Rows {
+            condition: &condition,
+            bounds: &[after, up_to, up_to],
+            order: Order::Ledger,
+        };
+        self.records(&mut reading, added, |record| take(Change::Added, record))
+            .await?;
         let its_records = reading.records_of("revised", &KEY[..4]);
         let removed = format!(
             "SELECT {COLUMNS} FROM (SELECT DISTINCT source, cluster, native_key, meter FROM usage_record \
@@ -132,10 +138,17 @@ impl Ledger {
              AND n.revision > r.revision AND n.seq <= ?)"
         );
         let bounds = [after, up_to, after, after, up_to];
-        self.each(&mut reading, removed, &bounds, |record| {
-            take(Change::Removed, record)
-        })
-        .await
+        let mut removed = query(removed);
+        for bound in bounds {
+            removed = removed.bind(bound);
+        }
+        // Few records are ever revised.
+        let mut rows = removed.stream(&mut reading);
+        while let Some(row) = rows.try_next().await.map_err(self.failed("reading"))? {
+            let row = Row::read(&row).map_err(self.failed("reading"))?;
+            take(Change::Removed, &self.record_of(&row)?);
+        }
+        Ok(())
     }
 
     /// What changed of each allocation's use between two points of the ledger, since the beginning with `after` 0.
@@ -180,34 +193,63 @@ impl Ledger {
         up_to: i64,
         mut take: impl FnMut(LedgerRow) -> std::io::Result<()>,
     ) -> Result<std::io::Result<()>, LedgerError> {
+        let rows = Rows {
+            condition: "r.seq > ? AND r.seq <= ?",
+            bounds: &[0, up_to],
+            order: Order::Ledger,
+        };
         let mut reading = self.reading("reading").await?;
-        let mut rows = query(format!(
-            "SELECT {COLUMNS} FROM usage_record r WHERE r.seq <= ? ORDER BY r.seq"
-        ))
-        .bind(up_to)
-        .stream(&mut reading);
-        while let Some(row) = rows.try_next().await.map_err(self.failed("reading"))? {
-            let row = Row::read(&row).map_err(self.failed("reading"))?;
-            let unreadable = |what| LedgerError::UnreadableRow {
-                ledger: self.url.clone(),
-                seq: row.seq,
-                what,
-            };
-            let received = Timestamp::from_nanosecond(i128::from(row.received_ns))
-                .map_err(|error| unreadable(error.to_string()))?;
-            let taken = take(LedgerRow {
-                seq: row.seq,
-                record: row.record().map_err(unreadable)?,
-                received,
-                hash: row
-                    .digest()
-                    .ok_or_else(|| unreadable("its hash is not 32 bytes".to_owned()))?,
-            });
-            if taken.is_err() {
-                return Ok(taken);
-            }
+        let ended = rows
+            .each(&mut reading, |row| {
+                let row = match row.map_err(|unread| self.unread(unread)) {
+                    Ok(row) => row,
+                    Err(error) => return ControlFlow::Break(Err(error)),
+                };
+                let given = match self.given(&row) {
+                    Ok(given) => given,
+                    Err(error) => return ControlFlow::Break(Err(error)),
+                };
+                match take(given) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(Ok(error)),
+                }
+            })
+            .await
+            .map_err(self.failed("reading"))?;
+        match ended {
+            None => Ok(Ok(())),
+            Some(Ok(error)) => Ok(Err(error)),
+            Some(Err(error)) => Err(error),
         }
-        Ok(Ok(()))
+    }
+
+    fn given(&self, row: &Row<'_>) -> Result<LedgerRow, LedgerError> {
+        let unreadable = |what: String| self.unreadable_row(row.seq, what);
+        Ok(LedgerRow {
+            seq: row.seq,
+            record: self.record_of(row)?,
+            received: Timestamp::from_nanosecond(i128::from(row.received_ns))
+                .map_err(|error| unreadable(error.to_string()))?,
+            hash: row
+                .digest()
+                .ok_or_else(|| unreadable("its hash is not 32 bytes".to_owned()))?,
+        })
+    }
+
+    fn record_of(&self, row: &Row<'_>) -> Result<ValidRecord, LedgerError> {
+        row.record().map_err(|what| self.unreadable_row(row.seq, what))
+    }
+
+    fn unread(&self, unread: Unread) -> LedgerError {
+        self.unreadable_row(unread.seq.unwrap_or(0), unread.what)
+    }
+
+    fn unreadable_row(&self, seq: i64, what: String) -> LedgerError {
+        LedgerError::UnreadableRow {
+            ledger: self.url.clone(),
+            seq,
+            what,
+        }
     }
 
     /// How many of a tenant's records are not, or not wholly, in a closed month: those after `up_to_seq` and those that
@@ -315,29 +357,28 @@ impl Ledger {
         tx.commit().await.map_err(self.failed(doing))
     }
 
-    // `query` is made of constants of this module; what comes from outside is bound.
-    async fn each(
+    async fn records(
         &self,
         reading: &mut Session,
-        sql: String,
-        bounds: &[i64],
+        rows: Rows<'_>,
         mut take: impl FnMut(&ValidRecord),
     ) -> Result<(), LedgerError> {
-        let mut query = query(sql);
-        for bound in bounds {
-            query = query.bind(*bound);
-        }
-        let mut rows = query.stream(reading);
-        while let Some(row) = rows.try_next().await.map_err(self.failed("reading"))? {
-            let row = Row::read(&row).map_err(self.failed("reading"))?;
-            let record = row.record().map_err(|what| LedgerError::UnreadableRow {
-                ledger: self.url.clone(),
-                seq: row.seq,
-                what,
-            })?;
-            take(&record);
-        }
-        Ok(())
+        let ended = rows
+            .each(reading, |row| {
+                let record = row
+                    .map_err(|unread| self.unread(unread))
+                    .and_then(|row| self.record_of(&row));
+                match record {
+                    Ok(record) => {
+                        take(&record);
+                        ControlFlow::Continue(())
+                    }
+                    Err(error) => ControlFlow::Break(error),
+                }
+            })
+            .await
+            .map_err(self.failed("reading"))?;
+        ended.map_or(Ok(()), Err)
     }
 }
 

@@ -11,7 +11,8 @@
 use super::chain::{FORM, after};
 use super::database::{Database, Session, query};
 use super::head_file::{self, AnchoredClose, AnchoredIssue, HeadFile};
-use super::row::{COLUMNS, Row};
+use super::pages::{Order, Rows, Unread};
+use super::row::Row;
 use super::{Head, LedgerError, LedgerUrl};
 use crate::calendar::BillingMonth;
 use crate::checkpoint::Checkpoint;
@@ -20,6 +21,7 @@ use crate::merkle::{ConsistencyProof, Tree};
 use crate::record::RecordKey;
 use futures::TryStreamExt as _;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// Something that is not as it was written. Each names its place.
@@ -371,90 +373,92 @@ async fn verify_rows(
     let mut records = 0;
     let mut anchored = None;
     let anchor_seq = head_file.map(|said| said.seq);
-    {
-        let mut rows = query(format!("SELECT {COLUMNS} FROM usage_record r ORDER BY r.seq")).stream(reading);
-        while faults.len() < Verification::MOST_FAULTS {
-            let row = match rows.try_next().await {
-                Ok(Some(row)) => row,
-                Ok(None) => break,
-                // The file itself is damaged: what follows cannot be read.
-                Err(e) => {
-                    faults.push(LedgerFault::Unreadable {
-                        seq: head.seq,
-                        what: format!("after it, {e}"),
-                    });
-                    break;
-                }
-            };
-            records += 1;
-            let row = match Row::read(&row) {
-                Ok(row) => row,
-                Err(e) => {
-                    let seq = row.get(0).unwrap_or(head.seq + 1);
-                    faults.push(LedgerFault::Unreadable {
-                        seq,
-                        what: e.to_string(),
-                    });
-                    head.seq = seq;
-                    continue;
-                }
-            };
-            if row.seq != head.seq + 1 {
-                faults.push(LedgerFault::Missing {
-                    first: head.seq + 1,
-                    last: row.seq - 1,
-                });
-            }
-            let Some(stored) = row.digest() else {
+    let mut walk = |row: Result<Row<'_>, Unread>| {
+        if faults.len() >= Verification::MOST_FAULTS {
+            return ControlFlow::Break(());
+        }
+        records += 1;
+        let row = match row {
+            Ok(row) => row,
+            Err(unread) => {
+                let seq = unread.seq.unwrap_or(head.seq + 1);
                 faults.push(LedgerFault::Unreadable {
-                    seq: row.seq,
-                    what: "its hash is not 32 bytes".to_owned(),
+                    seq,
+                    what: unread.what,
                 });
-                head.seq = row.seq;
-                continue;
-            };
-            if row.form != FORM {
-                faults.push(LedgerFault::UnknownForm {
-                    seq: row.seq,
-                    form: row.form,
-                });
-            } else {
-                let leaf = row.canonical().leaf().ok();
-                if row.seq == head.seq + 1 && leaf.map(|leaf| after(head.hash, leaf)) != Some(stored) {
-                    let key = format!(
-                        "{}/{}/{} {} revision {}",
-                        row.source, row.cluster, row.native_key, row.meter, row.revision
-                    );
-                    faults.push(LedgerFault::Changed { seq: row.seq, key });
-                }
-                if let Some(leaf) = leaf {
-                    tree.push(leaf);
-                    proof.push(leaf);
-                }
-                let now = kept.checkpoints.iter().filter(|kept| kept.size == tree.size());
-                faults.extend(
-                    now.filter(|kept| (kept.root, kept.chain) != (tree.root(), stored))
-                        .map(|kept| LedgerFault::Checkpoint {
-                            rows: kept.size,
-                            what: format!("the rows up to {} are not those that it was made of", row.seq),
-                        }),
-                );
+                head.seq = seq;
+                return ControlFlow::Continue(());
             }
-            // Go on from what stands there, so that one changed row is one fault.
-            head = Head {
+        };
+        if row.seq != head.seq + 1 {
+            faults.push(LedgerFault::Missing {
+                first: head.seq + 1,
+                last: row.seq - 1,
+            });
+        }
+        let Some(stored) = row.digest() else {
+            faults.push(LedgerFault::Unreadable {
                 seq: row.seq,
-                hash: stored,
-            };
-            for (month, hash) in expected.remove(&row.seq).unwrap_or_default() {
-                if hash != stored {
-                    let what = format!("it was closed with another hash of row {}", row.seq);
-                    faults.push(LedgerFault::ClosedMonth { month, what });
-                }
+                what: "its hash is not 32 bytes".to_owned(),
+            });
+            head.seq = row.seq;
+            return ControlFlow::Continue(());
+        };
+        if row.form != FORM {
+            faults.push(LedgerFault::UnknownForm {
+                seq: row.seq,
+                form: row.form,
+            });
+        } else {
+            let leaf = row.canonical().leaf().ok();
+            if row.seq == head.seq + 1 && leaf.map(|leaf| after(head.hash, leaf)) != Some(stored) {
+                let key = format!(
+                    "{}/{}/{} {} revision {}",
+                    row.source, row.cluster, row.native_key, row.meter, row.revision
+                );
+                faults.push(LedgerFault::Changed { seq: row.seq, key });
             }
-            if Some(row.seq) == anchor_seq {
-                anchored = Some(stored);
+            if let Some(leaf) = leaf {
+                tree.push(leaf);
+                proof.push(leaf);
+            }
+            let now = kept.checkpoints.iter().filter(|kept| kept.size == tree.size());
+            faults.extend(
+                now.filter(|kept| (kept.root, kept.chain) != (tree.root(), stored))
+                    .map(|kept| LedgerFault::Checkpoint {
+                        rows: kept.size,
+                        what: format!("the rows up to {} are not those that it was made of", row.seq),
+                    }),
+            );
+        }
+        // Go on from what stands there, so that one changed row is one fault.
+        head = Head {
+            seq: row.seq,
+            hash: stored,
+        };
+        for (month, hash) in expected.remove(&row.seq).unwrap_or_default() {
+            if hash != stored {
+                let what = format!("it was closed with another hash of row {}", row.seq);
+                faults.push(LedgerFault::ClosedMonth { month, what });
             }
         }
+        if Some(row.seq) == anchor_seq {
+            anchored = Some(stored);
+        }
+        ControlFlow::Continue(())
+    };
+    let all = Rows {
+        condition: "r.seq > ?",
+        bounds: &[i64::MIN],
+        order: Order::Ledger,
+    };
+    let walked = all.each(reading, &mut walk).await;
+    if let Err(error) = walked {
+        // The file itself is damaged: what follows cannot be read.
+        faults.push(LedgerFault::Unreadable {
+            seq: head.seq,
+            what: format!("after it, {error}"),
+        });
     }
     // A row that was changed has another key anyway.
     if faults.is_empty()

@@ -2,15 +2,20 @@
 //! use and as what a source says of itself. Pure.
 
 use jiff::Timestamp;
+use mesocentre_api::Meter;
+use mesocentre_metering::counter::{CounterReading, Holder};
 use mesocentre_metering::{Activity, RecordKey, UsageRecord, base_unit, parse_meter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 const USAGE: &str = "io.mesocentre.usage.v1";
+const READING: &str = "io.mesocentre.reading.v1";
 const REPORTED: &str = "io.mesocentre.reported.v1";
 /// The most events of one request.
 const MOST_EVENTS: usize = 10_000;
+/// The longest name of a counter.
+const MOST_OF_A_NAME: usize = 150;
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub struct Body {
 pub enum Event {
     /// Something was used.
     Usage(Usage),
+    /// A counter shows something.
+    Reading(Reading),
     /// A source has said all.
     Reported(Reported),
 }
@@ -56,6 +63,25 @@ pub struct Usage {
     pub end: Timestamp,
     #[serde(default)]
     revision: u32,
+    #[serde(default)]
+    evidence: BTreeMap<String, String>,
+}
+
+/// What a counter shows.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reading {
+    /// Whose it is.
+    pub tenant: String,
+    /// Of which allocation its use is; of none, when absent.
+    #[serde(default)]
+    pub allocation: Option<String>,
+    counter: String,
+    meter: String,
+    reading: String,
+    unit: String,
+    /// When it was read.
+    pub at: Timestamp,
     #[serde(default)]
     evidence: BTreeMap<String, String>,
 }
@@ -211,8 +237,65 @@ fn read(event: CloudEvent) -> Result<Event, String> {
     let wrong = |error: serde_json::Error| format!("its data: {error}");
     match event.kind.as_str() {
         USAGE => serde_json::from_value(data).map(Event::Usage).map_err(wrong),
+        READING => serde_json::from_value(data).map(Event::Reading).map_err(wrong),
         REPORTED => serde_json::from_value(data).map(Event::Reported).map_err(wrong),
-        other => Err(format!("its type is {other:?}: write {USAGE} or {REPORTED}")),
+        other => Err(format!(
+            "its type is {other:?}: write {USAGE}, {READING} or {REPORTED}"
+        )),
+    }
+}
+
+/// The meter of this name, where the unit is its base unit.
+fn counted_in(name: &str, written: &str) -> Result<(Meter, &'static str), String> {
+    let meter = parse_meter(name).ok_or_else(|| {
+        let known: Vec<&str> = Meter::ALL.iter().map(|meter| meter.as_str()).collect();
+        format!("no meter is called {name:?}: write one of {}", known.join(", "))
+    })?;
+    let unit = base_unit(meter);
+    if written == unit {
+        Ok((meter, unit))
+    } else {
+        Err(format!(
+            "{name} is counted in {unit}, and it says {written:?}: convert it, and write unit: {unit}"
+        ))
+    }
+}
+
+impl Reading {
+    /// For the ledger; else what is wrong.
+    pub fn into_counters(
+        self,
+        (activity, activity_reason): (Activity, String),
+    ) -> Result<CounterReading, String> {
+        let (meter, unit) = counted_in(&self.meter, &self.unit)?;
+        let fits = !self.counter.is_empty()
+            && self.counter.len() <= MOST_OF_A_NAME
+            && !self.counter.chars().any(char::is_control);
+        if !fits {
+            return Err(format!(
+                "its counter is {:?}: write a name of at most {MOST_OF_A_NAME} bytes, without control characters",
+                self.counter
+            ));
+        }
+        let shows = self.reading.parse().map_err(|_| {
+            format!(
+                "its reading is {:?}: write what the counter shows, a whole number of {unit}, as a string",
+                self.reading
+            )
+        })?;
+        Ok(CounterReading {
+            counter: self.counter,
+            meter,
+            shows,
+            at: self.at,
+            holder: Holder {
+                tenant: self.tenant,
+                allocation: self.allocation,
+                activity,
+                activity_reason,
+                evidence: self.evidence,
+            },
+        })
     }
 }
 
@@ -224,24 +307,7 @@ impl Usage {
         id: &str,
         (activity, activity_reason): (Activity, String),
     ) -> Result<UsageRecord, String> {
-        let meter = parse_meter(&self.meter).ok_or_else(|| {
-            let known: Vec<&str> = mesocentre_api::Meter::ALL
-                .iter()
-                .map(|meter| meter.as_str())
-                .collect();
-            format!(
-                "no meter is called {:?}: write one of {}",
-                self.meter,
-                known.join(", ")
-            )
-        })?;
-        let unit = base_unit(meter);
-        if self.unit != unit {
-            return Err(format!(
-                "{} is counted in {unit}, and it says {:?}: convert it, and write unit: {unit}",
-                self.meter, self.unit
-            ));
-        }
+        let (meter, unit) = counted_in(&self.meter, &self.unit)?;
         let quantity = self.quantity.parse().map_err(|_| {
             format!(
                 "its quantity is {:?}: write a whole number of {unit}, as a string",
@@ -295,7 +361,7 @@ mod tests {
                 "1",
                 (Activity::NonEconomic, "because".into()),
             ),
-            Event::Reported(_) => panic!("it was use"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -21,12 +21,15 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use event::{Body as Events, Event, Outcome, Reported, Told, Usage};
+use event::{Body as Events, Event, Outcome, Reading, Reported, Told, Usage};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use mesocentre_api::judged_by_category;
-use mesocentre_metering::UsageRecord;
+use mesocentre_metering::counter::CounterReading;
+use mesocentre_metering::holding::Source;
+use mesocentre_metering::ledger::TakenReading;
+use mesocentre_metering::{Activity, Appended, UsageRecord};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,6 +48,8 @@ const MOST_DROPPED: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many are worked on at a time: each holds its body.
 const AT_A_TIME: usize = 8;
+/// What was read before is of a clock that stands: 2000-01-01.
+const EARLIEST: Timestamp = Timestamp::constant(946_684_800, 0);
 /// How far a sender's clock may be ahead.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
@@ -224,6 +229,8 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
     let mut records: Vec<UsageRecord> = Vec::new();
     // Whose event each record is, by its place in the answer.
     let mut places: Vec<usize> = Vec::new();
+    let mut readings: Vec<CounterReading> = Vec::new();
+    let mut places_of_readings: Vec<usize> = Vec::new();
     let mut through: Option<Reported> = None;
     for (id, event) in events {
         let outcome = match event {
@@ -232,6 +239,14 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
                 Ok(record) => {
                     records.push(record);
                     places.push(told.len());
+                    Outcome::InLedger
+                }
+                Err(why) => Outcome::Refused { why },
+            },
+            Ok(Event::Reading(reading)) => match counted(context, reading, now) {
+                Ok(reading) => {
+                    readings.push(reading);
+                    places_of_readings.push(told.len());
                     Outcome::InLedger
                 }
                 Err(why) => Outcome::Refused { why },
@@ -260,12 +275,8 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
     };
     if !records.is_empty() {
         let appended = context.ledger.append(&records, now).await.map_err(away)?;
-        context.metrics.ledger_records.inc_by(appended.new);
+        tell(context, &appended);
         for quarantined in &appended.quarantined {
-            if quarantined.first_time {
-                context.metrics.ledger_quarantined.inc();
-                tracing::warn!(reason = quarantined.reason, record = %quarantined.key, "what a source reported went into the ledger's quarantine: see `meso ledger verify`");
-            }
             let event = places
                 .get(quarantined.index)
                 .and_then(|place| told.get_mut(*place));
@@ -275,8 +286,25 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
                 };
             }
         }
-        if appended.new > 0 {
-            crate::billing::ledger_grew(context);
+    }
+    if !readings.is_empty() {
+        let from = Source {
+            source: SOURCE,
+            cluster: &source,
+        };
+        let taken = context.ledger.take_readings(from, &readings, now).await;
+        let (taken, appended) = taken.map_err(away)?;
+        if let Some(appended) = appended {
+            tell(context, &appended);
+        }
+        for (place, taken) in places_of_readings.into_iter().zip(taken) {
+            if let Some(event) = told.get_mut(place) {
+                event.outcome = match taken {
+                    TakenReading::Used | TakenReading::Known => Outcome::InLedger,
+                    TakenReading::First => Outcome::Noted,
+                    TakenReading::Not { why } => Outcome::Quarantined { why },
+                };
+            }
         }
     }
     // After the use that it speaks of: what is said to be whole is in the ledger.
@@ -289,6 +317,49 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
         crate::billing::read_further(context);
     }
     Ok(told)
+}
+
+/// What came of it, for who looks after the operator.
+fn tell(context: &Context, appended: &Appended) {
+    context.metrics.ledger_records.inc_by(appended.new);
+    for quarantined in appended.quarantined.iter().filter(|one| one.first_time) {
+        context.metrics.ledger_quarantined.inc();
+        tracing::warn!(reason = quarantined.reason, record = %quarantined.key, "what a source reported went into the ledger's quarantine: see `meso ledger verify`");
+    }
+    if appended.new > 0 {
+        crate::billing::ledger_grew(context);
+    }
+}
+
+/// Whose use it is, as their category or the allocation says; else what is wrong.
+fn judged(context: &Context, name: &str, allocation: Option<&str>) -> Result<(Activity, String), String> {
+    let tenants = context.stores.tenants.state();
+    let tenant = tenants
+        .iter()
+        .find(|tenant| tenant.name_any() == name)
+        .ok_or_else(|| format!("there is no tenant {name:?}: write the name of a Tenant"))?;
+    let Some(allocation) = allocation else {
+        return Ok(judged_by_category(tenant.spec.category));
+    };
+    let allocations = &context.stores.allocations;
+    let granted = allocations
+        .get(&crate::watch::key(Some(name), allocation))
+        .ok_or_else(|| {
+            format!("{name} has no allocation {allocation:?}: write one of its Allocations, or leave it out")
+        })?;
+    Ok(granted.spec.judged(tenant.spec.category))
+}
+
+/// A reading of a counter, else what is wrong with the event.
+fn counted(context: &Context, reading: Reading, now: Timestamp) -> Result<CounterReading, String> {
+    if reading.at > now + AHEAD || reading.at < EARLIEST {
+        return Err(format!(
+            "it was read at {}: see that its clock is right",
+            reading.at
+        ));
+    }
+    let judged = judged(context, &reading.tenant, reading.allocation.as_deref())?;
+    reading.into_counters(judged)
 }
 
 /// A usage record, else what is wrong with the event.
@@ -305,30 +376,6 @@ fn record(
             usage.end
         ));
     }
-    let tenants = context.stores.tenants.state();
-    let tenant = tenants
-        .iter()
-        .find(|tenant| tenant.name_any() == usage.tenant)
-        .ok_or_else(|| {
-            format!(
-                "there is no tenant {:?}: write the name of a Tenant",
-                usage.tenant
-            )
-        })?;
-    let (activity, activity_reason) = match &usage.allocation {
-        None => judged_by_category(tenant.spec.category),
-        Some(allocation) => context
-            .stores
-            .allocations
-            .get(&crate::watch::key(Some(&usage.tenant), allocation))
-            .ok_or_else(|| {
-                format!(
-                    "{} has no allocation {allocation:?}: write one of its Allocations, or leave it out",
-                    usage.tenant
-                )
-            })?
-            .spec
-            .judged(tenant.spec.category),
-    };
-    usage.into_record((SOURCE, source), id, (activity, activity_reason))
+    let judged = judged(context, &usage.tenant, usage.allocation.as_deref())?;
+    usage.into_record((SOURCE, source), id, judged)
 }

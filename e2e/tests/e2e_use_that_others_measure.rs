@@ -193,6 +193,17 @@ async fn who_measures_reports_as_themselves_and_each_event_is_in_the_ledger_once
         }
         json!({"specversion": "1.0", "id": "said", "source": source, "type": "io.mesocentre.reported.v1", "data": data}).to_string()
     };
+    let with_a_fault = format!(
+        "[{}, {}]",
+        event("5", &source, "nobody-at-all", "1"),
+        said(json!({}))
+    );
+    let (status, answer) = sender.sends(BATCH, &with_a_fault).await?;
+    assert_eq!(
+        (status, outcomes(&answer)),
+        (200, vec!["refused".to_owned(); 2]),
+        "{answer}"
+    );
     let (status, answer) = sender.sends(ONE, &said(json!({}))).await?;
     assert_eq!(
         (status, outcomes(&answer)),

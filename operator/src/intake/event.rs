@@ -144,6 +144,13 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether what it says is not in the ledger.
+    pub fn is_not_taken(&self) -> bool {
+        matches!(self, Self::Quarantined { .. } | Self::Refused { .. })
+    }
+}
+
 #[derive(Deserialize)]
 struct CloudEvent {
     specversion: String,

@@ -31,6 +31,7 @@ use mesocentre_metering::holding::Source;
 use mesocentre_metering::ledger::TakenReading;
 use mesocentre_metering::{Activity, Appended, UsageRecord};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -232,6 +233,8 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
     let mut readings: Vec<CounterReading> = Vec::new();
     let mut places_of_readings: Vec<usize> = Vec::new();
     let mut through: Option<Reported> = None;
+    // The events that say so.
+    let mut whole: BTreeSet<String> = BTreeSet::new();
     for (id, event) in events {
         let outcome = match event {
             Err(why) => Outcome::Refused { why },
@@ -258,6 +261,7 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
                 ),
             },
             Ok(Event::Reported(reported)) => {
+                whole.insert(id.clone());
                 through = through
                     .filter(|before| before.is_after(&reported))
                     .or(Some(reported));
@@ -309,6 +313,15 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
     }
     // After the use that it speaks of: what is said to be whole is in the ledger.
     if let Some(reported) = through {
+        if told.iter().any(|one| one.outcome.is_not_taken()) {
+            for one in told.iter_mut().filter(|one| whole.contains(&one.id)) {
+                one.outcome = Outcome::Refused {
+                    why: "events of this request were not taken: mend them, and say it again after them"
+                        .to_owned(),
+                };
+            }
+            return Ok(told);
+        }
         context
             .ledger
             .advance_watermark(SOURCE, &source, reported.instant())

@@ -41,6 +41,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const TOGETHER: Duration = Duration::from_secs(1);
 /// The same after a look that failed.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long a kubelet may take to say that a pod has ended.
+const HEARD_OF: SignedDuration = SignedDuration::from_secs(30);
 /// Looks may be so far apart before it is said that nobody looked: an operator that is upgraded, or another that takes over.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -189,7 +191,9 @@ async fn look_now(context: &Context, platform: &Platform) -> Result<(), Failure>
         .chain(volumes.iter().filter_map(|volume| volumes::held(volume)));
     let known = context.ledger.known_holdings(SOURCE).await?;
     let shown = shown(held, &Tenants::of(&context.stores), &known);
-    let midnight = context.zone.start_of(context.zone.day_of(now)).unwrap_or(now);
+    // What ended just before midnight may be heard of a moment after it.
+    let day = context.zone.day_of(now - HEARD_OF);
+    let midnight = context.zone.start_of(day).unwrap_or(now);
     let moment = Moment {
         now,
         cut: if to_now { now } else { midnight },

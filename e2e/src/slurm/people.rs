@@ -25,9 +25,11 @@ pub fn home(person: &str) -> PathBuf {
     homes().join(person)
 }
 
-/// Makes an account where there is none, and remembers that it was made.
+/// Makes an account where there is none, and remembers that it was made. One of an earlier stack in this folder, which was
+/// killed before it took it away, is taken over.
 pub async fn make_one(person: &str) -> Result<()> {
-    if uid(person).await.is_some() {
+    let is_there = uid(person).await.is_some();
+    if is_there && (home_of(person).await != Some(home(person)) || home(person).exists()) {
         return Ok(());
     }
     // First the note, then the deed: an account that was made is never forgotten.
@@ -39,12 +41,21 @@ pub async fn make_one(person: &str) -> Result<()> {
     })?;
     // A home inside the stack's folder goes with it, and never was anybody else's.
     state::folder(&homes())?;
+    if is_there {
+        take_away(person).await?;
+    }
     let mut useradd = Command::new("useradd");
     useradd
         .args(["--create-home", "--shell", "/bin/bash", "--home-dir"])
         .arg(home(person))
         .arg(person);
     run(&mut useradd).await.map(drop)
+}
+
+/// The home of an account, as the machine has it.
+async fn home_of(person: &str) -> Option<PathBuf> {
+    let line = run(Command::new("getent").args(["passwd", person])).await.ok()?;
+    line.trim().split(':').nth(5).map(PathBuf::from)
 }
 
 /// The user id of an account, when there is one.

@@ -13,7 +13,10 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Decode, Error, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction, Type};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Decode, Error, PgConnection, Postgres, Row as _, SqlSafeStr as _, Sqlite,
+    Transaction, Type,
+};
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +26,9 @@ const PAGE_CACHE_KIB: &str = "-2000";
 
 /// How many statements a connection keeps prepared.
 const STATEMENTS: usize = 16;
+
+/// How long a connection to PostgreSQL may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who writes to a ledger in PostgreSQL holds this advisory lock until its transaction ends: `mesoledg` in ASCII.
 const WRITERS_LOCK: i64 = 0x6d65_736f_6c65_6467;
@@ -158,9 +164,13 @@ async fn postgres_pool(options: PgConnectOptions) -> Result<PgPool, Error> {
     let options = options
         .application_name("mesocentre")
         .statement_cache_capacity(STATEMENTS);
+    // A pool tries again until its time is up, and then says no more than that: who cannot log in is told at once, and why.
+    let first = tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options));
+    let first = first.await.map_err(|_| Error::PoolTimedOut)??;
+    first.close().await?;
     PgPoolOptions::new()
         .max_connections(4)
-        .acquire_timeout(Duration::from_secs(10))
+        .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await
 }

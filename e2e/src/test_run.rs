@@ -12,11 +12,12 @@ use anyhow::{Context, Result};
 use std::process::ExitCode;
 
 /// Those that run again with the later Slurm and the other database.
-const WITH_A_LATER_SLURM: [&str; 8] = [
+const WITH_A_LATER_SLURM: [&str; 9] = [
     "a_job_runs_once_as_its_author",
     "accounts_follow_what_is_desired",
     "e2e_a_person_closes_a_month",
     "e2e_batch_jobs",
+    "e2e_ledger_in_postgresql",
     "e2e_output_of_batch_jobs",
     "e2e_scripts_as_they_are",
     "e2e_use_that_cannot_be_read",

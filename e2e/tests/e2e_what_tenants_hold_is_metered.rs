@@ -203,7 +203,22 @@ async fn what_pods_request_and_volumes_hold_is_metered_and_a_killed_operator_los
 
     // One that is seen, and goes while no operator runs: up to the last look, and no second more.
     ground.run("goes", "sleep 600").await?;
-    ground.until("goes", "Running").await;
+    let pod = ground.until("goes", "Running").await;
+    let started = pod
+        .status
+        .and_then(|status| status.start_time)
+        .context("no start")?
+        .0;
+    // What is held for no whole second is no use.
+    wait_for("it has been held for two seconds", PATIENCE, async || {
+        let held = jiff::Timestamp::now().duration_since(started);
+        if held.as_secs() >= 2 {
+            Ok(())
+        } else {
+            Err(format!("{held:?}"))
+        }
+    })
+    .await;
     let operator = ground.lab.stack.operator();
     // It looks at its start, and so knows the pod and the volume.
     operator.restart().await?;

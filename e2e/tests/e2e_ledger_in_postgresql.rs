@@ -7,7 +7,7 @@ use anyhow::Result;
 use mesocentre_e2e::lab::Lab;
 use mesocentre_e2e::postgres;
 use mesocentre_e2e::wait_for;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -41,30 +41,15 @@ async fn the_database_killed_and_back_again_use_is_neither_lost_nor_there_twice(
         lab.until_metered(name).await;
     }
     let records = wait_for("the use of the three is in the ledger", PATIENCE, async || {
-        let answer = lab
+        let records = lab
             .stack
-            .run(&[
-                "meso",
-                "ledger",
-                "export",
-                "--form",
-                "jsonl",
-                "--tenant",
-                &lab.tenant.name,
-                "--ledger",
-                &url,
-            ])
+            .ledger_records(&lab.tenant.name)
             .await
             .map_err(|error| error.to_string())?;
-        let records: Vec<Value> = answer
-            .stdout
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        if answer.is_success() && records.len() >= 3 {
+        if records.len() >= 3 {
             Ok(records)
         } else {
-            Err(format!("{records:?} {}", answer.stderr))
+            Err(format!("{records:?}"))
         }
     })
     .await;

@@ -3,7 +3,7 @@
 //!
 //! As a service account with a token made for it by `kubectl create token`, against the operator's own port.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use http::{Method, Request, header};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use mesocentre_e2e::{Stack, apply_yaml, fixture, wait_for};
@@ -211,26 +211,7 @@ async fn who_measures_reports_as_themselves_and_each_event_is_in_the_ledger_once
         "{answer}"
     );
 
-    let url = stack.ledger_url()?;
-    let exported = stack
-        .run(&[
-            "meso",
-            "ledger",
-            "export",
-            "--form",
-            "jsonl",
-            "--tenant",
-            &tenant.name,
-            "--ledger",
-            &url,
-        ])
-        .await?;
-    let records: Vec<Value> = exported
-        .stdout
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<Result<_, _>>()
-        .with_context(|| exported.stderr.clone())?;
+    let records = stack.ledger_records(&tenant.name).await?;
     let taken: Vec<(&str, &str)> = records
         .iter()
         .map(|record| {

@@ -56,32 +56,14 @@ impl Ground {
 
     /// The tenant's records of what was held.
     async fn records(&self) -> Result<Vec<Value>, String> {
-        let url = self.lab.stack.ledger_url().map_err(|error| error.to_string())?;
-        let answer = self
+        let mut records = self
             .lab
             .stack
-            .run(&[
-                "meso",
-                "ledger",
-                "export",
-                "--form",
-                "jsonl",
-                "--tenant",
-                &self.lab.tenant.name,
-                "--ledger",
-                &url,
-            ])
+            .ledger_records(&self.lab.tenant.name)
             .await
             .map_err(|error| error.to_string())?;
-        if !answer.is_success() {
-            return Err(answer.stderr);
-        }
-        answer
-            .stdout
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).map_err(|error| error.to_string()))
-            .filter(|record| record.as_ref().is_ok_and(|record| record["source"] == "platform"))
-            .collect()
+        records.retain(|record| record["source"] == "platform");
+        Ok(records)
     }
 
     /// Those of one thing and meter, once there are any.

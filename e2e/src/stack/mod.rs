@@ -151,6 +151,25 @@ impl Stack {
         operator::ledger_url()
     }
 
+    /// A tenant's records, as `meso ledger export` writes them.
+    ///
+    /// # Errors
+    /// When it fails, in its words.
+    pub async fn ledger_records(&self, tenant: &str) -> Result<Vec<serde_json::Value>> {
+        let url = self.ledger_url()?;
+        let export = ["meso", "ledger", "export", "--form", "jsonl"];
+        let of = ["--tenant", tenant, "--ledger", url.as_str()];
+        let answer = self.run(&[&export[..], &of[..]].concat()).await?;
+        if !answer.is_success() {
+            bail!("{}", answer.stderr);
+        }
+        answer
+            .stdout
+            .lines()
+            .map(|line| Ok(serde_json::from_str(line)?))
+            .collect()
+    }
+
     /// Where the operator takes use that others measure, and the file of its certificate's authority.
     ///
     /// # Errors

@@ -126,12 +126,15 @@ impl Ledger {
     ) -> Result<Appended, LedgerError> {
         let mut tx = self.database.write().await.map_err(self.failed("writing to"))?;
         let appended = self.append_in(&mut tx, records, received).await?;
-        let anchor = HeadFile::of(&mut tx)
-            .await
-            .map_err(self.failed("reading the end of"))?;
-        tx.commit().await.map_err(self.failed("committing to"))?;
-        self.anchor(anchor).await?;
+        self.commit(tx, "committing to").await?;
         Ok(appended)
+    }
+
+    /// Ends a transaction that wrote: durable, and the file that guards the tail brought up to it.
+    pub(super) async fn commit(&self, mut tx: Session, doing: &'static str) -> Result<(), LedgerError> {
+        let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(doing))?;
+        tx.commit().await.map_err(self.failed(doing))?;
+        self.anchor(anchor).await
     }
 
     /// The same within a transaction that is not committed yet.

@@ -1,7 +1,7 @@
 //! Closed months: written once, and given back as they were written.
 
 use super::database::{InBoth, Session, Stored, query};
-use super::head_file::{AnchoredClose, HeadFile};
+use super::head_file::AnchoredClose;
 use super::{Head, Ledger, LedgerError};
 use crate::calendar::BillingMonth;
 use crate::digest::Digest;
@@ -137,9 +137,7 @@ impl Ledger {
                 .await
                 .map_err(self.failed(doing))?;
         }
-        let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(doing))?;
-        tx.commit().await.map_err(self.failed(doing))?;
-        self.anchor(anchor).await?;
+        self.commit(tx, doing).await?;
         self.closed_month(closed.month)
             .await?
             .ok_or_else(|| LedgerError::UnreadableMonth {

@@ -2,7 +2,6 @@
 //! transaction that takes their records.
 
 use super::database::{Session, query};
-use super::head_file::HeadFile;
 use super::read::nanoseconds;
 use super::unsettled::{self, Reading, Unsettled};
 use super::{Appended, Ledger, LedgerError};
@@ -90,9 +89,7 @@ impl Ledger {
                 .await
                 .map_err(self.failed(DOING))?;
         }
-        let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(DOING))?;
-        tx.commit().await.map_err(self.failed("committing to"))?;
-        self.anchor(anchor).await?;
+        self.commit(tx, DOING).await?;
         Ok(appended)
     }
 }
@@ -181,9 +178,7 @@ impl Ledger {
                 };
             }
         }
-        let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(doing))?;
-        tx.commit().await.map_err(self.failed("committing to"))?;
-        self.anchor(anchor).await?;
+        self.commit(tx, doing).await?;
         Ok((taken, Some(appended)))
     }
 }

@@ -248,9 +248,7 @@ impl Ledger {
         .execute(&mut tx)
         .await
         .map_err(self.failed(ISSUING))?;
-        let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(ISSUING))?;
-        tx.commit().await.map_err(self.failed(ISSUING))?;
-        self.anchor(anchor).await?;
+        self.commit(tx, ISSUING).await?;
         Ok(issued)
     }
 

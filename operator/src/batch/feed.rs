@@ -14,6 +14,7 @@
 use super::Cluster;
 use super::pace::Pace;
 use crate::Context;
+use crate::billing;
 use crate::failure::Failure;
 use crate::watch::key;
 use jiff::{SignedDuration, Timestamp};
@@ -84,25 +85,8 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
             }
         }
         pace.took(began.elapsed());
-        show_state(&context, &cluster).await;
-    }
-}
-
-async fn show_state(context: &Context, cluster: &Cluster) {
-    let (source, name) = (cluster.engine.source(), cluster.engine.cluster().as_str());
-    if let Ok(Some(through)) = context.ledger.watermark(source, name).await {
-        context
-            .metrics
-            .ledger_lag_seconds
-            .with_label_values(&[source, name])
-            .set(Timestamp::now().duration_since(through).as_secs());
-    }
-    if let Ok(unsettled) = context.ledger.unsettled(source, name).await {
-        context
-            .metrics
-            .ledger_unsettled
-            .with_label_values(&[source, name])
-            .set(i64::try_from(unsettled.len()).unwrap_or(i64::MAX));
+        let (source, name) = (cluster.engine.source(), cluster.engine.cluster().as_str());
+        billing::show_source(&context, source, name).await;
     }
 }
 
@@ -157,15 +141,7 @@ impl Feed {
             0
         } else {
             let appended = context.ledger.append(&offered.records, now).await?;
-            context.metrics.ledger_records.inc_by(appended.new);
-            for quarantined in appended.quarantined.iter().filter(|one| one.first_time) {
-                context.metrics.ledger_quarantined.inc();
-                tracing::warn!(
-                    reason = quarantined.reason,
-                    record = %quarantined.key,
-                    "a run went into the ledger's quarantine: see `meso ledger verify`"
-                );
-            }
+            billing::count_appended(context, &appended);
             offered.not_taken(&appended);
             appended.new
         };
@@ -195,9 +171,9 @@ impl Feed {
         context.batch.wake(&super::WaitsFor::Use(cluster.name.clone()));
         if new > 0 {
             tracing::info!(scheduler = cluster.name, records = new, "metered");
-            crate::billing::ledger_grew(context);
+            billing::ledger_grew(context);
         }
-        crate::billing::read_further(context);
+        billing::read_further(context);
         tell_jobs(context, &cluster.name);
         Ok(())
     }

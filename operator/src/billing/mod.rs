@@ -19,8 +19,10 @@ pub mod period;
 pub mod tariff;
 
 use crate::Context;
+use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{BillingPeriod, PeriodState};
+use mesocentre_metering::Appended;
 use std::fmt::Display;
 
 /// What this process knows of billing beyond its caches.
@@ -34,6 +36,38 @@ pub struct Billing {
 /// is called often.
 pub fn ledger_grew(context: &Context) {
     look_at_open(context, |_| true);
+}
+
+/// What became of records that a source reported, for who looks after the operator.
+pub fn count_appended(context: &Context, appended: &Appended) {
+    context.metrics.ledger_records.inc_by(appended.new);
+    for quarantined in appended.quarantined.iter().filter(|one| one.first_time) {
+        context.metrics.ledger_quarantined.inc();
+        tracing::warn!(
+            reason = quarantined.reason,
+            record = %quarantined.key,
+            "what a source reported went into the ledger's quarantine: see `meso ledger verify`"
+        );
+    }
+}
+
+/// Shows how far a source's use is in the ledger, and what of it cannot be taken.
+pub async fn show_source(context: &Context, source: &str, cluster: &str) {
+    let labels = [source, cluster];
+    if let Ok(Some(through)) = context.ledger.watermark(source, cluster).await {
+        context
+            .metrics
+            .ledger_lag_seconds
+            .with_label_values(&labels)
+            .set(Timestamp::now().duration_since(through).as_secs());
+    }
+    if let Ok(unsettled) = context.ledger.unsettled(source, cluster).await {
+        context
+            .metrics
+            .ledger_unsettled
+            .with_label_values(&labels)
+            .set(i64::try_from(unsettled.len()).unwrap_or(i64::MAX));
+    }
 }
 
 /// A cluster's use has been read further: periods that wait for that are looked at.

@@ -12,7 +12,9 @@ mod access;
 mod event;
 
 use crate::Context;
+use crate::billing;
 use crate::tls::{Door, TlsListener};
+use crate::watch::key;
 use access::Access;
 use anyhow::Context as _;
 use axum::body::Body;
@@ -24,7 +26,6 @@ use axum::{Json, Router};
 use event::{Body as Events, Event, Outcome, Reading, Reported, Told, Usage};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 use mesocentre_api::judged_by_category;
 use mesocentre_metering::counter::CounterReading;
 use mesocentre_metering::holding::Source;
@@ -327,39 +328,32 @@ async fn into_the_ledger(context: &Context, events: Events, now: Timestamp) -> R
             .advance_watermark(SOURCE, &source, reported.instant())
             .await
             .map_err(away)?;
-        crate::billing::read_further(context);
+        billing::read_further(context);
     }
     Ok(told)
 }
 
 /// What came of it, for who looks after the operator.
 fn tell(context: &Context, appended: &Appended) {
-    context.metrics.ledger_records.inc_by(appended.new);
-    for quarantined in appended.quarantined.iter().filter(|one| one.first_time) {
-        context.metrics.ledger_quarantined.inc();
-        tracing::warn!(reason = quarantined.reason, record = %quarantined.key, "what a source reported went into the ledger's quarantine: see `meso ledger verify`");
-    }
+    billing::count_appended(context, appended);
     if appended.new > 0 {
-        crate::billing::ledger_grew(context);
+        billing::ledger_grew(context);
     }
 }
 
 /// Whose use it is, as their category or the allocation says; else what is wrong.
 fn judged(context: &Context, name: &str, allocation: Option<&str>) -> Result<(Activity, String), String> {
-    let tenants = context.stores.tenants.state();
+    let tenants = &context.stores.tenants;
     let tenant = tenants
-        .iter()
-        .find(|tenant| tenant.name_any() == name)
+        .get(&key(None, name))
         .ok_or_else(|| format!("there is no tenant {name:?}: write the name of a Tenant"))?;
     let Some(allocation) = allocation else {
         return Ok(judged_by_category(tenant.spec.category));
     };
     let allocations = &context.stores.allocations;
-    let granted = allocations
-        .get(&crate::watch::key(Some(name), allocation))
-        .ok_or_else(|| {
-            format!("{name} has no allocation {allocation:?}: write one of its Allocations, or leave it out")
-        })?;
+    let granted = allocations.get(&key(Some(name), allocation)).ok_or_else(|| {
+        format!("{name} has no allocation {allocation:?}: write one of its Allocations, or leave it out")
+    })?;
     Ok(granted.spec.judged(tenant.spec.category))
 }
 

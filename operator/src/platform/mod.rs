@@ -12,6 +12,7 @@ mod pods;
 mod volumes;
 
 use crate::Context;
+use crate::billing;
 use crate::context::Stores;
 use crate::failure::Failure;
 use crate::lock::locked;
@@ -138,7 +139,7 @@ pub async fn meter(context: Arc<Context>, shutdown: impl Future<Output = ()>) {
                     AGAIN
                 }
             };
-            show_state(&context).await;
+            billing::show_source(&context, SOURCE.source, SOURCE.cluster).await;
             // Whichever comes first; both lead to the same.
             if tokio::time::timeout(pause, platform.soon.notified())
                 .await
@@ -151,24 +152,6 @@ pub async fn meter(context: Arc<Context>, shutdown: impl Future<Output = ()>) {
     tokio::select! {
         () = metering => {}
         () = shutdown => {}
-    }
-}
-
-async fn show_state(context: &Context) {
-    let Source { source, cluster } = SOURCE;
-    if let Ok(Some(through)) = context.ledger.watermark(source, cluster).await {
-        context
-            .metrics
-            .ledger_lag_seconds
-            .with_label_values(&[source, cluster])
-            .set(Timestamp::now().duration_since(through).as_secs());
-    }
-    if let Ok(unsettled) = context.ledger.unsettled(source, cluster).await {
-        context
-            .metrics
-            .ledger_unsettled
-            .with_label_values(&[source, cluster])
-            .set(i64::try_from(unsettled.len()).unwrap_or(i64::MAX));
     }
 }
 
@@ -207,18 +190,14 @@ async fn look_now(context: &Context, platform: &Platform) -> Result<(), Failure>
     let appended = taken?;
     // What went since is for the next look.
     locked(&platform.gone).drain(..gone.len());
-    context.metrics.ledger_records.inc_by(appended.new);
-    for quarantined in appended.quarantined.iter().filter(|one| one.first_time) {
-        context.metrics.ledger_quarantined.inc();
-        tracing::warn!(reason = quarantined.reason, record = %quarantined.key, "what a tenant held went into the ledger's quarantine: see `meso ledger verify`");
-    }
+    billing::count_appended(context, &appended);
     if let Some((from, to)) = looked.gap {
         tracing::warn!(%from, %to, "nobody looked at what tenants held of the cluster: no month is closed until somebody acknowledges the gap");
     }
     if appended.new > 0 {
-        crate::billing::ledger_grew(context);
+        billing::ledger_grew(context);
     }
-    crate::billing::read_further(context);
+    billing::read_further(context);
     Ok(())
 }
 

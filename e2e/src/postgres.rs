@@ -103,8 +103,11 @@ pub async fn up() -> Result<()> {
         run(&mut make).await?;
         fs::rename(&fresh, &data).with_context(|| format!("making {}", data.display()))?;
     }
-    // Of a server that was killed.
-    let _ = fs::remove_file(data.join("postmaster.pid"));
+    // Of a server that was killed. Its number may be a zombie's still, while the one that started it runs, and PostgreSQL
+    // takes a zombie for a server.
+    for lock in [data.join("postmaster.pid"), base().join(".s.PGSQL.5432.lock")] {
+        let _ = fs::remove_file(lock);
+    }
     let program = programs.join("postgres").display().to_string();
     process::start(
         NAME,

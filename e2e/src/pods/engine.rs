@@ -18,6 +18,7 @@ const KINDS: &str = "pkg/k8s/apis/cilium.io/client/crds";
 
 /// Makes what the agent and containerd find: its kinds, its programs' sources, the plugin that gives pods their network.
 pub async fn install() -> Result<()> {
+    until_none_is_leaving().await?;
     kubectl("apply").await?;
     let cni = folder().join("cni");
     for part in ["bin", "conf"] {
@@ -117,9 +118,33 @@ pub async fn ready() -> Result<()> {
     .await
 }
 
-/// Takes its kinds away, and with them what it wrote.
+/// Has its kinds taken away, and with them what it wrote. That takes the API server minutes at times, for which nobody waits
+/// who does not want them again.
 pub async fn forget() -> Result<()> {
     kubectl("delete").await
+}
+
+/// A kind that is being deleted takes no new object, and is gone a moment later.
+async fn until_none_is_leaving() -> Result<()> {
+    let kubectl = || -> Result<Command> {
+        let mut command = Command::new(parts::program("kubectl")?);
+        command.env("KUBECONFIG", kubeconfig::of_component("admin"));
+        Ok(command)
+    };
+    let leaving = "jsonpath={range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{\"\\n\"}{end}";
+    let listed = run(kubectl()?.args(["get", "crds", "--output", leaving])).await?;
+    let kinds: Vec<String> = listed
+        .lines()
+        .filter(|name| name.ends_with(".cilium.io"))
+        .map(|name| format!("crd/{name}"))
+        .collect();
+    if !kinds.is_empty() {
+        run(kubectl()?
+            .args(["wait", "--for=delete", "--timeout=10m"])
+            .args(kinds))
+        .await?;
+    }
+    Ok(())
 }
 
 async fn kubectl(verb: &str) -> Result<()> {
@@ -130,7 +155,7 @@ async fn kubectl(verb: &str) -> Result<()> {
         .arg(verb);
     match verb {
         "apply" => command.args(["--server-side", "--force-conflicts"]),
-        _ => command.args(["--ignore-not-found", "--wait=true"]),
+        _ => command.args(["--ignore-not-found", "--wait=false"]),
     };
     run(command.args(["--recursive", "--filename"]).arg(kinds)).await?;
     Ok(())

@@ -31,6 +31,8 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.metadata.name.matches('^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$')").message("an allocation's name has at most 40 lower-case letters, digits and hyphens and begins with a letter; write for example climate-2026")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.carryOver) || (self.carryOver.until >= self.validFrom && self.carryOver.until <= self.validUntil)").message("hours that are carried over may be used within the allocation's own days: write a carryOver.until between validFrom and validUntil"))]
+#[x_kube(validation = Rule::new("!has(self.grace) || self.whenExhausted == 'Refuse'").message("a grace says how far hours may be passed before jobs are refused, and with whenExhausted: Charge none are: leave grace out, or write Refuse"))]
 #[x_kube(validation = Rule::new("self.validFrom <= self.validUntil").message("the allocation ends before it begins: write a validUntil on or after validFrom"))]
 #[x_kube(validation = Rule::new("has(self.activity) == has(oldSelf.activity) && (!has(self.activity) || self.activity == oldSelf.activity)").message("an allocation's activity does not change, since its use is in the ledger as it was judged: make another allocation for what is judged otherwise, and end this one"))]
 pub struct AllocationSpec {
@@ -49,6 +51,12 @@ pub struct AllocationSpec {
     pub valid_until: Date,
     /// The hours.
     pub budget: Budget,
+    /// What was left of an earlier allocation and may be used in this one, for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carry_over: Option<CarryOver>,
+    /// How far the hours may be passed, and for how long: as with the soft and the hard limit of a disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Grace>,
     /// What happens when they are used up.
     #[serde(default)]
     pub when_exhausted: WhenExhausted,
@@ -129,6 +137,17 @@ impl Activity {
     }
 }
 
+impl Allocation {
+    /// The hours that may be used in it now: its budget, with what the operator found to be carried over and graced.
+    pub fn hours(&self) -> &Budget {
+        let granted = self.status.as_ref().and_then(|status| status.granted.as_ref());
+        match granted {
+            Some(granted) if self.spec.carry_over.is_some() || self.spec.grace.is_some() => granted,
+            _ => &self.spec.budget,
+        }
+    }
+}
+
 impl AllocationSpec {
     /// Whether its use is economic, and why: a person's decision, else the category of its tenant.
     pub fn judged(&self, category: TenantCategory) -> (Activity, String) {
@@ -161,6 +180,34 @@ pub struct Budget {
     pub gpu_hours: Option<Decimal>,
 }
 
+/// What was left of an earlier allocation.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CarryOver {
+    /// The earlier Allocation, in this namespace and on the same scheduler, which ends before this one begins. What was left
+    /// of its own hours is carried, not what it had carried over itself.
+    #[schemars(length(min = 1, max = 40))]
+    pub from: String,
+    /// No more than this of it; all where nothing is written.
+    #[serde(default)]
+    pub at_most: Budget,
+    /// The last day on which it may be used, before the allocation's own hours: what is left of it then is forfeited.
+    #[schemars(schema_with = "crate::schema::date")]
+    pub until: Date,
+}
+
+/// How far hours may be passed.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grace {
+    /// By so many percent of the hours.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: i64,
+    /// Until so many days after the day on which they were used up.
+    #[schemars(range(min = 1, max = 366))]
+    pub days: i64,
+}
+
 /// What happens when an allocation's hours are used up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenExhausted {
@@ -184,13 +231,24 @@ pub struct AllocationStatus {
     /// Core-hours used since the beginning, from the ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_core_hours: Option<String>,
-    /// Core-hours left of the budget, from the ledger; negative when over. Absent without a budget.
+    /// What may be used of it now, where it carries hours over or has a grace: the budget, with both. The scheduler's limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Budget>,
+    /// What of the hours carried over counts: all of them until their last day, then what was used of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Budget>,
+    /// The last day on which the hours may be passed, once they are used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_date")]
+    pub grace_until: Option<Date>,
+    /// Core-hours left of the budget and of what is carried over, from the ledger; negative when over. Absent without a
+    /// budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_core_hours: Option<String>,
     /// GPU-hours used since the beginning, from the ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_gpu_hours: Option<String>,
-    /// GPU-hours left of the budget, from the ledger; negative when over. Absent without a budget.
+    /// GPU-hours left of the budget and of what is carried over, from the ledger; negative when over. Absent without a budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_gpu_hours: Option<String>,
     /// Core-hours that jobs of it hold beyond what they used: of those that run, until their time limits; on Kubernetes of all
@@ -210,7 +268,7 @@ pub struct AllocationStatus {
     /// Users whose jobs the scheduler takes in it.
     #[serde(default)]
     pub members: Vec<String>,
-    /// Conditions: Ready, WithinBudget; Reconciled: whether Slurm's own count of what was used and the ledger's agree.
+    /// Conditions: Ready, WithinBudget; CarriedOver: what became of hours that are carried over; Reconciled: whether Slurm's own count of what was used and the ledger's agree.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

@@ -5,8 +5,8 @@ use crate::failure::EXIT_CODES;
 use crate::template::TemplateCommand;
 use crate::{
     allocations, billing_simulate, cancel, ceiling, completion, efficiency, extend, history, hold, invoice,
-    ledger_checkpoint, ledger_copy, ledger_export, ledger_verify, logs, perimeter, queue, show, statement,
-    submit, top,
+    ledger_checkpoint, ledger_copy, ledger_export, ledger_verify, logs, notice, perimeter, queue, show,
+    statement, submit, top,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -53,9 +53,11 @@ pub enum Command {
     Efficiency(efficiency::Options),
     /// List the hours granted, used and left
     Allocations(allocations::Options),
+    /// Print how an allocation's hours stand as a message that is ready to mail
+    Notice(notice::Options),
     /// Show what a tenant owes for a month (décompte)
     Statement(statement::Options),
-    /// A tenant's invoices and credit notes (factures et avoirs)
+    /// A tenant's invoices, credit notes and calls for funds (factures, avoirs, appels de fonds)
     #[command(subcommand)]
     Invoice(InvoiceCommand),
     /// Show how much of a year's capacity goes to economic use (plafond d'usage économique)

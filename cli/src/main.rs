@@ -27,6 +27,7 @@ mod ledger_export;
 mod ledger_verify;
 mod live;
 mod logs;
+mod notice;
 mod outlook;
 mod output;
 mod perimeter;
@@ -81,6 +82,7 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Extend(options) => extend::run(options, cli.place).await,
         Command::Efficiency(options) => efficiency::run(options, cli.place).await,
         Command::Allocations(options) => allocations::run(options, cli.place).await,
+        Command::Notice(options) => notice::run(options, cli.place).await,
         Command::Statement(options) => statement::run(options, cli.place).await,
         Command::Ceiling(options) => ceiling::run(options, cli.place).await,
         Command::Invoice(InvoiceCommand::List(options)) => invoice::list(options, cli.place).await,

@@ -141,6 +141,33 @@ impl Lab {
         rows(&self.stack, &more, fields).await
     }
 
+    /// The core-minutes that Slurm lets an allocation use.
+    ///
+    /// # Errors
+    /// When Slurm has no such limit.
+    pub async fn limit_on_slurm(&self, allocation: &str) -> Result<String> {
+        let account = format!("account={}.{allocation}", self.tenant.name);
+        let answer = self
+            .stack
+            .run(&[
+                "sacctmgr",
+                "-nP",
+                "show",
+                "assoc",
+                "where",
+                &account,
+                "user=",
+                "format=GrpTRESMins",
+            ])
+            .await?;
+        let cpu = answer
+            .stdout
+            .trim()
+            .split(',')
+            .find_map(|tres| tres.strip_prefix("cpu="));
+        Ok(cpu.with_context(|| format!("{answer:?}"))?.to_owned())
+    }
+
     /// What Slurm's accounting says of the first run of a job.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ impl Ground {
             .says(|status| within(status).is_some_and(|c| c.reason == "Above15"))
             .await;
         assert_eq!(self.granted(&status, "first"), Some("1500000"));
-        assert_eq!(self.limit_on_slurm("first").await?, "90000000");
+        assert_eq!(self.lab.limit_on_slurm("first").await?, "90000000");
 
         // What would pass the ceiling is refused with that reason, and so is a job that wants its hours.
         self.allocation("second", "600000").await?;
@@ -111,7 +111,7 @@ impl Ground {
             })
             .await;
         assert_eq!(curtailed.status, ConditionStatus::True, "{curtailed:?}");
-        assert_eq!(self.limit_on_slurm("first").await?, "90000000");
+        assert_eq!(self.lab.limit_on_slurm("first").await?, "90000000");
         self.lab
             .submit(
                 "used",
@@ -158,7 +158,7 @@ impl Ground {
         for name in ["second", "one", "other"] {
             self.is_ready(name).await;
         }
-        assert_eq!(self.limit_on_slurm("first").await?, "42000000");
+        assert_eq!(self.lab.limit_on_slurm("first").await?, "42000000");
 
         // One ceiling a year; what is judged stays judged; hours without an end cannot be held.
         self.ceiling("ceiling-of-tests-again", json!({})).await?;
@@ -306,31 +306,6 @@ impl Ground {
             }
         })
         .await
-    }
-
-    /// The core-minutes that Slurm lets an allocation use.
-    async fn limit_on_slurm(&self, name: &str) -> Result<String> {
-        let account = format!("account={}.{name}", self.lab.tenant.name);
-        let answer = self
-            .lab
-            .stack
-            .run(&[
-                "sacctmgr",
-                "-nP",
-                "show",
-                "assoc",
-                "where",
-                &account,
-                "user=",
-                "format=GrpTRESMins",
-            ])
-            .await?;
-        let cpu = answer
-            .stdout
-            .trim()
-            .split(',')
-            .find_map(|tres| tres.strip_prefix("cpu="));
-        Ok(cpu.with_context(|| format!("{answer:?}"))?.to_owned())
     }
 }
 

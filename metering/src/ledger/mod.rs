@@ -37,7 +37,7 @@ pub use copy::{Copied, CopyError, Purpose as CopyPurpose, copy};
 pub use head_file::{AnchoredClose, AnchoredIssue, HeadFile};
 pub use holdings::TakenReading;
 pub use invoices::{IssueError, Payment, Standing};
-pub use read::{AllocationUse, LedgerRow, UseKey};
+pub use read::{AllocationUse, DailyUse, LedgerRow, UseKey};
 pub use unsettled::{Reading, Unsettled};
 pub use url::{LedgerUrl, LedgerUrlError};
 pub use verify::{Expected, InQuarantine, LedgerFault, Verification, verify, verify_against};

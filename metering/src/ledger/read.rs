@@ -12,10 +12,10 @@ use crate::digest::Digest;
 use crate::rating::Change;
 use crate::record::ValidRecord;
 use futures::TryStreamExt as _;
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _};
 use mesocentre_api::{Activity, Meter};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 /// What was used, in base units.
@@ -54,25 +54,43 @@ const LATEST: &str = "NOT EXISTS (SELECT 1 FROM usage_record n WHERE n.revision 
     AND n.cluster = r.cluster AND n.native_key = r.native_key AND n.meter = r.meter \
     AND n.revision > r.revision AND n.seq <= ?)";
 
+/// What allocations used on each civil day: by tenant, allocation, meter and day.
+pub type DailyUse = BTreeMap<(String, String, Meter, Date), i128>;
+
 /// A record's quantity in each civil year that it touches.
 fn by_year(record: &ValidRecord, zone: &DatacentreZone) -> Vec<(i16, i128)> {
     let span = record.span();
     let year_of = |instant| zone.day_of(instant).year();
-    let (first, last) = (year_of(span.from), year_of(span.to));
-    let new_years: Vec<Timestamp> = (first..last)
+    let new_years: Vec<Timestamp> = (year_of(span.from)..year_of(span.to))
         .filter_map(|year| zone.start_of(Date::new(year + 1, 1, 1).ok()?).ok())
         .collect();
-    // What no number of 128 bits can cut stays whole.
-    let pieces = cut(span, record.quantity, &new_years).unwrap_or_else(|| {
-        vec![Piece {
-            span,
-            quantity: record.quantity,
-        }]
-    });
-    pieces
-        .into_iter()
+    pieces_of(record, &new_years)
         .map(|piece| (year_of(piece.span.from), piece.quantity))
         .collect()
+}
+
+/// A record's quantity on each civil day that it touches.
+fn by_day(record: &ValidRecord, zone: &DatacentreZone) -> Vec<(Date, i128)> {
+    let span = record.span();
+    let last = zone.day_of(span.to);
+    let midnights: Vec<Timestamp> = zone
+        .day_of(span.from)
+        .series(1.day())
+        .skip(1)
+        .take_while(|day| *day <= last)
+        .filter_map(|day| zone.start_of(day).ok())
+        .collect();
+    pieces_of(record, &midnights)
+        .map(|piece| (zone.day_of(piece.span.from), piece.quantity))
+        .collect()
+}
+
+/// A record cut at these instants. What no number of 128 bits can cut stays whole.
+fn pieces_of(record: &ValidRecord, at: &[Timestamp]) -> impl Iterator<Item = Piece> {
+    let (span, quantity) = (record.span(), record.quantity);
+    cut(span, quantity, at)
+        .unwrap_or_else(|| vec![Piece { span, quantity }])
+        .into_iter()
 }
 
 impl Ledger {
@@ -173,6 +191,40 @@ impl Ledger {
                         year,
                         activity: record.activity,
                     })
+                    .or_default();
+                match change {
+                    Change::Added => *sum += quantity,
+                    Change::Removed => *sum -= quantity,
+                }
+            }
+        })
+        .await?;
+        Ok(used)
+    }
+
+    /// The same for some allocations, by tenant and name, and by civil days of this zone, at whose midnights use is cut.
+    ///
+    /// # Errors
+    /// As [`allocation_use`](Self::allocation_use).
+    pub async fn daily_use(
+        &self,
+        (after, up_to): (i64, i64),
+        of: &BTreeSet<(String, String)>,
+        zone: &DatacentreZone,
+    ) -> Result<DailyUse, LedgerError> {
+        let mut used = DailyUse::new();
+        self.for_each_change(after, up_to, |change, record| {
+            let Some(allocation) = &record.allocation else {
+                return;
+            };
+            let whose = (record.tenant.clone(), allocation.clone());
+            if !of.contains(&whose) {
+                return;
+            }
+            for (day, quantity) in by_day(record, zone) {
+                let (tenant, allocation) = whose.clone();
+                let sum = used
+                    .entry((tenant, allocation, record.key.meter, day))
                     .or_default();
                 match change {
                     Change::Added => *sum += quantity,

@@ -317,7 +317,7 @@ pub fn desired(context: &Context, scheduler: &str) -> DesiredAccounts {
         let limits = valid.as_ref().map_or_else(
             || {
                 let spec = &allocation.spec;
-                super::allocation::validate::limits(&spec.budget, spec.when_exhausted, suspended)
+                super::allocation::validate::limits(allocation.hours(), spec.when_exhausted, suspended)
             },
             |valid| valid.limits,
         );

@@ -3,9 +3,12 @@
 use crate::Context;
 use crate::lock::locked;
 use crate::watch::key;
+use jiff::civil::Date;
+use kube::ResourceExt;
 use mesocentre_api::{Activity, Meter};
-use mesocentre_metering::ledger::{AllocationUse, UseKey};
+use mesocentre_metering::ledger::{AllocationUse, DailyUse, UseKey};
 use mesocentre_metering::{Head, LedgerError};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 /// What was used up to a record of the ledger.
@@ -13,6 +16,14 @@ use std::sync::Mutex;
 pub struct Usage {
     up_to: tokio::sync::Mutex<Option<Head>>,
     used: Mutex<AllocationUse>,
+    daily: Mutex<Daily>,
+}
+
+/// The days of allocations of which somebody needs them.
+#[derive(Default)]
+struct Daily {
+    of: BTreeSet<(String, String)>,
+    used: DailyUse,
 }
 
 impl Usage {
@@ -27,6 +38,17 @@ impl Usage {
         };
         let all = of(i16::MIN, Activity::Economic)..=of(i16::MAX, Activity::NonEconomic);
         locked(&self.used).range(all).map(|(_, quantity)| quantity).sum()
+    }
+
+    /// What an allocation used of a meter to the end of a civil day, in base units; none where its days were not read yet.
+    pub fn until(&self, tenant: &str, allocation: &str, meter: Meter, day: Date) -> Option<i128> {
+        let daily = locked(&self.daily);
+        if !daily.of.contains(&(tenant.to_owned(), allocation.to_owned())) {
+            return None;
+        }
+        let on = |day| (tenant.to_owned(), allocation.to_owned(), meter, day);
+        let days = daily.used.range(on(Date::MIN)..=on(day));
+        Some(days.map(|(_, quantity)| quantity).sum())
     }
 
     /// What was used of these meters in a year, in base units, and up to which record.
@@ -50,6 +72,7 @@ impl Usage {
         let mut up_to = self.up_to.lock().await;
         let head = context.ledger.head().await?;
         let before = up_to.map_or(0, |head| head.seq);
+        self.read_days(context, (before, head.seq)).await?;
         if head.seq == before {
             return Ok(());
         }
@@ -74,4 +97,53 @@ impl Usage {
         }
         Ok(())
     }
+
+    /// Reads the days of what was appended, and all days of allocations that nobody asked for before.
+    async fn read_days(&self, context: &Context, (before, now): (i64, i64)) -> Result<(), LedgerError> {
+        let needed = days_needed(context);
+        let known = locked(&self.daily).of.clone();
+        let new: BTreeSet<(String, String)> = needed.difference(&known).cloned().collect();
+        let goes_on: BTreeSet<(String, String)> = known.intersection(&needed).cloned().collect();
+        let mut added = DailyUse::new();
+        if !goes_on.is_empty() && now > before {
+            added = context
+                .ledger
+                .daily_use((before, now), &goes_on, &context.zone)
+                .await?;
+        }
+        if !new.is_empty() {
+            let all = context.ledger.daily_use((0, now), &new, &context.zone).await?;
+            added.extend(all);
+        }
+        {
+            let mut daily = locked(&self.daily);
+            daily
+                .used
+                .retain(|(tenant, allocation, ..), _| needed.contains(&(tenant.clone(), allocation.clone())));
+            for (day, quantity) in added {
+                *daily.used.entry(day).or_default() += quantity;
+            }
+            daily.of = needed;
+        }
+        for (tenant, allocation) in new {
+            let triggers = &context.triggers.allocations;
+            triggers.reconcile(key(Some(&tenant), &allocation));
+        }
+        Ok(())
+    }
+}
+
+/// The allocations that carry hours over or have a grace, and those that hours are carried over from.
+fn days_needed(context: &Context) -> BTreeSet<(String, String)> {
+    let mut needed = BTreeSet::new();
+    for allocation in context.stores.allocations.state() {
+        let home = allocation.namespace().unwrap_or_default();
+        if allocation.spec.carry_over.is_some() || allocation.spec.grace.is_some() {
+            needed.insert((home.clone(), allocation.name_any()));
+        }
+        if let Some(carry) = &allocation.spec.carry_over {
+            needed.insert((home, carry.from.clone()));
+        }
+    }
+    needed
 }

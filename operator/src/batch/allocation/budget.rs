@@ -3,7 +3,8 @@
 use crate::report::Verdict;
 use crate::share::{reached, run_of, shown};
 use jiff::Timestamp;
-use mesocentre_api::{AllocationSpec, WhenExhausted};
+use jiff::civil::Date;
+use mesocentre_api::{AllocationSpec, Budget, WhenExhausted};
 use mesocentre_metering::DatacentreZone;
 use rust_decimal::Decimal;
 
@@ -27,9 +28,10 @@ pub struct Standing {
     pub forecast: Option<Decimal>,
 }
 
-/// How the budget stands; none where there is none, or nobody may use it yet.
+/// How the hours stand, what is carried over among them; none where there are none, or nobody may use them yet.
 pub fn standing(
     spec: &AllocationSpec,
+    hours: &Budget,
     used: Used,
     zone: &DatacentreZone,
     now: Timestamp,
@@ -41,8 +43,8 @@ pub fn standing(
         Some((percent, hours))
     };
     let (percent, hours) = [
-        of("core-hours", spec.budget.core_hours, used.core_seconds),
-        of("GPU-hours", spec.budget.gpu_hours, used.gpu_seconds),
+        of("core-hours", hours.core_hours, used.core_seconds),
+        of("GPU-hours", hours.gpu_hours, used.gpu_seconds),
     ]
     .into_iter()
     .flatten()
@@ -60,7 +62,12 @@ pub fn standing(
 }
 
 /// Whether there is enough, in a sentence that can be sent to who answers for the allocation.
-pub fn verdict(spec: &AllocationSpec, standing: &Standing) -> Verdict {
+pub fn verdict(
+    spec: &AllocationSpec,
+    standing: &Standing,
+    grace_until: Option<Date>,
+    today: Date,
+) -> Verdict {
     let Standing {
         hours,
         percent,
@@ -75,6 +82,18 @@ pub fn verdict(spec: &AllocationSpec, standing: &Standing) -> Verdict {
         ),
         None => format!("{} % of the {hours} are used", shown(*percent)),
     };
+    if let (Some(grace), Some(until)) = (&spec.grace, grace_until)
+        && today <= until
+        && *percent < Decimal::from(100 + grace.percent)
+    {
+        return Verdict::no(
+            "InGrace",
+            format!(
+                "{told}: {} % more may be used until {until}, then jobs wait; ask the administrators for a larger budget",
+                grace.percent
+            ),
+        );
+    }
     if *percent >= Decimal::ONE_HUNDRED {
         let then = match spec.when_exhausted {
             WhenExhausted::Refuse => {
@@ -117,7 +136,8 @@ mod tests {
             core_seconds,
             gpu_seconds,
         };
-        standing(&spec(budget), used, &zone, now.parse().unwrap())
+        let spec = spec(budget);
+        standing(&spec, &spec.budget, used, &zone, now.parse().unwrap())
     }
 
     #[test]
@@ -139,7 +159,7 @@ mod tests {
         let said = |seconds: i128| {
             let spec = spec(&json!({"coreHours": "100"}));
             let found = stands(&json!({"coreHours": "100"}), seconds, 0, "2026-07-02T10:00:00Z").unwrap();
-            let verdict = verdict(&spec, &found);
+            let verdict = verdict(&spec, &found, None, "2026-07-02".parse().unwrap());
             (verdict.status, verdict.reason)
         };
         let no = |reason: &str| (ConditionStatus::False, reason.to_owned());
@@ -147,5 +167,23 @@ mod tests {
         assert_eq!(said(288_000), no("Above80"));
         assert_eq!(said(342_000), no("Above95"));
         assert_eq!(said(360_000), no("Exhausted"));
+    }
+
+    #[test]
+    fn a_grace_is_told_with_its_last_day_and_is_over_after_it_or_when_it_is_used_up() {
+        let mut spec = spec(&json!({"coreHours": "100"}));
+        spec.grace = Some(mesocentre_api::Grace {
+            percent: 10,
+            days: 14,
+        });
+        let said = |seconds: i128, today: &str| {
+            let found = stands(&json!({"coreHours": "100"}), seconds, 0, "2026-07-02T10:00:00Z").unwrap();
+            let until = Some("2026-07-10".parse().unwrap());
+            verdict(&spec, &found, until, today.parse().unwrap()).reason
+        };
+        assert_eq!(said(360_000, "2026-07-02"), "InGrace");
+        assert_eq!(said(395_999, "2026-07-10"), "InGrace");
+        assert_eq!(said(395_999, "2026-07-11"), "Exhausted");
+        assert_eq!(said(396_000, "2026-07-02"), "Exhausted");
     }
 }

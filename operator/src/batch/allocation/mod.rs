@@ -4,8 +4,10 @@
 //! said whether it stands, and the object's deletion waits until it is gone.
 
 mod budget;
+pub mod carried;
 pub mod validate;
 
+use self::carried::Granted;
 use super::accounts::AccountsView;
 use super::hold::kept_for_open_jobs;
 use super::{Cluster, Engine};
@@ -14,9 +16,10 @@ use crate::failure::Failure;
 use crate::report::{self, Verdict, write_status};
 use crate::share::shown;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use mesocentre_api::{Allocation, AllocationStatus, Meter};
+use mesocentre_api::{Allocation, AllocationSpec, AllocationStatus, Meter};
 use mesocentre_metering::in_units;
 use mesocentre_scheduler_bridge::AccountName;
 use rust_decimal::Decimal;
@@ -29,6 +32,8 @@ const LOOKED_AT_EVERY: Duration = Duration::from_secs(300);
 const SECONDS_AN_HOUR: i128 = 3_600;
 /// The condition that says how much of the hours is used.
 const WITHIN_BUDGET: &str = "WithinBudget";
+/// The condition that says what became of hours that are carried over.
+const CARRIED_OVER: &str = "CarriedOver";
 /// The condition that says whether Slurm's count and the ledger's agree.
 const RECONCILED: &str = "Reconciled";
 
@@ -71,13 +76,31 @@ pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Re
         return Ok(Action::requeue(Duration::from_secs(2)));
     }
     let before = status.conditions.clone();
-    fill_in(&mut status, &allocation, &context, valid.as_ref().ok());
+    let before_granted = status.granted.clone();
+    let granted = match granted(&allocation, &context) {
+        Some(granted) => granted,
+        None => {
+            // Its days were not read yet.
+            context.batch.usage().refresh(&context).await?;
+            granted(&allocation, &context).unwrap_or_else(|| Granted {
+                hours: allocation.spec.budget.clone(),
+                at_most: allocation.hours().clone(),
+                ..Granted::default()
+            })
+        }
+    };
+    fill_in(&mut status, &allocation, &context, granted, valid.as_ref().ok());
     count(&mut status, &allocation, &context, cluster.as_deref());
     verdict.ready(&mut status.conditions, allocation.metadata.generation);
     let now = status.conditions.clone();
+    let is_granted_otherwise = status.granted != before_granted;
     write_status(&context, &allocation, status).await?;
+    if is_granted_otherwise {
+        // What may be used is the scheduler's limit, once the cache has heard of it.
+        context.batch.accounts_changed(&allocation.spec.scheduler);
+    }
     report::warn_when_not_ready(&context, allocation.as_ref(), &before, &now).await;
-    for type_ in [WITHIN_BUDGET, RECONCILED] {
+    for type_ in [WITHIN_BUDGET, CARRIED_OVER, RECONCILED] {
         report::warn_when_not(&context, allocation.as_ref(), type_, &before, &now).await;
     }
     Ok(Action::requeue(LOOKED_AT_EVERY))
@@ -155,13 +178,64 @@ fn verdict(valid: &Result<ValidAllocation, Refused>, accounts: Option<&AccountsV
     )
 }
 
+/// A tenant's allocations, and what was used of them.
+struct BooksOf<'a> {
+    context: &'a Context,
+    home: &'a str,
+}
+
+impl carried::Books for BooksOf<'_> {
+    fn spec(&self, allocation: &str) -> Option<AllocationSpec> {
+        let key = crate::watch::key::<Allocation>(Some(self.home), allocation);
+        let found = self.context.stores.allocations.get(&key)?;
+        Some(found.spec.clone())
+    }
+
+    fn used(&self, allocation: &str, until: Date) -> Option<budget::Used> {
+        let usage = self.context.batch.usage();
+        let of = |meter| usage.until(self.home, allocation, meter, until);
+        Some(budget::Used {
+            core_seconds: of(Meter::ComputeCoreHours)?,
+            gpu_seconds: of(Meter::ComputeGpuHours)?,
+        })
+    }
+
+    fn today(&self) -> Date {
+        self.context.today()
+    }
+}
+
+fn granted(allocation: &Allocation, context: &Context) -> Option<Granted> {
+    let home = allocation.namespace().unwrap_or_default();
+    let books = BooksOf { context, home: &home };
+    carried::granted(&allocation.name_any(), &allocation.spec, &books)
+}
+
 fn fill_in(
     status: &mut AllocationStatus,
     allocation: &Allocation,
     context: &Context,
+    granted: Granted,
     valid: Option<&ValidAllocation>,
 ) {
     let (home, name) = (allocation.namespace().unwrap_or_default(), allocation.name_any());
+    let spec = &allocation.spec;
+    let is_more = spec.carry_over.is_some() || spec.grace.is_some();
+    status.granted = is_more.then(|| granted.at_most.clone());
+    status.carried = granted.carried;
+    status.grace_until = granted.grace_until;
+    match granted.told {
+        Some(told) => {
+            told.set(
+                &mut status.conditions,
+                CARRIED_OVER,
+                allocation.metadata.generation,
+            );
+        }
+        None => status
+            .conditions
+            .retain(|condition| condition.type_ != CARRIED_OVER),
+    }
     let used = |meter| context.batch.usage().of(&home, &name, meter);
     let cores = used(Meter::ComputeCoreHours);
     let gpus = used(Meter::ComputeGpuHours);
@@ -171,15 +245,12 @@ fn fill_in(
         .map(|valid| valid.members.iter().map(|(user, _)| user.clone()).collect())
         .unwrap_or_default();
     status.used_core_hours = in_units(cores, SECONDS_AN_HOUR);
-    status.remaining_core_hours = allocation
-        .spec
-        .budget
+    let hours = &granted.hours;
+    status.remaining_core_hours = hours
         .core_hours
         .zip(status.used_core_hours.as_deref())
         .and_then(|(budget, used)| remaining(budget, used));
-    status.remaining_gpu_hours = allocation
-        .spec
-        .budget
+    status.remaining_gpu_hours = hours
         .gpu_hours
         .zip(in_units(gpus, SECONDS_AN_HOUR))
         .and_then(|(budget, used)| remaining(budget, &used));
@@ -187,14 +258,14 @@ fn fill_in(
         core_seconds: cores,
         gpu_seconds: gpus,
     };
-    let standing = budget::standing(&allocation.spec, used, &context.zone, Timestamp::now());
+    let standing = budget::standing(spec, hours, used, &context.zone, Timestamp::now());
     status.used_percent = standing.as_ref().map(|standing| shown(standing.percent));
     status.forecast_percent = standing
         .as_ref()
         .and_then(|standing| standing.forecast.map(shown));
     match standing {
         Some(standing) => {
-            budget::verdict(&allocation.spec, &standing).set(
+            budget::verdict(spec, &standing, granted.grace_until, context.today()).set(
                 &mut status.conditions,
                 WITHIN_BUDGET,
                 allocation.metadata.generation,

@@ -196,7 +196,7 @@ impl ValidAllocation {
             });
         }
         let (budget, curtailed) = match standing {
-            Standing::Whole => (&spec.budget, None),
+            Standing::Whole => (allocation.hours(), None),
             Standing::NotCounted { ceiling } => {
                 return Err(Refused::CeilingPending {
                     allocation: name,

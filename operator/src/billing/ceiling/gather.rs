@@ -175,14 +175,16 @@ pub fn wanted(allocation: &Allocation, ceiling: &EconomicCeiling) -> Wanted {
         )
         .map(|hours| seconds(hours).unwrap_or(Decimal::MAX))
     };
-    let (Some(core), Some(gpu)) = (part(spec.budget.core_hours), part(spec.budget.gpu_hours)) else {
+    // What is carried over and what a grace lets pass is granted, too.
+    let hours = allocation.hours();
+    let (Some(core), Some(gpu)) = (part(hours.core_hours), part(hours.gpu_hours)) else {
         return Wanted::Nothing;
     };
     let there_is = |capacity: Option<Decimal>| capacity.is_some_and(|hours| !hours.is_zero());
-    if spec.budget.core_hours.is_none() && there_is(ceiling.spec.capacity.core_hours) {
+    if hours.core_hours.is_none() && there_is(ceiling.spec.capacity.core_hours) {
         return Wanted::Boundless("coreHours");
     }
-    if spec.budget.gpu_hours.is_none() && there_is(ceiling.spec.capacity.gpu_hours) {
+    if hours.gpu_hours.is_none() && there_is(ceiling.spec.capacity.gpu_hours) {
         return Wanted::Boundless("gpuHours");
     }
     Wanted::Hours(HeldSeconds { core, gpu })

@@ -111,8 +111,8 @@ pub fn standing(context: &Context, allocation: &Allocation) -> Standing {
     };
     Standing::Less {
         budget: Budget {
-            core_hours: left(allocation.spec.budget.core_hours, missing.core),
-            gpu_hours: left(allocation.spec.budget.gpu_hours, missing.gpu),
+            core_hours: left(allocation.hours().core_hours, missing.core),
+            gpu_hours: left(allocation.hours().gpu_hours, missing.gpu),
         },
         ceiling,
         why,

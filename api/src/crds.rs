@@ -9,6 +9,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         crate::Allocation::crd(),
         crate::BatchJob::crd(),
         crate::BillingPeriod::crd(),
+        crate::CoInvestment::crd(),
         crate::CostPool::crd(),
         crate::EconomicCeiling::crd(),
         crate::Invoice::crd(),

@@ -6,6 +6,7 @@
 mod allocation;
 mod batch_job;
 mod billing_period;
+mod co_investment;
 mod condition;
 mod cost_pool;
 pub mod crds;
@@ -31,6 +32,7 @@ mod workspace;
 pub use allocation::*;
 pub use batch_job::*;
 pub use billing_period::*;
+pub use co_investment::*;
 pub use condition::*;
 pub use cost_pool::*;
 pub use economic_ceiling::*;

@@ -82,8 +82,10 @@ pub struct StatementPeriod {
 pub enum LineKind {
     /// Metered use in the month.
     Usage,
-    /// What of that use is free.
+    /// What of that use is free: by a co-investor's right, or since a node failed.
     Credit,
+    /// What a co-investor's unused right brings back.
+    Lent,
     /// A share in a cost pool.
     CostShare,
     /// What of a cost pool was called too little or too much, by its real costs.
@@ -113,6 +115,9 @@ pub struct StatementLine {
     /// The cost pool that is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_pool: Option<String>,
+    /// The co-investment by whose right use is free, or that lends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub co_investment: Option<String>,
     /// In words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

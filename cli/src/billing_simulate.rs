@@ -9,10 +9,10 @@ use crate::ledger_verify::the_ledger;
 use crate::output::{self, Format, FormatArgument, machine_readable};
 use crate::table::{Align, Table};
 use clap::Args;
-use mesocentre_api::{CostPoolSpec, TariffSpec, TenantSpec};
+use mesocentre_api::{CoInvestmentSpec, CostPoolSpec, TariffSpec, TenantSpec};
 use mesocentre_metering::{
-    BillingMonth, Cents, Ledger, NamedPool, NamedTariff, Rated, RatedTenant, RatingBasis, recorded_basis,
-    simulate,
+    BillingMonth, Cents, Ledger, NamedCoInvestment, NamedPool, NamedTariff, Rated, RatedTenant, RatingBasis,
+    recorded_basis, simulate,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// What `billing simulate` takes.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "FILEs hold Tariffs, CostPools and Tenants as kubectl writes them (a List too); one of a name that the month rests on takes its place. Of an open month they must hold all: kubectl get tenants,tariffs,costpools -o yaml > all.yaml, then --with all.yaml --with changed.yaml."
+    after_help = "FILEs hold Tariffs, CostPools, CoInvestments and Tenants as kubectl writes them (a List too); one of a name that the month rests on takes its place. Of an open month they must hold all: kubectl get tenants,tariffs,costpools,coinvestments -o yaml > all.yaml, then --with all.yaml --with changed.yaml."
 )]
 pub struct Options {
     /// The month, for example 2026-11
@@ -34,7 +34,7 @@ pub struct Options {
     /// What is otherwise; may be repeated, the last of a name holds
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
-    /// What is left out: tariff/NAME or costpool/NAME; may be repeated
+    /// What is left out: tariff/NAME, costpool/NAME or coinvestment/NAME; may be repeated
     #[arg(long, value_name = "KIND/NAME")]
     without: Vec<String>,
     /// The datacentre's time zone, of a month that is open
@@ -90,6 +90,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         tenants: Vec::new(),
         tariffs: Vec::new(),
         cost_pools: Vec::new(),
+        co_investments: Vec::new(),
         acknowledged_gaps: Vec::new(),
     });
     let mut changed = BTreeSet::new();
@@ -101,7 +102,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     } else {
         let Some((first, rest)) = files.split_first() else {
             return Err(Failure::Usage(format!(
-                "{month} is open, and the ledger does not say yet what it rests on: kubectl get tenants,tariffs,costpools -o yaml > all.yaml, and write --with all.yaml first"
+                "{month} is open, and the ledger does not say yet what it rests on: kubectl get tenants,tariffs,costpools,coinvestments -o yaml > all.yaml, and write --with all.yaml first"
             )));
         };
         files = rest;
@@ -263,6 +264,12 @@ fn apply_one(basis: &mut RatingBasis, object: Object, changed: &mut BTreeSet<Str
             changed.insert(format!("CostPool {name}"));
             basis.cost_pools.push(NamedPool { name, spec });
         }
+        "CoInvestment" => {
+            let spec: CoInvestmentSpec = serde_yaml::from_value(spec).map_err(wrong)?;
+            basis.co_investments.retain(|other| other.name != name);
+            changed.insert(format!("CoInvestment {name}"));
+            basis.co_investments.push(NamedCoInvestment { name, spec });
+        }
         "Tenant" => {
             let spec: TenantSpec = serde_yaml::from_value(spec).map_err(wrong)?;
             basis.tenants.retain(|other| other.name != name);
@@ -274,7 +281,7 @@ fn apply_one(basis: &mut RatingBasis, object: Object, changed: &mut BTreeSet<Str
         }
         other => {
             return Err(format!(
-                "a simulation takes Tariffs, CostPools and Tenants, and {other:?} is none of them: leave it out of the file"
+                "a simulation takes Tariffs, CostPools, CoInvestments and Tenants, and {other:?} is none of them: leave it out of the file"
             ));
         }
     }
@@ -284,17 +291,25 @@ fn apply_one(basis: &mut RatingBasis, object: Object, changed: &mut BTreeSet<Str
 fn leave_out(basis: &mut RatingBasis, named: &str) -> Result<(), Failure> {
     let none = || {
         Failure::Usage(format!(
-            "--without {named}: the month rests on nothing of that name; write tariff/NAME or costpool/NAME of one that it does"
+            "--without {named}: the month rests on nothing of that name; write tariff/NAME, costpool/NAME or coinvestment/NAME of one that it does"
         ))
     };
     let (kind, name) = named.split_once('/').ok_or_else(none)?;
-    let (tariffs, pools) = (basis.tariffs.len(), basis.cost_pools.len());
+    let count = |basis: &RatingBasis| {
+        (
+            basis.tariffs.len(),
+            basis.cost_pools.len(),
+            basis.co_investments.len(),
+        )
+    };
+    let before = count(basis);
     match kind.to_ascii_lowercase().as_str() {
         "tariff" => basis.tariffs.retain(|tariff| tariff.name != name),
         "costpool" => basis.cost_pools.retain(|pool| pool.name != name),
+        "coinvestment" => basis.co_investments.retain(|of| of.name != name),
         _ => {}
     }
-    if (basis.tariffs.len(), basis.cost_pools.len()) == (tariffs, pools) {
+    if count(basis) == before {
         return Err(none());
     }
     Ok(())
@@ -311,6 +326,7 @@ mod tests {
             tenants: Vec::new(),
             tariffs: Vec::new(),
             cost_pools: Vec::new(),
+            co_investments: Vec::new(),
             acknowledged_gaps: Vec::new(),
         };
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");

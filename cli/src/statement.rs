@@ -214,7 +214,11 @@ fn days(period: &StatementPeriod) -> String {
 fn item(line: &StatementLine) -> String {
     let mut words = match line.kind {
         LineKind::Usage => String::new(),
+        LineKind::Credit if line.co_investment.is_some() => {
+            "Droit de co-investissement / Co-investor's right".to_owned()
+        }
         LineKind::Credit => "Avoir / Credit".to_owned(),
+        LineKind::Lent => "Droits prêtés / Rights lent".to_owned(),
         LineKind::CostShare => "Part de mutualisation / Cost share".to_owned(),
         LineKind::TrueUp => "Régularisation / True-up".to_owned(),
         LineKind::Correction => format!("Correction {}", line.corrects.as_deref().unwrap_or_default()),
@@ -230,6 +234,7 @@ fn item(line: &StatementLine) -> String {
     add(line.meter.map(|meter| in_words(meter).to_owned()));
     add(line.allocation.clone());
     add(line.cost_pool.clone());
+    add(line.co_investment.clone());
     add(line.description.clone());
     add(line.tariff.as_ref().map(|tariff| match line.tier {
         Some(tier) => format!("{tariff} tranche/tier {tier}"),

@@ -85,6 +85,7 @@ pub fn lines(statements: &[Computed<'_>]) -> Result<String, Failure> {
                 match line.kind {
                     LineKind::Usage => "Usage",
                     LineKind::Credit => "Avoir",
+                    LineKind::Lent => "Droits prêtés",
                     LineKind::CostShare => "Part de mutualisation",
                     LineKind::TrueUp => "Régularisation",
                     LineKind::Correction => "Correction",

@@ -25,11 +25,12 @@ const WITH_A_LATER_SLURM: [&str; 9] = [
 ];
 
 /// Those that make ledgers, and run once with files and once with PostgreSQL.
-const OF_THE_LEDGER: [&str; 13] = [
+const OF_THE_LEDGER: [&str; 14] = [
     "a_closed_month_stays",
     "a_kept_checkpoint_shows_what_was_rewritten",
     "a_ledger_is_copied_whole",
     "a_month_can_be_simulated",
+    "co_investors_use_what_they_paid_for",
     "intake_survives_being_killed",
     "invoice_numbers_have_no_gap",
     "invoices_say_what_statements_say",

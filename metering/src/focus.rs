@@ -214,7 +214,7 @@ impl Telling<'_> {
             row.set("ChargeClass", "Correction");
         }
         match (line.meter, line.kind) {
-            (Some(meter), LineKind::Credit) => self.credit(&mut row, line, meter),
+            (Some(meter), LineKind::Credit | LineKind::Lent) => self.credit(&mut row, line, meter),
             (Some(meter), _) => self.usage(&mut row, line, meter, &window)?,
             (None, _) => self.share(&mut row, line),
         }

@@ -30,6 +30,7 @@ pub mod money;
 pub mod period;
 pub mod rating;
 mod record;
+pub mod rights;
 pub mod sharing;
 pub mod statement;
 pub mod tariff;
@@ -47,5 +48,6 @@ pub use period::{
 };
 pub use rating::{NamedPool, Rated, RatedTenant, Rating, RatingBasis, RatingFault};
 pub use record::{BatchRun, RecordFault, RecordKey, UsageRecord, ValidRecord, from_batch_run};
+pub use rights::{NamedCoInvestment, RightUse};
 pub use statement::{MonthDocument, TenantStatement};
 pub use tariff::{NamedTariff, TariffConflict, senseless_tiers, tariff_conflicts};

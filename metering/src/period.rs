@@ -112,6 +112,7 @@ pub async fn rate_month(ledger: &Ledger, basis: &RatingBasis) -> Result<MonthSta
                 statements: document.statements,
                 pools: document.pools,
                 true_ups: document.true_ups,
+                rights: document.rights,
                 activity: Default::default(),
                 faults: Vec::new(),
             },
@@ -283,6 +284,7 @@ fn document_bytes(basis: &RatingBasis, rated: Rated) -> Result<Vec<u8>, PeriodEr
         statements: rated.statements,
         pools: rated.pools,
         true_ups: rated.true_ups,
+        rights: rated.rights,
     };
     Ok(canonical(&document, "the statements of a month")?)
 }

@@ -22,6 +22,8 @@
 //! - **Node failures** are free where the tariff in force says so: all use stands on the statement and fills the tiers, and
 //!   credits take what was free of it off again, from the highest tier down. What is free does not count in a pool's part
 //!   by use.
+//! - **Co-investors' rights** cover use in the order of tariffs and allocations, after what is free already, and stand on the
+//!   statement as credits, too; what they lend comes after. See [`rights`](crate::rights).
 //! - **VAT** of use is its tariff's; VAT of a share in a cost pool is that of the tariff in force for the tenant's
 //!   category on the month's last day. VAT is computed on the sum of the lines at one rate, half-up, once.
 //! - **Nothing is priced at 0 by default**: use without a price is a [`RatingFault`], and its tenant gets no statement
@@ -32,6 +34,7 @@ use crate::ledger::Head;
 use crate::meter::{base_units_per_unit, in_units};
 use crate::money::Cents;
 use crate::record::ValidRecord;
+use crate::rights::{NamedCoInvestment, RightUse, RightsFault, covered, lent, rights_of_month};
 use crate::sharing::{
     Days, SharedPool, SharingFault, TruedUp, amount_of_month, keys_over, share_over, true_up, true_up_of,
 };
@@ -80,6 +83,9 @@ pub struct RatingBasis {
     pub tariffs: Vec<NamedTariff>,
     /// All cost pools.
     pub cost_pools: Vec<NamedPool>,
+    /// All co-investments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub co_investments: Vec<NamedCoInvestment>,
     /// Clusters without the rest of whose use a person closed the month, and why. It changes no amount, and whoever audits
     /// the month finds it beside what does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -92,6 +98,7 @@ impl RatingBasis {
         self.tenants.sort_by(|a, b| a.name.cmp(&b.name));
         self.tariffs.sort_by(|a, b| a.name.cmp(&b.name));
         self.cost_pools.sort_by(|a, b| a.name.cmp(&b.name));
+        self.co_investments.sort_by(|a, b| a.name.cmp(&b.name));
         self.acknowledged_gaps
             .sort_by(|a, b| (&a.cluster, &a.reason).cmp(&(&b.cluster, &b.reason)));
         self
@@ -185,6 +192,14 @@ pub enum RatingFault {
         /// Why.
         fault: SharingFault,
     },
+    /// Rights that cannot be told.
+    #[error("{fault}")]
+    Rights {
+        /// Who waits for it.
+        tenants: Vec<String>,
+        /// Why.
+        fault: RightsFault,
+    },
     /// A share of nobody known.
     #[error(
         "the cost pool {pool} names the tenant {tenant}, and there is no such tenant: make it, or take it out of the pool's shares"
@@ -192,6 +207,18 @@ pub enum RatingFault {
     PoolTenant {
         /// The pool.
         pool: String,
+        /// The tenant.
+        tenant: String,
+        /// Who waits for it.
+        tenants: Vec<String>,
+    },
+    /// A right of nobody known.
+    #[error(
+        "the co-investment {co_investment} names the tenant {tenant}, and there is no such tenant: make it, or end the co-investment before this month"
+    )]
+    RightsTenant {
+        /// The co-investment.
+        co_investment: String,
         /// The tenant.
         tenant: String,
         /// Who waits for it.
@@ -213,13 +240,13 @@ pub enum RatingFault {
     },
     /// No VAT rate for a share.
     #[error(
-        "{tenant} has a share in the cost pool {pool}, and no single tariff covers {category} on {day}, the month's last day: VAT on the share is that of this tariff, so write one"
+        "{tenant} has a share in {of}, and no single tariff covers {category} on {day}, the month's last day: VAT on the share is that of this tariff, so write one"
     )]
     NoVat {
         /// The tenant.
         tenant: String,
-        /// The pool.
-        pool: String,
+        /// The pool or co-investment.
+        of: String,
         /// The tenant's category.
         category: &'static str,
         /// The day.
@@ -239,6 +266,8 @@ impl RatingFault {
             | Self::TooLarge { tenant, .. }
             | Self::NoVat { tenant, .. } => vec![tenant],
             Self::Pool { tenants, .. }
+            | Self::Rights { tenants, .. }
+            | Self::RightsTenant { tenants, .. }
             | Self::PoolTenant { tenants, .. }
             | Self::TrueUpEarly { tenants, .. } => tenants.iter().map(String::as_str).collect(),
         }
@@ -272,6 +301,8 @@ pub struct Rated {
     pub pools: Vec<SharedPool>,
     /// How pools were made up to their real costs in this month, in the order of names.
     pub true_ups: Vec<TruedUp>,
+    /// What co-investors had, used and lent of their rights, and what late use changed of months before.
+    pub rights: Vec<RightUse>,
     /// The month's use by activity class, for the ceiling on economic use.
     pub activity: BTreeMap<Meter, UseByActivity>,
     /// Why the others cannot be billed, in order.
@@ -299,8 +330,16 @@ struct LineKey {
     meter: Meter,
     tariff: usize,
     /// What is free of the use before it: its highest tiers first.
-    is_credit: bool,
+    credit: Option<CreditOf>,
     allocation: Option<String>,
+}
+
+/// Why use is free, in the order in which it is taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum CreditOf {
+    NodeFailure,
+    /// By its place among the co-investments, in the order of names.
+    Right(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -726,12 +765,12 @@ impl<'a> Rating<'a> {
             corrects,
             meter,
             tariff,
-            is_credit: false,
+            credit: None,
             allocation: record.allocation.clone(),
         };
         let is_free = self.is_free(tariff, record);
         let credit = is_free.then(|| LineKey {
-            is_credit: true,
+            credit: Some(CreditOf::NodeFailure),
             ..use_.clone()
         });
         let is_first = seen.insert((corrects, tariff));
@@ -756,13 +795,14 @@ impl<'a> Rating<'a> {
     pub fn finish(mut self, state: StatementState, head: &Head, billed: &BilledBefore) -> Rated {
         self.name_unpriced();
         let mut lines: BTreeMap<String, Vec<StatementLine>> = BTreeMap::new();
-        let sums = std::mem::take(&mut self.sums);
+        let mut sums = std::mem::take(&mut self.sums);
+        let mut rights = self.cover_by_rights(&mut sums, billed);
         // How far the tiers of one tenant, month, meter and tariff are filled.
         let mut filled: Option<(LineKey, i128)> = None;
         for (key, sum) in &sums {
             let group = LineKey {
                 allocation: None,
-                is_credit: false,
+                credit: None,
                 ..key.clone()
             };
             let from = match filled.take() {
@@ -781,6 +821,7 @@ impl<'a> Rating<'a> {
                 lines.entry(key.tenant.clone()).or_default().extend(of_key);
             }
         }
+        self.lend(&sums, &mut rights, &mut lines);
         let pools = self.share_pools(&mut lines);
         let true_ups = self.make_up_pools(&mut lines);
         let faults = std::mem::take(&mut self.faults);
@@ -808,6 +849,7 @@ impl<'a> Rating<'a> {
             statements,
             pools,
             true_ups,
+            rights,
             activity: self.activity,
             faults,
         }
@@ -865,15 +907,21 @@ impl<'a> Rating<'a> {
         let description = key.corrects.map(|month| {
             let last = Timestamp::from_nanosecond(sum.last.as_nanosecond() - 1).unwrap_or(sum.last);
             let (first, last) = (self.zone.day_of(sum.first), self.zone.day_of(last));
-            if key.is_credit {
-                format!("Node failures from {first} to {last} that reached the ledger after {month} was closed: free")
-            } else {
-                format!("Use from {first} to {last} that reached the ledger after {month} was closed")
+            let late = format!("from {first} to {last} that reached the ledger after {month} was closed");
+            match key.credit {
+                None => format!("Use {late}"),
+                Some(CreditOf::NodeFailure) => format!("Node failures {late}: free"),
+                Some(CreditOf::Right(_)) => format!("Own right, for use {late}: free"),
             }
         });
-        let description = match description {
-            None if key.is_credit => Some("Node failures: free".to_owned()),
-            other => other,
+        let description = description.or_else(|| match key.credit {
+            None => None,
+            Some(CreditOf::NodeFailure) => Some("Node failures: free".to_owned()),
+            Some(CreditOf::Right(_)) => Some("Own right: free".to_owned()),
+        });
+        let co_investment = match key.credit {
+            Some(CreditOf::Right(place)) => self.co_investments().get(place).map(|of| of.name.clone()),
+            _ => None,
         };
         let mut lines = Vec::new();
         for (band, quantity) in fall_in_bands(&bands, from, from + sum.quantity) {
@@ -884,7 +932,7 @@ impl<'a> Rating<'a> {
                 return None;
             };
             lines.push(StatementLine {
-                kind: match (key.corrects, key.is_credit) {
+                kind: match (key.corrects, key.credit.is_some()) {
                     (Some(_), _) => LineKind::Correction,
                     (None, true) => LineKind::Credit,
                     (None, false) => LineKind::Usage,
@@ -894,6 +942,7 @@ impl<'a> Rating<'a> {
                 tariff: Some(tariff.name.clone()),
                 tier: band.tier,
                 cost_pool: None,
+                co_investment: co_investment.clone(),
                 description: description.clone(),
                 corrects: key.corrects.map(|month| month.to_string()),
                 quantity: Some(shown),
@@ -1006,17 +1055,10 @@ impl<'a> Rating<'a> {
             });
             return;
         };
-        let last = self.window.span.to - SignedDuration::from_nanos(1);
-        let Ok(tariff) = self.tariff_at(category, last) else {
-            self.faults.insert(RatingFault::NoVat {
-                tenant: share.tenant.to_owned(),
-                pool: pool.name.clone(),
-                category: category.as_str(),
-                day: self.basis.month.last_day(),
-            });
+        let Some(vat) = self.vat_of_share(share.tenant, category, || format!("the cost pool {}", pool.name))
+        else {
             return;
         };
-        let vat = self.tariffs[tariff].tariff.spec.vat.rate.normalize();
         lines
             .entry(share.tenant.to_owned())
             .or_default()
@@ -1027,6 +1069,7 @@ impl<'a> Rating<'a> {
                 tariff: None,
                 tier: None,
                 cost_pool: Some(pool.name.clone()),
+                co_investment: None,
                 description: Some(share.description),
                 corrects: None,
                 quantity: None,
@@ -1036,6 +1079,168 @@ impl<'a> Rating<'a> {
                 vat_rate: Some(vat.to_string()),
                 records: None,
             });
+    }
+
+    /// VAT of what no use of a tariff is: that of the tariff in force on the month's last day.
+    fn vat_of_share(
+        &mut self,
+        tenant: &str,
+        category: TenantCategory,
+        of: impl Fn() -> String,
+    ) -> Option<Decimal> {
+        let last = self.window.span.to - SignedDuration::from_nanos(1);
+        match self.tariff_at(category, last) {
+            Ok(tariff) => Some(self.tariffs[tariff].tariff.spec.vat.rate.normalize()),
+            Err(_) => {
+                self.faults.insert(RatingFault::NoVat {
+                    tenant: tenant.to_owned(),
+                    of: of(),
+                    category: category.as_str(),
+                    day: self.basis.month.last_day(),
+                });
+                None
+            }
+        }
+    }
+
+    /// The co-investments in the order of their names.
+    fn co_investments(&self) -> Vec<&'a NamedCoInvestment> {
+        let mut all: Vec<&NamedCoInvestment> = self.basis.co_investments.iter().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Adds what rights cover of the use as credits, of this month and of what changed in months before.
+    fn cover_by_rights(
+        &mut self,
+        sums: &mut BTreeMap<LineKey, LineSum>,
+        billed: &BilledBefore,
+    ) -> Vec<RightUse> {
+        let mut told = Vec::new();
+        for (place, of) in self.co_investments().into_iter().enumerate() {
+            let credit = CreditOf::Right(place);
+            let rights = match rights_of_month(of, &self.window) {
+                Ok(rights) => rights,
+                Err(fault) => {
+                    self.faults.insert(RatingFault::Rights {
+                        tenants: of.spec.shares.iter().map(|share| share.tenant.clone()).collect(),
+                        fault,
+                    });
+                    continue;
+                }
+            };
+            for (tenant, right) in rights {
+                if !self.tenants.contains_key(tenant) {
+                    self.faults.insert(RatingFault::RightsTenant {
+                        co_investment: of.name.clone(),
+                        tenant: tenant.to_owned(),
+                        tenants: of.spec.shares.iter().map(|share| share.tenant.clone()).collect(),
+                    });
+                    continue;
+                }
+                let use_ = net_use(sums, tenant, None, of.spec.meter);
+                let used: i128 = use_.iter().map(|(_, sum)| sum.quantity).sum();
+                let covered = covered(right, used);
+                take_off(sums, use_, credit, covered);
+                told.push(RightUse {
+                    co_investment: of.name.clone(),
+                    tenant: tenant.to_owned(),
+                    month: self.basis.month,
+                    right,
+                    used,
+                    covered,
+                    lent: 0,
+                });
+            }
+            let late: BTreeSet<(String, BillingMonth)> = sums
+                .keys()
+                .filter(|key| key.meter == of.spec.meter)
+                .filter_map(|key| Some((key.tenant.clone(), key.corrects?)))
+                .collect();
+            for (tenant, month) in late {
+                let Some(before) = billed.right(month, &tenant, &of.name) else {
+                    continue;
+                };
+                let use_ = net_use(sums, &tenant, Some(month), of.spec.meter);
+                let used: i128 = use_.iter().map(|(_, sum)| sum.quantity).sum();
+                let now = covered(before.right, before.used + used) - before.covered;
+                take_off(sums, use_, credit, now);
+                told.push(RightUse {
+                    co_investment: of.name.clone(),
+                    tenant,
+                    month,
+                    right: before.right,
+                    used,
+                    covered: now,
+                    lent: 0,
+                });
+            }
+        }
+        told
+    }
+
+    /// What unused rights bring back: as much of them as was billed of the meter, to whomever.
+    fn lend(
+        &mut self,
+        sums: &BTreeMap<LineKey, LineSum>,
+        rights: &mut [RightUse],
+        lines: &mut BTreeMap<String, Vec<StatementLine>>,
+    ) {
+        let mut billed: BTreeMap<Meter, i128> = BTreeMap::new();
+        for (key, sum) in sums.iter().filter(|(key, _)| key.corrects.is_none()) {
+            *billed.entry(key.meter).or_default() += sum.quantity;
+        }
+        for of in self.co_investments() {
+            let (Some(price), Some(billed)) = (of.spec.lending_price, billed.get_mut(&of.spec.meter)) else {
+                continue;
+            };
+            let month = self.basis.month;
+            let mut lenders: Vec<&mut RightUse> = rights
+                .iter_mut()
+                .filter(|right| right.co_investment == of.name && right.month == month)
+                .collect();
+            let left: Vec<i128> = lenders.iter().map(|right| right.right - right.covered).collect();
+            let units = base_units_per_unit(of.spec.meter, &self.window);
+            for (right, lent) in lenders.iter_mut().zip(lent(&left, *billed)) {
+                right.lent = lent;
+                *billed -= lent;
+                let Some(&category) = self.tenants.get(right.tenant.as_str()) else {
+                    continue;
+                };
+                let vat = self.vat_of_share(&right.tenant, category, || {
+                    format!("the co-investment {}", of.name)
+                });
+                let Some(vat) = vat.filter(|_| lent != 0) else {
+                    continue;
+                };
+                let (Some(amount), Some(shown)) =
+                    (Cents::of_line(-lent, price, units), in_units(-lent, units))
+                else {
+                    self.too_large(&right.tenant, "the amount of a line");
+                    continue;
+                };
+                lines
+                    .entry(right.tenant.clone())
+                    .or_default()
+                    .push(StatementLine {
+                        kind: LineKind::Lent,
+                        meter: Some(of.spec.meter),
+                        allocation: None,
+                        tariff: None,
+                        tier: None,
+                        cost_pool: None,
+                        co_investment: Some(of.name.clone()),
+                        description: Some(of.spec.description.clone()),
+                        corrects: None,
+                        quantity: Some(shown),
+                        base_quantity: Some((-lent).to_string()),
+                        unit_price: Some(price.to_string()),
+                        amount: amount.to_string(),
+                        vat_rate: Some(vat.to_string()),
+                        records: None,
+                    });
+            }
+        }
     }
 
     fn statement(
@@ -1085,6 +1290,56 @@ impl<'a> Rating<'a> {
             },
             conditions: Vec::new(),
         })
+    }
+}
+
+/// What a tenant used of a meter, less what is free of it already, by tariff and allocation.
+fn net_use(
+    sums: &BTreeMap<LineKey, LineSum>,
+    tenant: &str,
+    corrects: Option<BillingMonth>,
+    meter: Meter,
+) -> Vec<(LineKey, LineSum)> {
+    let mut net: BTreeMap<LineKey, LineSum> = BTreeMap::new();
+    let is_of = |key: &LineKey| key.tenant == tenant && key.corrects == corrects && key.meter == meter;
+    for (key, sum) in sums.iter().filter(|(key, _)| is_of(key)) {
+        let of_use = LineKey {
+            credit: None,
+            ..key.clone()
+        };
+        net.entry(of_use)
+            .and_modify(|net| net.quantity += sum.quantity)
+            .or_insert(*sum);
+    }
+    net.into_iter().collect()
+}
+
+/// Takes `covered` off use as credits, from the first on; below nothing, it gives back what was taken off before.
+fn take_off(
+    sums: &mut BTreeMap<LineKey, LineSum>,
+    use_: Vec<(LineKey, LineSum)>,
+    credit: CreditOf,
+    covered: i128,
+) {
+    let mut left = covered;
+    for (key, sum) in use_ {
+        if left == 0 {
+            return;
+        }
+        let of_this = if left > 0 {
+            left.min(sum.quantity.max(0))
+        } else {
+            left.max(sum.quantity.min(0))
+        };
+        if of_this != 0 {
+            left -= of_this;
+            let key = LineKey {
+                credit: Some(credit),
+                ..key
+            };
+            let quantity = -of_this;
+            sums.insert(key, LineSum { quantity, ..sum });
+        }
     }
 }
 

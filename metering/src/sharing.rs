@@ -85,6 +85,11 @@ pub enum SharingFault {
 /// Parts that sum exactly to `amount`, each the nearest that whole cents allow to `amount × weight ÷ Σ weights`.
 /// The order of `weights` decides ties: sort it by tenant. None when no weight is above 0 or one is below.
 pub fn largest_remainder(amount: Cents, weights: &[i128]) -> Option<Vec<Cents>> {
+    apportion(amount.0, weights).map(|parts| parts.into_iter().map(Cents).collect())
+}
+
+/// The same of any whole number.
+pub(crate) fn apportion(amount: i128, weights: &[i128]) -> Option<Vec<i128>> {
     if weights.iter().any(|w| *w < 0) {
         return None;
     }
@@ -92,7 +97,7 @@ pub fn largest_remainder(amount: Cents, weights: &[i128]) -> Option<Vec<Cents>> 
         .iter()
         .try_fold(0_i128, |sum, w| sum.checked_add(*w))
         .filter(|sum| *sum > 0)?;
-    let whole = amount.0.checked_abs()?;
+    let whole = amount.checked_abs()?;
     let mut parts = Vec::with_capacity(weights.len());
     let mut remainders = Vec::with_capacity(weights.len());
     for (place, weight) in weights.iter().enumerate() {
@@ -106,8 +111,14 @@ pub fn largest_remainder(amount: Cents, weights: &[i128]) -> Option<Vec<Cents>> 
     for (_, place) in remainders.iter().take(usize::try_from(left).ok()?) {
         parts[*place] += 1;
     }
-    let sign = amount.0.signum();
-    Some(parts.into_iter().map(|part| Cents(part * sign)).collect())
+    let sign = amount.signum();
+    Some(parts.into_iter().map(|part| part * sign).collect())
+}
+
+/// The n-th twelfth of a year's amount, by cumulative rounding: any twelve in a row from the first sum exactly to it.
+pub(crate) fn twelfth(annual: i128, n: i128) -> Option<i128> {
+    let up_to = |months: i128| round_half_up(&[annual, months], &[12]);
+    Some(up_to(n)? - up_to(n - 1)?)
 }
 
 /// What a pool costs in a month: none when it is not valid then. A twelfth of the annual amount, by cumulative
@@ -135,8 +146,7 @@ pub fn amount_of_month(
     };
     let annual = Cents::from_decimal(spec.annual_amount).ok_or_else(bad)?;
     let n = month.index() - BillingMonth::of(spec.valid_from).index() + 1;
-    let up_to = |months: i128| round_half_up(&[annual.0, months], &[12]).ok_or_else(bad);
-    Ok(Some(Cents(up_to(n)? - up_to(n - 1)?)))
+    twelfth(annual.0, n).map(|part| Some(Cents(part))).ok_or_else(bad)
 }
 
 /// One tenant's share of a pool in a month, and what it rests on.

@@ -6,10 +6,12 @@
 use crate::calendar::{BillingMonth, CalendarError, DatacentreZone};
 use crate::meter::{base_unit, base_units_per_unit};
 use crate::money::Cents;
+use crate::rights::RightUse;
 use crate::sharing::{SharedPool, TruedUp};
 use mesocentre_api::{Currency, LineKind, Meter, StatementLine, StatementPeriod, StatementStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// A tenant's statement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct MonthDocument {
     /// How pools were made up to their real costs in the month, in the order of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub true_ups: Vec<TruedUp>,
+    /// What co-investors had, used and lent of their rights, in the order of the co-investments' names and the tenants'.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rights: Vec<RightUse>,
 }
 
 impl MonthDocument {
@@ -46,11 +51,27 @@ impl MonthDocument {
 
 /// What closed statements already billed, so that late use takes up the tiers where they left them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BilledBefore(BTreeMap<(BillingMonth, String, Meter, String), i128>);
+pub struct BilledBefore {
+    quantities: BTreeMap<(BillingMonth, String, Meter, String), i128>,
+    rights: BTreeMap<(BillingMonth, String, String), RightUse>,
+}
 
 impl BilledBefore {
     /// Adds what a closed month billed: its own use, and its corrections of months before.
     pub fn add(&mut self, closed: &MonthDocument) {
+        for right in &closed.rights {
+            let key = (right.month, right.tenant.clone(), right.co_investment.clone());
+            match self.rights.entry(key) {
+                Entry::Vacant(first) => {
+                    first.insert(right.clone());
+                }
+                Entry::Occupied(mut before) => {
+                    let before = before.get_mut();
+                    before.used += right.used;
+                    before.covered += right.covered;
+                }
+            }
+        }
         for statement in &closed.statements {
             for line in &statement.status.lines {
                 let (Some(meter), Some(tariff), Some(quantity)) =
@@ -64,7 +85,7 @@ impl BilledBefore {
                 };
                 if let (Some(month), Ok(quantity)) = (month, quantity.parse::<i128>()) {
                     let key = (month, statement.tenant.clone(), meter, tariff.clone());
-                    *self.0.entry(key).or_default() += quantity;
+                    *self.quantities.entry(key).or_default() += quantity;
                 }
             }
         }
@@ -72,10 +93,18 @@ impl BilledBefore {
 
     /// What was billed of a meter under a tariff in a month, in base units.
     pub fn quantity(&self, month: BillingMonth, tenant: &str, meter: Meter, tariff: &str) -> i128 {
-        self.0
+        self.quantities
             .get(&(month, tenant.to_owned(), meter, tariff.to_owned()))
             .copied()
             .unwrap_or(0)
+    }
+}
+
+impl BilledBefore {
+    /// What a co-investor had, used and was covered of its right in a month, late use until now included.
+    pub fn right(&self, month: BillingMonth, tenant: &str, co_investment: &str) -> Option<&RightUse> {
+        self.rights
+            .get(&(month, tenant.to_owned(), co_investment.to_owned()))
     }
 }
 

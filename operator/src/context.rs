@@ -19,8 +19,9 @@ use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use mesocentre_api::{
-    Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, Invoice, InvoiceSeries, PeeringAgreement,
-    PerimeterReport, PerimeterRules, Scheduler, Statement, Tariff, Tenant, TrustPerimeter, Workspace,
+    Allocation, BatchJob, BillingPeriod, CoInvestment, CostPool, EconomicCeiling, Invoice, InvoiceSeries,
+    PeeringAgreement, PerimeterReport, PerimeterRules, Scheduler, Statement, Tariff, Tenant, TrustPerimeter,
+    Workspace,
 };
 use mesocentre_metering::{DatacentreZone, Ledger};
 use mesocentre_tenancy::Now;
@@ -157,6 +158,8 @@ stores! {
     tariffs: Tariff = all;
     /// Cost pools.
     pools: CostPool = all;
+    /// Co-investments.
+    co_investments: CoInvestment = all;
     /// Ceilings on economic use.
     ceilings: EconomicCeiling = all;
     /// Billing periods.

@@ -341,6 +341,15 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
             shutdown()
         ),
         controller::run(
+            "co_investment",
+            c(),
+            s.co_investments.clone(),
+            queues.co_investments,
+            4,
+            billing::co_investment::reconcile,
+            shutdown()
+        ),
+        controller::run(
             "invoice_series",
             c(),
             s.series.clone(),

@@ -37,7 +37,7 @@ macro_rules! home {
 home! {
     namespaced: mesocentre_api::Allocation, mesocentre_api::BatchJob, mesocentre_api::Invoice, mesocentre_api::PeeringAgreement,
         mesocentre_api::Statement, mesocentre_api::Workspace;
-    cluster: mesocentre_api::BillingPeriod, mesocentre_api::CostPool, mesocentre_api::EconomicCeiling, mesocentre_api::InvoiceSeries, mesocentre_api::Scheduler,
+    cluster: mesocentre_api::BillingPeriod, mesocentre_api::CoInvestment, mesocentre_api::CostPool, mesocentre_api::EconomicCeiling, mesocentre_api::InvoiceSeries, mesocentre_api::Scheduler,
         mesocentre_api::Tariff, mesocentre_api::Tenant, mesocentre_api::TrustPerimeter;
 }
 

@@ -3,7 +3,7 @@
 //! | a change of | has looked at |
 //! | --- | --- |
 //! | TrustPerimeter | its tenants, their workspaces, all agreements |
-//! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools that name it; ceilings; its invoices; periods |
+//! | Tenant | its perimeter, workspaces, agreements (its own and those that name it), allocations and their accounts; cost pools and co-investments that name it; ceilings; its invoices; periods |
 //! | Workspace | its tenant, the tenant's other workspaces (they share a quota), the tenant's agreements |
 //! | PeeringAgreement | the other side's of the same name |
 //! | namespace, quota, limits, policy, binding, rules of ours | the workspace or tenant that it was made for (for what is used of a quota: at most twice a second); of a home namespace also periods |
@@ -13,6 +13,7 @@
 //! | BatchJob | those that wait for it |
 //! | Tariff | all tariffs, periods |
 //! | CostPool | periods |
+//! | CoInvestment | periods |
 //! | InvoiceSeries | all series, all invoices |
 //! | Invoice, its number | the invoices of its tenant |
 //! | BillingPeriod | drafts of its month |
@@ -34,8 +35,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{
-    Allocation, BatchJob, BillingPeriod, CostPool, EconomicCeiling, Invoice, InvoiceSeries, PeeringAgreement,
-    Scheduler, Tariff, Tenant, TrustPerimeter, Workspace, labels,
+    Allocation, BatchJob, BillingPeriod, CoInvestment, CostPool, EconomicCeiling, Invoice, InvoiceSeries,
+    PeeringAgreement, Scheduler, Tariff, Tenant, TrustPerimeter, Workspace, labels,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -81,6 +82,8 @@ triggers! {
     tariffs: Tariff;
     /// Cost pools.
     pools: CostPool;
+    /// Co-investments.
+    co_investments: CoInvestment;
     /// Ceilings on economic use.
     ceilings: EconomicCeiling;
     /// Series of invoices.
@@ -155,6 +158,11 @@ fn tenancy(
         for pool in s.pools.state() {
             if pool.spec.tenants().any(|tenant| tenant == name) {
                 t.pools.reconcile(ObjectRef::from_obj(pool.as_ref()));
+            }
+        }
+        for of in s.co_investments.state() {
+            if of.spec.shares.iter().any(|share| share.tenant == name) {
+                t.co_investments.reconcile(ObjectRef::from_obj(of.as_ref()));
             }
         }
         t.ceilings.reconcile_all(&s.ceilings);
@@ -333,6 +341,11 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
         t.pools.reconcile(ObjectRef::from_obj(pool.as_ref()));
         t.periods.reconcile_all(&s.periods);
     });
+    let (s, t) = (stores.clone(), triggers.clone());
+    watches.co_investments.on_spec_change(move |of| {
+        t.co_investments.reconcile(ObjectRef::from_obj(of.as_ref()));
+        t.periods.reconcile_all(&s.periods);
+    });
     let (s, t, b) = (stores.clone(), triggers.clone(), batch.clone());
     watches.ceilings.on_difference(move |before, now| {
         // Two of one year stand in each other's way.
@@ -351,11 +364,7 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
         t.periods.reconcile(ObjectRef::from_obj(period.as_ref()));
         // Drafts wait until their month is closed.
         for invoice in s.invoices.state() {
-            let is_issued = invoice
-                .status
-                .as_ref()
-                .is_some_and(|status| status.number.is_some());
-            if !is_issued && invoice.spec.month.as_ref() == Some(&period.spec.month) {
+            if !is_issued(&invoice) && invoice.spec.month.as_ref() == Some(&period.spec.month) {
                 t.invoices.reconcile(ObjectRef::from_obj(invoice.as_ref()));
             }
         }
@@ -392,6 +401,11 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
     watches
         .statements
         .on_change(move |statement| t.periods.reconcile(key(None, &statement.name_any())));
+}
+
+fn is_issued(invoice: &Invoice) -> bool {
+    let status = invoice.status.as_ref();
+    status.is_some_and(|status| status.number.is_some())
 }
 
 /// The tenant that a batch job's namespace belongs to: `<tenant>--<workspace>`.

@@ -9,6 +9,9 @@ use mesocentre_api::{LineKind, Meter, StatementLine};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+/// The label of what the ledger has, in base units.
+pub(super) const EXACT_QUANTITY: &str = "Quantité exacte";
+
 /// A line (BG-25).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -151,9 +154,18 @@ pub(super) fn invoice_line(
         ),
         (None, _) => ("Prestation".to_owned(), "Service".to_owned()),
     };
-    if line.kind == LineKind::Credit {
-        name = format!("Avoir pour panne de nœud : {name}");
-        name_en = format!("Credit for node failures: {name_en}");
+    let is_right = line.co_investment.is_some();
+    let before = match line.kind {
+        LineKind::Lent => Some(("Droits de co-investissement prêtés", "Co-investor's rights lent")),
+        LineKind::Credit | LineKind::Correction if is_right => {
+            Some(("Droit de co-investissement", "Co-investor's right"))
+        }
+        LineKind::Credit => Some(("Avoir pour panne de nœud", "Credit for node failures")),
+        _ => None,
+    };
+    if let Some((french, english)) = before {
+        name = format!("{french} : {name}");
+        name_en = format!("{english}: {name_en}");
     }
     if let Some(month) = &line.corrects {
         name = format!("Régularisation {month} : {name}");
@@ -173,10 +185,11 @@ pub(super) fn invoice_line(
     };
     detail("Allocation", line.allocation.clone());
     detail("Charges", line.cost_pool.clone());
+    detail("Co-investissement", line.co_investment.clone());
     detail("Tarif", line.tariff.clone());
     detail("Tranche", line.tier.map(|tier| tier.to_string()));
     if let (Some(meter), Some(base)) = (line.meter, base) {
-        detail("Quantité exacte", Some(format!("{base} {}", base_unit(meter))));
+        detail(EXACT_QUANTITY, Some(format!("{base} {}", base_unit(meter))));
     }
     if metered.is_none() {
         detail("Prix unitaire exact", line.unit_price.clone());

@@ -63,6 +63,7 @@ pub fn basis(month: &str) -> RatingBasis {
         tenants: tenants(),
         tariffs: example_tariffs(),
         cost_pools: example_pools(),
+        co_investments: Vec::new(),
         acknowledged_gaps: Vec::new(),
     }
 }
@@ -71,6 +72,7 @@ pub fn basis(month: &str) -> RatingBasis {
 pub fn basis_without_pools(month: &str) -> RatingBasis {
     RatingBasis {
         cost_pools: Vec::new(),
+        co_investments: Vec::new(),
         ..basis(month)
     }
 }

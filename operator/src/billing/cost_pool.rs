@@ -1,7 +1,7 @@
 //! CostPool: says whether it can be shared: the tenants that it names are there, and its terms make sense. Nothing is
 //! applied: it is shared where a month is rated.
 
-use super::first_few;
+use super::unknown_tenants;
 use crate::Context;
 use crate::failure::Failure;
 use crate::report::{Verdict, is_leaving, warn_when_not_ready, write_status};
@@ -39,45 +39,30 @@ fn judge(name: &str, spec: &CostPoolSpec, tenants: &BTreeSet<String>) -> Verdict
     if let Err(fault) = try_to_share(name, spec) {
         return Verdict::no("CannotBeShared", fault.to_string());
     }
-    let named: BTreeSet<&str> = spec.tenants().collect();
-    let unknown: Vec<&str> = named
-        .into_iter()
-        .filter(|tenant| !tenants.contains(*tenant))
-        .collect();
-    if unknown.is_empty() {
-        let currency = spec.currency.as_str();
-        let sharing = match spec.shares.len() {
-            1 => "1 tenant carries it".to_owned(),
-            several => format!("{several} tenants share it"),
-        };
-        let changes = match spec.changes.iter().map(|change| change.from).min() {
-            Some(first) => format!("; changed from {first} on"),
-            None => String::new(),
-        };
-        let true_up = match &spec.true_up {
-            Some(true_up) => format!(
-                "; made up to the real costs of {} {currency} in {}",
-                true_up.actual_amount, true_up.month
-            ),
-            None => String::new(),
-        };
-        return Verdict::yes(
-            "Shared",
-            format!(
-                "{sharing}: a twelfth of {} {currency} each month, {} % by weight and {} % by use{changes}{true_up}",
-                spec.annual_amount, spec.key.fixed, spec.key.usage
-            ),
-        );
+    if let Some(unknown) = unknown_tenants(spec.tenants(), tenants, "who shares this pool") {
+        return unknown;
     }
-    let (what, them) = match unknown.as_slice() {
-        [_] => ("there is no tenant", "it"),
-        _ => ("there are no such tenants:", "them"),
+    let currency = spec.currency.as_str();
+    let sharing = match spec.shares.len() {
+        1 => "1 tenant carries it".to_owned(),
+        several => format!("{several} tenants share it"),
     };
-    Verdict::no(
-        "UnknownTenant",
+    let changes = match spec.changes.iter().map(|change| change.from).min() {
+        Some(first) => format!("; changed from {first} on"),
+        None => String::new(),
+    };
+    let true_up = match &spec.true_up {
+        Some(true_up) => format!(
+            "; made up to the real costs of {} {currency} in {}",
+            true_up.actual_amount, true_up.month
+        ),
+        None => String::new(),
+    };
+    Verdict::yes(
+        "Shared",
         format!(
-            "{what} {}; make {them}, or take {them} out of the shares: until then nobody who shares this pool has a statement",
-            first_few(&unknown, ", ")
+            "{sharing}: a twelfth of {} {currency} each month, {} % by weight and {} % by use{changes}{true_up}",
+            spec.annual_amount, spec.key.fixed, spec.key.usage
         ),
     )
 }

@@ -1,11 +1,11 @@
-//! Tariffs, cost pools and billing periods. All judgement about money is in the crate `mesocentre-metering`; here it is
+//! Tariffs, cost pools, co-investments and billing periods. All judgement about money is in the crate `mesocentre-metering`; here it is
 //! gathered for, asked, and written where people read it.
 //!
 //! ```text
-//!  Tenant, Tariff, CostPool ──► basis ─┐
-//!  ledger (the batch feed fills it) ───┴─► metering: rate, or close ─► Statement in each home namespace
-//!                                                   │
-//!                                                   └─► the closed month, in the ledger: the last word
+//!  Tenant, Tariff, CostPool, CoInvestment ──► basis ─┐
+//!  ledger (the feeds fill it) ────────────────────────┴─► metering: rate, or close ─► Statement in each home namespace
+//!                                                                     │
+//!                                                                     └─► the closed month, in the ledger: the last word
 //!  Invoice, InvoiceSeries, closed month ──► metering: draft, issue ─► the document, in the ledger ─► files, InvoiceDocument
 //! ```
 //!
@@ -13,16 +13,19 @@
 //! keeps. So a statement that somebody changes or deletes costs nothing but a write: it is made again from there.
 
 pub mod ceiling;
+pub mod co_investment;
 pub mod cost_pool;
 pub mod invoice;
 pub mod period;
 pub mod tariff;
 
 use crate::Context;
+use crate::report::Verdict;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{BillingPeriod, PeriodState};
 use mesocentre_metering::Appended;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 /// What this process knows of billing beyond its caches.
@@ -89,6 +92,31 @@ fn look_at_open(context: &Context, which: impl Fn(&BillingPeriod) -> bool) {
 
 /// How many sentences or names a message holds before it counts the rest: a condition is no list.
 const NAMED: usize = 5;
+
+/// What is wrong when tenants that are named are not there: `whose` has no statement until they are.
+fn unknown_tenants<'a>(
+    named: impl Iterator<Item = &'a str>,
+    tenants: &BTreeSet<String>,
+    whose: &str,
+) -> Option<Verdict> {
+    let named: BTreeSet<&str> = named.collect();
+    let unknown: Vec<&str> = named
+        .into_iter()
+        .filter(|tenant| !tenants.contains(*tenant))
+        .collect();
+    let (what, them) = match unknown.as_slice() {
+        [] => return None,
+        [_] => ("there is no tenant", "it"),
+        _ => ("there are no such tenants:", "them"),
+    };
+    Some(Verdict::no(
+        "UnknownTenant",
+        format!(
+            "{what} {}; make {them}, or take {them} out of the shares: until then nobody {whose} has a statement",
+            first_few(&unknown, ", ")
+        ),
+    ))
+}
 
 /// The first few, and how many more there are.
 fn first_few(all: &[impl Display], separator: &str) -> String {

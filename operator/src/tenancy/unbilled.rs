@@ -270,6 +270,7 @@ mod tests {
                     spec: serde_json::from_value(tariff).unwrap(),
                 }],
                 cost_pools: Vec::new(),
+                co_investments: Vec::new(),
                 acknowledged_gaps: Vec::new(),
             };
             close_month(&self.ledger, &basis, at("2026-11-24T12:00:00Z"))

@@ -5,7 +5,7 @@ use crate::billing::tariff;
 use crate::report::is_leaving;
 use kube::ResourceExt;
 use mesocentre_api::{BillingPeriod, Statement, labels};
-use mesocentre_metering::{NamedPool, NamedTariff, RatedTenant};
+use mesocentre_metering::{NamedCoInvestment, NamedPool, NamedTariff, RatedTenant};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub struct Gathered {
     pub tariffs: Vec<NamedTariff>,
     /// All cost pools.
     pub cost_pools: Vec<NamedPool>,
+    /// All co-investments.
+    pub co_investments: Vec<NamedCoInvestment>,
     /// The home namespaces that there are, by tenant.
     pub homes: BTreeMap<String, Home>,
     /// The month's statements, by namespace.
@@ -55,6 +57,16 @@ pub fn gather(context: &Context, period: &BillingPeriod) -> Gathered {
             .map(|pool| NamedPool {
                 name: pool.name_any(),
                 spec: pool.spec.clone(),
+            })
+            .collect(),
+        co_investments: stores
+            .co_investments
+            .state()
+            .iter()
+            .filter(|of| !is_leaving(of.as_ref()))
+            .map(|of| NamedCoInvestment {
+                name: of.name_any(),
+                spec: of.spec.clone(),
             })
             .collect(),
         homes: homes(context),

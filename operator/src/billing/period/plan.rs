@@ -262,6 +262,7 @@ mod tests {
                     statements,
                     pools: Vec::new(),
                     true_ups: Vec::new(),
+                    rights: Vec::new(),
                     activity: BTreeMap::new(),
                     faults,
                 },
@@ -284,6 +285,7 @@ mod tests {
             tenants: Vec::new(),
             tariffs: Vec::new(),
             cost_pools: Vec::new(),
+            co_investments: Vec::new(),
             homes: home.map(|home| (TENANT.to_owned(), home)).into_iter().collect(),
             statements: live
                 .map(|live| (TENANT.to_owned(), Arc::new(live)))

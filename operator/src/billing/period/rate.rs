@@ -166,6 +166,7 @@ async fn compute(context: &Context, valid: &ValidPeriod, on: &Foundations) -> Re
             statements: Vec::new(),
             pools: Vec::new(),
             true_ups: Vec::new(),
+            rights: Vec::new(),
             activity: BTreeMap::new(),
             faults: Vec::new(),
         };

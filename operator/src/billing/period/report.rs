@@ -229,6 +229,7 @@ mod tests {
                 statements: Vec::new(),
                 pools: Vec::new(),
                 true_ups: Vec::new(),
+                rights: Vec::new(),
                 activity: Default::default(),
                 faults,
             },

@@ -92,6 +92,7 @@ impl ValidPeriod {
             tenants: there.tenants.clone(),
             tariffs: there.tariffs.clone(),
             cost_pools: there.cost_pools.clone(),
+            co_investments: there.co_investments.clone(),
             acknowledged_gaps: spec.acknowledged_gaps.clone(),
         };
         let close = Close::of(period);
@@ -117,6 +118,7 @@ pub fn november() -> ValidPeriod {
             tenants: Vec::new(),
             tariffs: Vec::new(),
             cost_pools: Vec::new(),
+            co_investments: Vec::new(),
             acknowledged_gaps: Vec::new(),
         },
         window: DatacentreZone::named("Europe/Paris")

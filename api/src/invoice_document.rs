@@ -22,11 +22,12 @@ pub struct InvoiceDocumentSpec {
     /// The document's number.
     #[schemars(length(max = 35))]
     pub number: String,
-    /// PDF/A-3 with the XML inside (Factur-X), in base64.
+    /// PDF/A-3 with the XML inside (Factur-X), in base64; of a call for funds without one.
     #[schemars(schema_with = "bytes")]
     pub pdf: String,
-    /// EN 16931 in the syntax CII.
-    pub xml: String,
+    /// EN 16931 in the syntax CII; a call for funds, which is no invoice, has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xml: Option<String>,
 }
 
 fn bytes(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.callSeries) || (self.callSeries != self.series && (!has(self.creditSeries) || self.callSeries != self.creditSeries))").message("calls for funds are no invoices, and have numbers of their own: write a callSeries that is neither series nor creditSeries"))]
 pub struct InvoiceSeriesSpec {
     /// What its numbers begin with: F2026 gives F2026-000001, F2026-000002 ... without a gap (CGI, ann. 2, art. 242 nonies A, I, 7°).
     #[schemars(length(min = 1, max = 20))]
@@ -42,6 +43,12 @@ pub struct InvoiceSeriesSpec {
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Z0-9]([A-Z0-9-]*[A-Z0-9])?$')").message("write capitals and digits, with dashes between them, for example A2026"))]
     pub credit_series: Option<String>,
+    /// What the numbers of calls for funds begin with: a series of their own, since they are no invoices. Without it none is
+    /// issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z0-9]([A-Z0-9-]*[A-Z0-9])?$')").message("write capitals and digits, with dashes between them, for example AF2026"))]
+    pub call_series: Option<String>,
     /// Who issues the invoices.
     pub seller: InvoiceSeller,
     /// Days from issue until payment is due: at most 60 for a business, 30 for a public buyer, 50 for a public health

@@ -1,4 +1,4 @@
-//! `meso invoice`: a tenant's invoices and credit notes, and their documents, in French with English beside.
+//! `meso invoice`: a tenant's invoices, credit notes and calls for funds, and their documents, in French with English beside.
 //!
 //! Who may read them is the API server's to say; numbers and amounts are shown as the operator wrote them.
 
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use kube::{Api, ResourceExt};
 use mesocentre_api::{
-    ConditionStatus, Invoice, InvoiceDocument, InvoicePhase, InvoiceStatus, find_condition,
+    ConditionStatus, Invoice, InvoiceDocument, InvoiceKind, InvoicePhase, InvoiceStatus, find_condition,
 };
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -116,6 +116,7 @@ pub async fn list(options: ListOptions, before: Place) -> Result<(), Failure> {
 fn table(all: &[Invoice], with_tenant: bool) -> String {
     let mut heads = vec![
         ("Numéro / Number", Align::Left),
+        ("Pièce / Kind", Align::Left),
         ("Mois / Month", Align::Left),
         ("Émise / Issued", Align::Left),
         ("Échéance / Due", Align::Left),
@@ -134,7 +135,8 @@ fn table(all: &[Invoice], with_tenant: bool) -> String {
                 .number
                 .clone()
                 .unwrap_or_else(|| format!("(projet / draft) {}", invoice.name_any())),
-            status.month.clone().unwrap_or_default(),
+            kind(invoice, &status).to_owned(),
+            months(&status),
             day(status.issued_on),
             day(status.due_on),
             money(&status, status.gross.as_deref()),
@@ -186,23 +188,22 @@ fn describe(invoice: &Invoice) -> String {
             table.row(vec![name.to_owned(), value]);
         }
     };
-    let kind = if invoice.spec.credits.is_some() {
-        "Avoir / Credit note"
-    } else {
-        "Facture / Invoice"
-    };
     row(
-        kind,
+        kind(invoice, &status),
         status.number.clone().unwrap_or_else(|| "projet / draft".into()),
     );
     row("Tenant", invoice.namespace().unwrap_or_default());
-    row("Mois / Month", status.month.clone().unwrap_or_default());
+    row("Mois / Month", months(&status));
     row("Rectifie / Corrects", status.corrects.clone().unwrap_or_default());
     row("Émise le / Issued on", day(status.issued_on));
     row("Échéance / Due on", day(status.due_on));
     row("HT / Net", money(&status, status.net.as_deref()));
     row("TVA / VAT", money(&status, status.vat.as_deref()));
     row("TTC / Gross", money(&status, status.gross.as_deref()));
+    row(
+        "Avances / Paid in advance",
+        money(&status, status.advances.as_deref()),
+    );
     row("Avoirs / Credited", money(&status, status.credited.as_deref()));
     row("Payé / Paid", money(&status, status.paid.as_deref()));
     row("Reste dû / Owed", money(&status, status.due.as_deref()));
@@ -212,6 +213,27 @@ fn describe(invoice: &Invoice) -> String {
     }
     // The heads are empty.
     table.render(None).trim_start_matches('\n').to_owned()
+}
+
+/// What it is: as the operator says, else as it is written.
+fn kind(invoice: &Invoice, status: &InvoiceStatus) -> &'static str {
+    let written = match (&invoice.spec.credits, &invoice.spec.call) {
+        (Some(_), _) => InvoiceKind::CreditNote,
+        (None, Some(_)) => InvoiceKind::Call,
+        (None, None) => InvoiceKind::Invoice,
+    };
+    match status.kind.unwrap_or(written) {
+        InvoiceKind::Invoice => "Facture / Invoice",
+        InvoiceKind::CreditNote => "Avoir / Credit note",
+        InvoiceKind::Call => "Appel de fonds / Call",
+    }
+}
+
+fn months(status: &InvoiceStatus) -> String {
+    match (&status.month, &status.until) {
+        (Some(from), Some(until)) if from != until => format!("{from} – {until}"),
+        (month, _) => month.clone().unwrap_or_default(),
+    }
 }
 
 /// How far it has come, and what stands in the way.
@@ -265,7 +287,14 @@ pub async fn document(options: DocumentOptions, form: DocumentForm, before: Plac
             })?,
             "pdf",
         ),
-        DocumentForm::Xml => (document.spec.xml.into_bytes(), "xml"),
+        DocumentForm::Xml => match document.spec.xml {
+            Some(xml) => (xml.into_bytes(), "xml"),
+            None => {
+                return Err(Failure::NotFound(format!(
+                    "{number} is a call for funds, or takes one back: it is no invoice, and has no XML; take meso invoice pdf {number}"
+                )));
+            }
+        },
     };
     let path = options
         .output

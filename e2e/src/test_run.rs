@@ -25,12 +25,13 @@ const WITH_A_LATER_SLURM: [&str; 9] = [
 ];
 
 /// Those that make ledgers, and run once with files and once with PostgreSQL.
-const OF_THE_LEDGER: [&str; 14] = [
+const OF_THE_LEDGER: [&str; 15] = [
     "a_closed_month_stays",
     "a_kept_checkpoint_shows_what_was_rewritten",
     "a_ledger_is_copied_whole",
     "a_month_can_be_simulated",
     "co_investors_use_what_they_paid_for",
+    "funds_are_called_ahead",
     "intake_survives_being_killed",
     "invoice_numbers_have_no_gap",
     "invoices_say_what_statements_say",

@@ -210,6 +210,115 @@ async fn what_is_given_back_of_a_closed_month_is_a_line_below_zero() {
 }
 
 #[tokio::test]
+async fn a_month_below_nothing_is_a_credit_note_on_the_invoices_that_it_gives_back_of() {
+    let test = TestLedger::new().await;
+    let used = |key: &str, quantity, start: &str, end: &str| record(key, "univ-caen", quantity, start, end);
+    let november = used("1", 90_000_000, "2026-11-10T10:00:00Z", "2026-11-10T11:00:00Z");
+    test.append(std::slice::from_ref(&november)).await;
+    let first = draft_of(&test, &basis_without_pools("2026-11"), &university(), &terms(30)).await;
+    test.append(&[
+        revised(november, 1, 3_600_001),
+        used("2", 36_000, "2026-12-10T10:00:00Z", "2026-12-10T11:00:00Z"),
+    ])
+    .await;
+    let statement = closed_statement(&test.ledger, &basis_without_pools("2026-12"), "univ-caen").await;
+    let drafted = |account| {
+        let terms = Terms { account, ..terms(30) };
+        draft(&statement, &seller(), &university(), &terms)
+    };
+    let unbilled = drafted(test.ledger.account_of("univ-caen").await.unwrap()).unwrap_err();
+    assert!(matches!(unbilled[..], [Fault::Negative { .. }]), "{unbilled:?}");
+
+    let first = test.ledger.issue(&series(), &first, ISSUED).await.unwrap();
+    let account = test.ledger.account_of("univ-caen").await.unwrap();
+    let note = drafted(account).unwrap();
+    let totals = &statement.status.totals;
+    assert_eq!(format!("-{}", note.sums().net), totals.net);
+    assert_eq!(format!("-{}", note.sums().gross), totals.gross);
+    let Purpose::MonthCredit { corrects } = note.purpose() else {
+        panic!("{:?}", note.purpose());
+    };
+    assert_eq!(corrects.len(), 1);
+    assert_eq!(corrects[0].number, *first.number());
+    let credit_series: Series = "A2026".parse().unwrap();
+    let issued = test.ledger.issue(&credit_series, &note, ISSUED).await.unwrap();
+    golden("credit-note-month.xml", &render_xml(&issued).unwrap());
+    look_at("credit-note-month.pdf", &render_pdf(&issued).unwrap());
+
+    // It is the month's bill: issued once, owed to the tenant until it is paid back, and no invoice's own credit.
+    let again = test.ledger.issue(&series(), &note, ISSUED).await.unwrap();
+    assert_eq!(again.number(), issued.number());
+    assert_eq!(test.ledger.credit_notes_on(first.number()).await.unwrap(), []);
+    let standing = async || test.ledger.standing(issued.number()).await.unwrap().unwrap();
+    assert_eq!(standing().await.due(), Cents(0) - note.sums().gross);
+    let paid_back = ledger::Payment {
+        reference: "VIR-1".to_owned(),
+        amount: Cents(0) - note.sums().gross,
+        paid_on: date(2026, 12, 20),
+    };
+    test.ledger
+        .record_payment(issued.number(), &paid_back)
+        .await
+        .unwrap();
+    assert_eq!(standing().await.due(), Cents(0));
+    let refused = credit(&issued, &[], &Credit::Whole, "une erreur").unwrap_err();
+    assert!(matches!(refused[..], [Fault::NotAnInvoice { .. }]), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_invoice_tells_what_the_months_of_its_year_were_billed() {
+    let test = TestLedger::new().await;
+    let mut last = None;
+    for (month, hours) in [(7, 900), (8, 300), (9, 1_200), (10, 700), (11, 1_000)] {
+        let day = format!("2026-{month:02}-10T10:00:00Z");
+        let until = format!("2026-{month:02}-10T11:00:00Z");
+        let key = month.to_string();
+        test.append(&[record(&key, "univ-caen", hours * 3_600_000, &day, &until)])
+            .await;
+        let basis = basis_without_pools(&format!("2026-{month:02}"));
+        let statement = closed_statement(&test.ledger, &basis, "univ-caen").await;
+        let terms = Terms {
+            account: test.ledger.account_of("univ-caen").await.unwrap(),
+            ..terms(30)
+        };
+        let drafted = draft(&statement, &seller(), &university(), &terms).unwrap();
+        let issued = test.ledger.issue(&series(), &drafted, ISSUED).await.unwrap();
+        if month == 9 {
+            let half = issued.document().lines()[0].amount.0 / 2;
+            let lines = Credit::Lines(vec![CreditedLine {
+                line: 1,
+                amount: Cents(half),
+            }]);
+            let note = credit(&issued, &[], &lines, "Panne").unwrap();
+            test.ledger.issue(&series(), &note, ISSUED).await.unwrap();
+        }
+        last = Some(issued);
+    }
+    let last = last.unwrap();
+    let told: Vec<String> = last
+        .document()
+        .year()
+        .iter()
+        .map(|billed| format!("{} {}", billed.month, billed.net))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "2026-07 10800.00",
+            "2026-08 3600.00",
+            "2026-09 7200.00",
+            "2026-10 8400.00"
+        ]
+    );
+    let pdf = render_pdf(&last).unwrap();
+    look_at("invoice-with-year.pdf", &pdf);
+    // What is told beside it makes no other draft of it.
+    let kept = test.ledger.invoice(last.number()).await.unwrap().unwrap();
+    assert!(kept.document().is_again(last.document()));
+    assert_eq!(pages(&pdf), 1);
+}
+
+#[tokio::test]
 async fn a_missing_service_code_is_refused_where_the_buyer_requires_one() {
     let test = month_of_three().await;
     let statement = closed_statement(&test.ledger, &basis("2026-11"), "univ-caen").await;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::*;
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 9] = [
     "invoice-univ-caen.xml",
     "invoice-nova-motors.xml",
     "invoice-exempt.xml",
@@ -21,6 +21,8 @@ const ALL: [&str; 7] = [
     "invoice-with-correction.xml",
     "credit-note-nova-motors.xml",
     "credit-note-whole.xml",
+    "credit-note-month.xml",
+    "invoice-less-advances.xml",
 ];
 
 fn golden(name: &str) -> PathBuf {

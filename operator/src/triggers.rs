@@ -12,7 +12,7 @@
 //! | EconomicCeiling | all ceilings; by its grants all allocations and their accounts |
 //! | BatchJob | those that wait for it |
 //! | Tariff | all tariffs, periods |
-//! | CostPool | periods |
+//! | CostPool | periods; drafts of calls for funds |
 //! | CoInvestment | periods |
 //! | InvoiceSeries | all series, all invoices |
 //! | Invoice, its number | the invoices of its tenant |
@@ -335,11 +335,13 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
         // Each may overlap with each.
         t.tariffs.reconcile_all(&s.tariffs);
         t.periods.reconcile_all(&s.periods);
+        calls_in_draft(&s, &t);
     });
     let (s, t) = (stores.clone(), triggers.clone());
     watches.pools.on_spec_change(move |pool| {
         t.pools.reconcile(ObjectRef::from_obj(pool.as_ref()));
         t.periods.reconcile_all(&s.periods);
+        calls_in_draft(&s, &t);
     });
     let (s, t) = (stores.clone(), triggers.clone());
     watches.co_investments.on_spec_change(move |of| {
@@ -406,6 +408,15 @@ fn billing(watches: &mut Watches, stores: &Stores, triggers: &Triggers, batch: &
 fn is_issued(invoice: &Invoice) -> bool {
     let status = invoice.status.as_ref();
     status.is_some_and(|status| status.number.is_some())
+}
+
+/// A call for funds rests on its pool, and on the tariffs for whether its share bears VAT.
+fn calls_in_draft(stores: &Stores, triggers: &Triggers) {
+    for invoice in stores.invoices.state() {
+        if invoice.spec.call.is_some() && !is_issued(&invoice) {
+            triggers.invoices.reconcile(ObjectRef::from_obj(invoice.as_ref()));
+        }
+    }
 }
 
 /// The tenant that a batch job's namespace belongs to: `<tenant>--<workspace>`.

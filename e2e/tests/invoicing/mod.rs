@@ -19,7 +19,8 @@ pub async fn of_the_month(stack: &Stack, month: &str) -> Result<()> {
     let numbers = numbers_have_no_gap_whatever_is_killed(stack, &name, month).await?;
     the_documents_are_the_same_everywhere_and_for_some_eyes_only(stack, &name, &numbers[0]).await?;
     what_was_issued_stays(stack, &name, month).await?;
-    what_is_credited_paid_and_replaced_adds_up(stack, &name, month).await?;
+    let advance = funds_are_called_ahead(stack).await?;
+    what_is_credited_paid_and_replaced_adds_up(stack, &name, month, advance).await?;
     let verified = stack.run(&["meso", "ledger", "verify"]).await?;
     ensure!(verified.is_success(), "{verified:?}");
     Ok(())
@@ -275,7 +276,119 @@ async fn what_was_issued_stays(stack: &Stack, name: &str, month: &str) -> Result
     Ok(())
 }
 
-async fn what_is_credited_paid_and_replaced_adds_up(stack: &Stack, name: &str, month: &str) -> Result<()> {
+/// A year to come, whose shares bear no VAT: univ-caen is called for its first quarter and pays half of a month. Gives what
+/// it paid.
+async fn funds_are_called_ahead(stack: &Stack) -> Result<Decimal> {
+    let tenant = "univ-caen";
+    // Shares of this year bear VAT, so nothing is called for them.
+    apply_yaml(&stack.admin(), &series_of_calls(false)).await?;
+    let of = |pool: &str, from: &str, until: &str| json!({"series": "appels", "issue": true, "call": {"costPool": pool, "from": from, "until": until}});
+    invoice(
+        stack,
+        tenant,
+        "appel-taxe",
+        &of("datacentre-2026", "2026-12", "2026-12"),
+    )
+    .await?;
+    let refused = says(stack, tenant, "appel-taxe", "CannotBeInvoiced").await;
+    let why = refused["status"].to_string();
+    ensure!(why.contains("bears 20 % VAT"), "{why}");
+    delete(stack, tenant, "appel-taxe").await?;
+
+    apply_yaml(
+        &stack.admin(),
+        "apiVersion: mesocentre.io/v1alpha1\nkind: Tariff\nmetadata: {name: exempt-2027}\nspec:\n  currency: EUR\n  \
+         validFrom: 2027-01-01\n  validUntil: 2027-12-31\n  categories: [University, PublicService]\n  vat: {rate: \"0\"}\n  \
+         prices: [{meter: compute.core-hours, unitPrice: \"0.0120\"}]\n---\n\
+         apiVersion: mesocentre.io/v1alpha1\nkind: CostPool\nmetadata: {name: datacentre-2027}\nspec:\n  \
+         description: Bâtiment et énergie\n  currency: EUR\n  validFrom: 2027-01-01\n  validUntil: 2027-12-31\n  \
+         annualAmount: \"24000.00\"\n  shares: [{tenant: univ-caen, weight: 1}, {tenant: chu-rouen, weight: 1}]\n  \
+         key: {fixed: 100, usage: 0}\n",
+    )
+    .await?;
+    invoice(
+        stack,
+        tenant,
+        "appel",
+        &of("datacentre-2027", "2027-01", "2027-03"),
+    )
+    .await?;
+    says(stack, tenant, "appel", "NoCallSeries").await;
+    apply_yaml(&stack.admin(), &series_of_calls(true)).await?;
+    let called = says(stack, tenant, "appel", "Issued").await;
+    for (field, value) in [
+        ("kind", "Call"),
+        ("number", "AF2027-000001"),
+        ("gross", "3000.00"),
+        ("until", "2027-03"),
+    ] {
+        ensure!(called["status"][field] == value, "{field}: {called}");
+    }
+    invoice(
+        stack,
+        tenant,
+        "appel-encore",
+        &of("datacentre-2027", "2027-03", "2027-04"),
+    )
+    .await?;
+    let twice = says(stack, tenant, "appel-encore", "NotIssued").await;
+    ensure!(twice["status"].to_string().contains("AF2027-000001"), "{twice}");
+    delete(stack, tenant, "appel-encore").await?;
+
+    let payment = json!({"reference": "VIR-A1", "amount": "500.00", "paidOn": "2026-12-20"});
+    change(stack, tenant, "appel", &json!({"payments": [payment]})).await?;
+    until(stack, tenant, "appel", "is paid in part", |invoice| {
+        invoice["status"]["phase"] == "PartlyPaid" && invoice["status"]["due"] == "2500.00"
+    })
+    .await;
+    let as_billing = stack.kubeconfig_for("comptable", &["univ-caen:billing"]).await?;
+    let read = |form| {
+        [
+            "meso",
+            "invoice",
+            form,
+            "AF2027-000001",
+            "--tenant",
+            "univ-caen",
+            "-o",
+            "-",
+        ]
+    };
+    let pdf = stack.run_as(&as_billing, &read("pdf")).await?;
+    ensure!(pdf.is_success(), "{}", pdf.stderr);
+    let xml = stack.run_as(&as_billing, &read("xml")).await?;
+    ensure!(xml.stderr.contains("is no invoice, and has no XML"), "{xml:?}");
+    let folder = stack.invoice_folder().join("appels");
+    ensure!(
+        folder.join("AF2027-000001.pdf").exists() && !folder.join("AF2027-000001.xml").exists(),
+        "{folder:?}"
+    );
+    for what in ["tariff/exempt-2027", "costpool/datacentre-2027"] {
+        let answer = stack.run(&["kubectl", "delete", what]).await?;
+        ensure!(answer.is_success(), "{answer:?}");
+    }
+    Ok(Decimal::new(50_000, 2))
+}
+
+fn series_of_calls(with_numbers: bool) -> String {
+    let series = Seller::OF_TESTS
+        .series()
+        .replace("name: factures}", "name: appels}")
+        .replace("series: F2026", "series: FA2027\n  exemption: Cgi261B");
+    let call_series = if with_numbers {
+        "  callSeries: AF2027\n"
+    } else {
+        ""
+    };
+    format!("{series}{call_series}")
+}
+
+async fn what_is_credited_paid_and_replaced_adds_up(
+    stack: &Stack,
+    name: &str,
+    month: &str,
+    advance: Decimal,
+) -> Result<()> {
     let tenant = "nova-motors";
     let operator = stack.operator();
     let credit = json!({
@@ -334,6 +447,12 @@ async fn what_is_credited_paid_and_replaced_adds_up(stack: &Stack, name: &str, m
     .await;
     let replaced = says(stack, tenant, "nouvelle", "Issued").await;
     ensure!(replaced["status"]["number"] == "F2026-000006", "{replaced}");
+    // What was paid on the call is set against it, since it is the next invoice.
+    ensure!(decimal(&replaced["status"]["advances"])? == advance, "{replaced}");
+    ensure!(
+        decimal(&replaced["status"]["due"])? == decimal(&replaced["status"]["gross"])? - advance,
+        "{replaced}"
+    );
     Ok(())
 }
 

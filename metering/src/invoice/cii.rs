@@ -6,7 +6,7 @@
 use super::document::{Purpose, ValidInvoice, VatCategory, VatSum};
 use super::issued::IssuedInvoice;
 use super::line::InvoiceLine;
-use super::mentions::mentions;
+use super::mentions::{BELOW_NOTHING, TO_BE_PAID_BACK, mentions};
 use super::party::{Address, ElectronicAddress};
 use jiff::civil::Date;
 use quick_xml::Writer;
@@ -37,23 +37,38 @@ const NAMESPACES: [(&str, &str); 4] = [
     ),
 ];
 
-/// The XML could not be written.
+/// There is no XML.
 #[derive(Debug, thiserror::Error)]
-#[error("writing the XML of {number} failed: {source}")]
-pub struct XmlError {
-    /// The document.
-    pub number: String,
-    /// Why.
-    pub source: std::io::Error,
+pub enum XmlError {
+    /// It is none of those that have one.
+    #[error(
+        "{number} is a call for funds, or takes one back: it is no invoice, and has no XML; take its PDF"
+    )]
+    NoInvoice {
+        /// The document.
+        number: String,
+    },
+    /// It could not be written.
+    #[error("writing the XML of {number} failed: {source}")]
+    Write {
+        /// The document.
+        number: String,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// The XML of a document: the same bytes each time.
 ///
 /// # Errors
-/// When there is no memory to write it to.
+/// When it is no invoice, or there is no memory to write it to.
 pub fn render_xml(issued: &IssuedInvoice) -> Result<Vec<u8>, XmlError> {
-    write(issued).map_err(|source| XmlError {
-        number: issued.number().to_string(),
+    let number = || issued.number().to_string();
+    if !issued.document().purpose().is_invoice() {
+        return Err(XmlError::NoInvoice { number: number() });
+    }
+    write(issued).map_err(|source| XmlError::Write {
+        number: number(),
         source,
     })
 }
@@ -105,12 +120,17 @@ fn header(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
     let document = issued.document();
     xml.text("ram:ID", issued.number())?;
     let code = match document.purpose() {
-        Purpose::Invoice { .. } => "380",
-        Purpose::CreditNote { .. } => "381",
+        Purpose::Invoice { .. } | Purpose::Call { .. } => "380",
+        Purpose::CreditNote { .. } | Purpose::MonthCredit { .. } => "381",
     };
     xml.text("ram:TypeCode", code)?;
     xml.day("ram:IssueDateTime", issued.issued_on())?;
-    if let Purpose::CreditNote { reason, .. } = document.purpose() {
+    let reason = match document.purpose() {
+        Purpose::CreditNote { reason, .. } => Some(reason.as_str()),
+        Purpose::MonthCredit { .. } => Some(BELOW_NOTHING.french),
+        Purpose::Invoice { .. } | Purpose::Call { .. } => None,
+    };
+    if let Some(reason) = reason {
         xml.within("ram:IncludedNote", |xml| xml.text("ram:Content", reason))?;
     }
     for mention in mentions(document.buyer().kind) {
@@ -275,7 +295,8 @@ fn settlement(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
                 "ram:Description",
                 format!("À déduire de la facture {corrects}, ou à rembourser si elle est payée."),
             ),
-            (Purpose::Invoice { .. }, due) => {
+            (Purpose::MonthCredit { .. }, _) => xml.text("ram:Description", TO_BE_PAID_BACK.french),
+            (Purpose::Invoice { .. } | Purpose::Call { .. }, due) => {
                 let days = document.payment_days();
                 xml.text(
                     "ram:Description",
@@ -293,28 +314,37 @@ fn settlement(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
         xml.text("ram:TaxBasisTotalAmount", sums.net)?;
         xml.attributed("ram:TaxTotalAmount", ("currencyID", currency), sums.vat)?;
         xml.text("ram:GrandTotalAmount", sums.gross)?;
-        xml.text("ram:DuePayableAmount", sums.gross)
+        let prepaid = document.prepaid();
+        if prepaid.0 != 0 {
+            xml.text("ram:TotalPrepaidAmount", prepaid)?;
+        }
+        xml.text("ram:DuePayableAmount", sums.gross - prepaid)
     })?;
     let referenced = match document.purpose() {
-        Purpose::Invoice { replaces: None } => return Ok(()),
-        Purpose::Invoice {
-            replaces: Some(number),
-        } => (number, None),
+        Purpose::Invoice { replaces } => replaces.iter().map(|number| (number, None)).collect(),
+        Purpose::MonthCredit { corrects } => corrects
+            .iter()
+            .map(|cited| (&cited.number, Some(cited.issued_on)))
+            .collect(),
         Purpose::CreditNote {
             corrects,
             corrected_on,
             ..
-        } => (corrects, Some(*corrected_on)),
+        } => vec![(corrects, Some(*corrected_on))],
+        Purpose::Call { .. } => Vec::new(),
     };
-    xml.within("ram:InvoiceReferencedDocument", |xml| {
-        xml.text("ram:IssuerAssignedID", referenced.0)?;
-        match referenced.1 {
-            Some(day) => xml.within("ram:FormattedIssueDateTime", |xml| {
-                xml.attributed("qdt:DateTimeString", ("format", "102"), digits_of(day))
-            }),
-            None => Ok(()),
-        }
-    })
+    for (number, day) in referenced {
+        xml.within("ram:InvoiceReferencedDocument", |xml| {
+            xml.text("ram:IssuerAssignedID", number)?;
+            match day {
+                Some(day) => xml.within("ram:FormattedIssueDateTime", |xml| {
+                    xml.attributed("qdt:DateTimeString", ("format", "102"), digits_of(day))
+                }),
+                None => Ok(()),
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn tax(xml: &mut Xml, document: &ValidInvoice, sum: &VatSum) -> Written {

@@ -50,7 +50,10 @@ pub fn credit(
             what: "reason",
         });
     }
-    if let Purpose::CreditNote { .. } = original.document().purpose() {
+    if !matches!(
+        original.document().purpose(),
+        Purpose::Invoice { .. } | Purpose::Call { .. }
+    ) {
         faults.push(Fault::NotAnInvoice {
             number: original.number().to_string(),
         });
@@ -94,7 +97,10 @@ pub fn credit(
             corrected_on: original.issued_on(),
             reason,
             after: numbers(issued),
+            call: document.purpose.until(),
         },
+        advances: Vec::new(),
+        year: Vec::new(),
         exemption: document
             .exemption
             .filter(|_| vat.iter().any(|sum| sum.category == VatCategory::Exempt)),
@@ -130,10 +136,10 @@ impl Left {
             gross: document.sums.gross,
         };
         for note in issued {
-            left.gross = minus(left.gross, note.document().sums.gross);
+            left.gross = left.gross - note.document().sums.gross;
             for line in &note.document().lines {
                 if let Some(of_line) = line.credits.and_then(|number| left.lines.get_mut(&number)) {
-                    *of_line = minus(*of_line, line.amount);
+                    *of_line = *of_line - line.amount;
                 }
             }
         }
@@ -198,15 +204,11 @@ impl Left {
                 Some(VatSum {
                     category,
                     base: taken,
-                    amount: minus(before.vat(rate)?, minus(before, taken).vat(rate)?),
+                    amount: before.vat(rate)? - (before - taken).vat(rate)?,
                 })
             })
             .collect()
     }
-}
-
-fn minus(a: Cents, b: Cents) -> Cents {
-    Cents(a.0 - b.0)
 }
 
 /// The lines of the credit note: those of the invoice, with the amounts that are taken back.
@@ -234,7 +236,9 @@ fn credited_lines(document: &ValidInvoice, asked: &BTreeMap<u32, Cents>) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invoice::{Address, Buyer, BuyerKind, ElectronicAddress, Exemption, Seller, Terms, draft};
+    use crate::invoice::{
+        Account, Address, Buyer, BuyerKind, ElectronicAddress, Exemption, Seller, Terms, draft,
+    };
     use crate::statement::TenantStatement;
     use proptest::prelude::*;
     use serde_json::json;
@@ -324,6 +328,7 @@ mod tests {
             payment_days: 30,
             exemption: Some(Exemption::Cgi261B),
             replaces: None,
+            account: Account::default(),
         };
         draft(&statement(lines), &seller(), &buyer(), &terms)
     }

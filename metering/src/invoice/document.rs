@@ -1,5 +1,6 @@
 //! A document that may be issued: whoever holds one need check nothing again.
 
+use super::account::{Account, Advance, BilledMonth, Cited};
 use super::issued::InvoiceNumber;
 use super::line::InvoiceLine;
 use super::party::{Buyer, Seller};
@@ -23,6 +24,9 @@ pub struct Terms {
     /// The invoice of the same month that this one takes the place of. It must have been credited whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<InvoiceNumber>,
+    /// What the tenant was billed and paid so far, as the ledger has it.
+    #[serde(skip)]
+    pub account: Account,
 }
 
 /// An article of the code général des impôts by which a service bears no VAT.
@@ -118,6 +122,22 @@ pub enum Purpose {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaces: Option<InvoiceNumber>,
     },
+    /// A month that comes to less than nothing, as a credit note (type 381): the lines of its statement with their signs
+    /// turned.
+    MonthCredit {
+        /// The invoices that it gives back of.
+        corrects: Vec<Cited>,
+    },
+    /// A call for funds, which is no invoice. Its month is the first that it calls for.
+    Call {
+        /// The cost pool.
+        cost_pool: String,
+        /// The last month that it calls for.
+        until: BillingMonth,
+        /// The call that it takes the place of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<InvoiceNumber>,
+    },
     /// A credit note (type 381).
     CreditNote {
         /// The invoice that it corrects (BT-25).
@@ -129,12 +149,36 @@ pub enum Purpose {
         /// The credit notes on the same invoice that were counted when it was drafted. Another one issued meanwhile makes
         /// it void.
         after: Vec<InvoiceNumber>,
+        /// The last month of the call for funds that it takes back; such a note is no more an invoice than the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<BillingMonth>,
     },
+}
+
+impl Purpose {
+    /// Whether the law of invoices holds for it: an invoice or a credit note on one. Else it is a call for funds, or takes
+    /// one back, and has no XML.
+    pub fn is_invoice(&self) -> bool {
+        match self {
+            Self::Invoice { .. } | Self::MonthCredit { .. } => true,
+            Self::CreditNote { call, .. } => call.is_none(),
+            Self::Call { .. } => false,
+        }
+    }
+
+    /// The last month that it is about, where that is another than its month.
+    pub fn until(&self) -> Option<BillingMonth> {
+        match self {
+            Self::Call { until, .. } => Some(*until),
+            Self::CreditNote { call, .. } => *call,
+            Self::Invoice { .. } | Self::MonthCredit { .. } => None,
+        }
+    }
 }
 
 /// An invoice or a credit note in which everything is proven but that it was issued: it has neither number nor date.
 ///
-/// Made by [`draft`](super::draft()) and [`credit`](super::credit()) only; read back from the ledger only, which keeps
+/// Made by [`draft`](super::draft()), [`call_for_funds`](super::call_for_funds()) and [`credit`](super::credit()) only; read back from the ledger only, which keeps
 /// its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -152,6 +196,12 @@ pub struct ValidInvoice {
     pub(super) lines: Vec<InvoiceLine>,
     pub(super) vat: Vec<VatSum>,
     pub(super) sums: Sums,
+    /// What of the tenant's advances is set against it (BT-113).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) advances: Vec<Advance>,
+    /// What was billed of the months before it in its year: told beside it, and no part of what is owed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) year: Vec<BilledMonth>,
 }
 
 impl ValidInvoice {
@@ -209,6 +259,41 @@ impl ValidInvoice {
     /// Its sums.
     pub fn sums(&self) -> Sums {
         self.sums
+    }
+
+    /// What of the tenant's advances is set against it, by call.
+    pub fn advances(&self) -> &[Advance] {
+        &self.advances
+    }
+
+    /// What was paid in advance of it (BT-113).
+    pub fn prepaid(&self) -> Cents {
+        self.advances.iter().map(|advance| advance.amount).sum()
+    }
+
+    /// What it asks to be paid (BT-115): below zero where it gives back; nothing of a credit note on another document,
+    /// whose own account it lowers.
+    pub fn asks_for(&self) -> Cents {
+        match self.purpose {
+            Purpose::Invoice { .. } | Purpose::Call { .. } => self.sums.gross - self.prepaid(),
+            Purpose::MonthCredit { .. } => Cents(0) - self.sums.gross,
+            Purpose::CreditNote { .. } => Cents(0),
+        }
+    }
+
+    /// What was billed of the months before it in its year.
+    pub fn year(&self) -> &[BilledMonth] {
+        &self.year
+    }
+
+    /// Whether it is the same but for what came in and was billed meanwhile.
+    pub fn is_again(&self, other: &Self) -> bool {
+        let again = Self {
+            advances: other.advances.clone(),
+            year: other.year.clone(),
+            ..self.clone()
+        };
+        again == *other
     }
 
     /// Its currency.

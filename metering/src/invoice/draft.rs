@@ -1,24 +1,26 @@
 //! From a final statement to an invoice: the same lines, the same VAT, the same totals.
 
+use super::account::Cited;
 use super::document::{Purpose, Sums, Terms, ValidInvoice, VatCategory, VatSum};
 use super::fault::Fault;
-use super::line::{InvoiceLine, invoice_line};
+use super::line::{EXACT_QUANTITY, InvoiceLine, Quantity, invoice_line};
 use super::party::{Buyer, Seller, is_printable};
 use crate::calendar::{BillingMonth, DatacentreZone};
 use crate::digest::{Digest, canonical_json};
 use crate::meter::base_units_per_unit;
 use crate::money::Cents;
 use crate::statement::TenantStatement;
+use jiff::ToSpan as _;
 use mesocentre_api::{StatementLine, StatementState};
 use rust_decimal::Decimal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The rates that French invoices may bear, in hundredths of a percent (BR-FR-16).
 const FRENCH_RATES: [i64; 14] = [
     90, 105, 175, 210, 550, 700, 850, 920, 960, 1_000, 1_300, 1_960, 2_000, 2_060,
 ];
 
-/// An invoice over a statement, whose every amount it keeps.
+/// An invoice over a statement, whose every amount it keeps; a credit note over one that comes to less than nothing.
 ///
 /// # Errors
 /// All reasons why it cannot be made: of the statement, of the parties, of the terms.
@@ -29,17 +31,7 @@ pub fn draft(
     terms: &Terms,
 ) -> Result<ValidInvoice, Vec<Fault>> {
     let mut faults = Vec::new();
-    let (seller, buyer) = (seller.in_one_form(), buyer.in_one_form());
-    seller.faults(&mut faults);
-    buyer.faults(&mut faults);
-    let (longest, law) = buyer.kind.longest_term();
-    if terms.payment_days > longest {
-        faults.push(Fault::Term {
-            days: terms.payment_days,
-            longest,
-            law,
-        });
-    }
+    let (seller, buyer) = parties_and_term(seller, buyer, terms, &mut faults);
     let reader = Reader { statement };
     let billed = match reader.read(terms) {
         Ok(billed) => Some(billed),
@@ -50,9 +42,12 @@ pub fn draft(
     };
     match billed {
         Some(billed) if faults.is_empty() => Ok(ValidInvoice {
-            purpose: Purpose::Invoice {
-                replaces: terms.replaces.clone(),
+            advances: match billed.purpose {
+                Purpose::Invoice { .. } => terms.account.advances_on(Sums::of(&billed.vat).gross),
+                _ => Vec::new(),
             },
+            year: terms.account.year_before(billed.month),
+            purpose: billed.purpose,
             tenant: statement.tenant.clone(),
             month: billed.month,
             statement: billed.digest,
@@ -69,6 +64,27 @@ pub fn draft(
         }),
         _ => Err(faults),
     }
+}
+
+/// Both parties in one form, with what is wrong with them and with the term of payment.
+pub(super) fn parties_and_term(
+    seller: &Seller,
+    buyer: &Buyer,
+    terms: &Terms,
+    faults: &mut Vec<Fault>,
+) -> (Seller, Buyer) {
+    let (seller, buyer) = (seller.in_one_form(), buyer.in_one_form());
+    seller.faults(faults);
+    buyer.faults(faults);
+    let (longest, law) = buyer.kind.longest_term();
+    if terms.payment_days > longest {
+        faults.push(Fault::Term {
+            days: terms.payment_days,
+            longest,
+            law,
+        });
+    }
+    (seller, buyer)
 }
 
 /// SHA-256 of a statement's canonical JSON, without its conditions, which are no part of what is owed.
@@ -98,6 +114,7 @@ pub(super) fn vat_of<'a>(lines: impl Iterator<Item = &'a InvoiceLine>) -> Option
 }
 
 struct Billed {
+    purpose: Purpose,
     month: BillingMonth,
     digest: Digest,
     lines: Vec<InvoiceLine>,
@@ -171,12 +188,19 @@ impl Reader<'_> {
         match (month, digest, vat) {
             (Ok(month), Ok(digest), Ok(vat)) if faults.is_empty() => {
                 self.totals(&vat)?;
-                Ok(Billed {
+                let billed = Billed {
+                    purpose: Purpose::Invoice {
+                        replaces: terms.replaces.clone(),
+                    },
                     month,
                     digest,
                     lines,
                     vat,
-                })
+                };
+                if Sums::of(&billed.vat).gross < Cents(0) {
+                    return self.given_back(billed, terms);
+                }
+                Ok(billed)
             }
             (month, digest, vat) => {
                 faults.extend(month.err());
@@ -263,13 +287,79 @@ impl Reader<'_> {
         }
         compare("VAT", found.vat, tax);
         compare("gross", found.gross, said("gross total", &totals.gross)?);
-        if found.gross < Cents(0) {
-            faults.push(Fault::Negative {
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// A month that comes to less than nothing, as a credit note on the invoices that it gives back of.
+    fn given_back(&self, billed: Billed, terms: &Terms) -> Result<Billed, Vec<Fault>> {
+        let corrects = self.gives_back_of(billed.month, &terms.account.standing);
+        if corrects.is_empty() {
+            return Err(vec![Fault::Negative {
                 tenant: self.tenant(),
                 month: self.month(),
-                gross: found.gross,
-            });
+                gross: Sums::of(&billed.vat).gross,
+            }]);
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        Ok(Billed {
+            purpose: Purpose::MonthCredit { corrects },
+            lines: billed.lines.into_iter().map(turned).collect(),
+            vat: billed
+                .vat
+                .into_iter()
+                .map(|sum| VatSum {
+                    base: Cents(0) - sum.base,
+                    amount: Cents(0) - sum.amount,
+                    ..sum
+                })
+                .collect(),
+            ..billed
+        })
+    }
+
+    /// Of the invoices that stand, those of the months that its lines correct; where something is given back that
+    /// corrects no month, such as a true-up, those of the twelve months before, too.
+    fn gives_back_of(&self, month: BillingMonth, standing: &[Cited]) -> Vec<Cited> {
+        let lines = &self.statement.status.lines;
+        let corrected: BTreeSet<&str> = lines.iter().filter_map(|line| line.corrects.as_deref()).collect();
+        let else_given_back = lines
+            .iter()
+            .any(|line| line.corrects.is_none() && line.amount.starts_with('-'));
+        let a_year_before = month
+            .first_day()
+            .checked_sub(12.months())
+            .ok()
+            .map(BillingMonth::of);
+        standing
+            .iter()
+            .filter(|cited| {
+                corrected.contains(cited.month.to_string().as_str())
+                    || (else_given_back
+                        && cited.month < month
+                        && a_year_before.is_some_and(|first| first <= cited.month))
+            })
+            .cloned()
+            .collect()
+    }
+}
+
+/// A line with its sign turned: the count, since no price is below zero.
+fn turned(line: InvoiceLine) -> InvoiceLine {
+    let amount = Cents(0) - line.amount;
+    let details = line.details.into_iter().map(|(label, value)| {
+        let turned = match value.strip_prefix('-') {
+            _ if label != EXACT_QUANTITY => value,
+            Some(quantity) => quantity.to_owned(),
+            None => format!("-{value}"),
+        };
+        (label, turned)
+    });
+    InvoiceLine {
+        details: details.collect(),
+        quantity: Quantity {
+            count: -line.quantity.count,
+            ..line.quantity
+        },
+        amount,
+        ..line
     }
 }

@@ -123,9 +123,9 @@ pub enum Fault {
         /// The month.
         month: String,
     },
-    /// More was given back than used.
+    /// More is given back than used, and of no invoice.
     #[error(
-        "the statement {month} of {tenant} comes to {gross}, and an invoice asks for no negative amount: issue a credit note on the invoice of the month that it corrects"
+        "the statement {month} of {tenant} comes to {gross}, and a credit note names the invoices that it gives back of, of which none stands: issue those of the months that its lines correct first"
     )]
     Negative {
         /// The tenant.
@@ -134,6 +134,16 @@ pub enum Fault {
         month: String,
         /// The total.
         gross: Cents,
+    },
+    /// A call that cannot be made.
+    #[error("{tenant} cannot be called for funds of the cost pool {pool}: {why}")]
+    CannotBeCalled {
+        /// The tenant.
+        tenant: String,
+        /// The pool.
+        pool: String,
+        /// Why, and what to write.
+        why: String,
     },
     /// A number that is none.
     #[error(

@@ -110,14 +110,14 @@ impl IssuedInvoice {
         self.issued_on
     }
 
-    /// The day until which it is to be paid (BT-9); a credit note has none.
+    /// The day until which it is to be paid (BT-9); what gives back has none.
     pub fn due_on(&self) -> Option<Date> {
         match self.document.purpose() {
-            Purpose::Invoice { .. } => self
+            Purpose::Invoice { .. } | Purpose::Call { .. } => self
                 .issued_on
                 .checked_add(i64::from(self.document.payment_days()).days())
                 .ok(),
-            Purpose::CreditNote { .. } => None,
+            Purpose::CreditNote { .. } | Purpose::MonthCredit { .. } => None,
         }
     }
 

@@ -2,6 +2,32 @@
 
 use super::party::BuyerKind;
 
+/// Words in both languages.
+pub(super) struct Words {
+    /// French.
+    pub french: &'static str,
+    /// English.
+    pub english: &'static str,
+}
+
+/// Why a month is a credit note.
+pub(super) const BELOW_NOTHING: Words = Words {
+    french: "Le décompte du mois est négatif : les régularisations dépassent ce qui est facturé.",
+    english: "The month's statement comes to less than nothing: more is given back than billed.",
+};
+
+/// What becomes of it.
+pub(super) const TO_BE_PAID_BACK: Words = Words {
+    french: "À rembourser, ou à déduire d'un règlement à venir.",
+    english: "To be paid back, or deducted from a payment to come.",
+};
+
+/// What a call for funds is.
+pub(super) const CALL: Words = Words {
+    french: "Appel de fonds provisionnel sur les charges mutualisées : ce document n'est pas une facture. Ce qui est versé est déduit des factures qui suivent ; la part variable est appelée selon la clé fixe, et les dépenses réelles sont régularisées après la clôture de l'exercice.",
+    english: "Provisional call for funds on mutualised costs; this is no invoice. What is paid is deducted from the invoices that follow; the part by use is called by weight, and the real costs are made up after the end of the year.",
+};
+
 /// A mention.
 pub(super) struct Mention {
     /// Its subject in UNTDID 4451 (BT-21).

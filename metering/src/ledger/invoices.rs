@@ -7,7 +7,8 @@
 //!
 //! Who issues a draft again, after a crash or beside somebody else, is given what was issued: a month of a tenant is
 //! invoiced once, whatever the series. What an invoice stands at (paid, credited, due) is no field of it: it is
-//! computed from the rows that came after it.
+//! computed from the rows that came after it. Calls for funds are documents of the same table: what is paid on one is set
+//! against invoices of its tenant that are issued later, never twice.
 
 use super::database::{Session, Stored, query};
 use super::head_file::{AnchoredIssue, HeadFile};
@@ -15,11 +16,12 @@ use super::{Ledger, LedgerError};
 use crate::calendar::BillingMonth;
 use crate::digest::{Digest, canonical_json};
 use crate::invoice::{
-    InvoiceNumber, IssuedInvoice, Purpose, Series, ValidInvoice, numbers, statement_digest,
+    Account, InvoiceNumber, IssuedInvoice, Purpose, Series, ValidInvoice, numbers, statement_digest,
 };
 use crate::money::Cents;
 use crate::statement::MonthDocument;
 use jiff::civil::Date;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Why a document is not issued, or a payment not recorded.
@@ -64,6 +66,26 @@ pub enum IssueError {
         /// Why, and what to do.
         why: &'static str,
     },
+    /// A month of a pool is called already.
+    #[error(
+        "{tenant} was called for funds of {pool} for some of these months as {number}: call others, or credit {number} whole and name it in replaces"
+    )]
+    Called {
+        /// The tenant.
+        tenant: String,
+        /// The pool.
+        pool: String,
+        /// The call.
+        number: InvoiceNumber,
+    },
+    /// Something was paid in advance since.
+    #[error(
+        "what {tenant} paid in advance, or what was set against invoices of it, changed since this was drafted: draft it again"
+    )]
+    AdvancesChanged {
+        /// The tenant.
+        tenant: String,
+    },
     /// Another credit note came first.
     #[error(
         "another credit note on {number} was issued since this one was drafted: draft it again from what is left"
@@ -78,9 +100,9 @@ pub enum IssueError {
         /// The number.
         number: InvoiceNumber,
     },
-    /// Paid was something else than an invoice.
+    /// Paid was something else than an invoice or a call.
     #[error(
-        "{number} is a credit note, and payments are recorded on invoices: record what was paid back on the invoice that it corrects, below zero"
+        "{number} is a credit note on another document, and payments are recorded on that one: record what was paid back on what it corrects, below zero"
     )]
     NotAnInvoice {
         /// The number.
@@ -121,11 +143,11 @@ pub struct Payment {
     pub paid_on: Date,
 }
 
-/// Where an invoice stands.
+/// Where an invoice or a call for funds stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// What it asked for, with VAT.
-    pub gross: Cents,
+    /// What it asked for when it was issued, with VAT and less advances; below zero where it gives back.
+    pub asked: Cents,
     /// What credit notes took back, with VAT.
     pub credited: Cents,
     /// What was paid.
@@ -135,7 +157,7 @@ pub struct Standing {
 impl Standing {
     /// What is still to be paid; below zero where something is to be paid back.
     pub fn due(&self) -> Cents {
-        Cents(self.gross.0 - self.credited.0 - self.paid.0)
+        self.asked - self.credited - self.paid
     }
 }
 
@@ -158,16 +180,21 @@ impl Ledger {
         let mut tx = self.database.write().await.map_err(self.failed(ISSUING))?;
         self.check_anchor(&mut tx).await?;
         if let Some(there) = self.invoice_by(&mut tx, "claim", &claim).await? {
-            let same = there.document().digest().map_err(no_form)? == digest;
+            let same = draft.is_again(there.document());
             let anchor = HeadFile::of(&mut tx).await.map_err(self.failed(ISSUING))?;
             tx.rollback().await.map_err(self.failed(ISSUING))?;
             // Who issued it may have been killed before this.
             self.anchor(anchor).await?;
             return match draft.purpose() {
                 _ if same => Ok(there),
-                Purpose::Invoice { .. } => Err(IssueError::Invoiced {
+                Purpose::Invoice { .. } | Purpose::MonthCredit { .. } => Err(IssueError::Invoiced {
                     tenant: draft.tenant().to_owned(),
                     month: draft.month(),
+                    number: there.number().clone(),
+                }),
+                Purpose::Call { cost_pool, .. } => Err(IssueError::Called {
+                    tenant: draft.tenant().to_owned(),
+                    pool: cost_pool.clone(),
                     number: there.number().clone(),
                 }),
                 Purpose::CreditNote { corrects, .. } => Err(IssueError::CreditedMeanwhile {
@@ -181,6 +208,34 @@ impl Ledger {
                 if let Some(number) = replaces {
                     self.check_replaceable(&mut tx, number, draft).await?;
                 }
+                let account = self.account_in(&mut tx, draft.tenant()).await?;
+                if account.advances_on(draft.sums().gross) != draft.advances() {
+                    return Err(IssueError::AdvancesChanged {
+                        tenant: draft.tenant().to_owned(),
+                    });
+                }
+            }
+            Purpose::MonthCredit { corrects } => {
+                self.check_statement(&mut tx, draft).await?;
+                for cited in corrects {
+                    if self
+                        .invoice_by(&mut tx, "number", &cited.number.0)
+                        .await?
+                        .is_none()
+                    {
+                        return Err(IssueError::Unknown {
+                            number: cited.number.clone(),
+                        });
+                    }
+                }
+            }
+            Purpose::Call {
+                cost_pool, replaces, ..
+            } => {
+                if let Some(number) = replaces {
+                    self.check_replaceable(&mut tx, number, draft).await?;
+                }
+                self.check_not_called(&mut tx, cost_pool, draft).await?;
             }
             Purpose::CreditNote { corrects, after, .. } => {
                 let known = self.invoice_by(&mut tx, "number", &corrects.0).await?;
@@ -224,9 +279,10 @@ impl Ledger {
             });
         let issued = IssuedInvoice::new(series.number(seq + 1), issued_on, draft.clone());
         let document = canonical_json(&issued).map_err(no_form)?;
+        // Of a month below nothing, what it gives back is in no invoice's own account.
         let corrects = match draft.purpose() {
-            Purpose::Invoice { .. } => None,
             Purpose::CreditNote { corrects, .. } => Some(corrects.0.as_str()),
+            Purpose::Invoice { .. } | Purpose::MonthCredit { .. } | Purpose::Call { .. } => None,
         };
         query(
             "INSERT INTO invoice \
@@ -282,6 +338,58 @@ impl Ledger {
         rows.iter().map(|row| self.read_invoice(row)).collect()
     }
 
+    /// What a tenant was billed and paid so far.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when it cannot be read or was changed.
+    pub async fn account_of(&self, tenant: &str) -> Result<Account, LedgerError> {
+        let mut reading = self.reading(READING).await?;
+        self.account_in(&mut reading, tenant).await
+    }
+
+    async fn account_in(&self, session: &mut Session, tenant: &str) -> Result<Account, LedgerError> {
+        let documents = self.documents_of(session, tenant).await?;
+        let rows = query(
+            "SELECT p.number, p.cents FROM invoice_payment p JOIN invoice i ON i.number = p.number WHERE i.tenant = ?",
+        )
+        .bind(tenant)
+        .rows(session)
+        .await
+        .map_err(self.failed(READING))?;
+        let mut paid: BTreeMap<InvoiceNumber, Cents> = BTreeMap::new();
+        for row in &rows {
+            let (number, cents): (String, String) = row
+                .get(0)
+                .and_then(|number| Ok((number, row.get(1)?)))
+                .map_err(self.failed(READING))?;
+            let cents = self.cents_paid(&number, &cents)?;
+            let of_number = paid.entry(InvoiceNumber(number)).or_default();
+            *of_number = *of_number + cents;
+        }
+        Ok(Account::of(&documents, &paid))
+    }
+
+    /// All documents of a tenant, in the order of issue.
+    async fn documents_of(
+        &self,
+        session: &mut Session,
+        tenant: &str,
+    ) -> Result<Vec<IssuedInvoice>, LedgerError> {
+        let rows = query("SELECT number, draft, document FROM invoice WHERE tenant = ? ORDER BY place")
+            .bind(tenant)
+            .rows(session)
+            .await
+            .map_err(self.failed(READING))?;
+        rows.iter().map(|row| self.read_invoice(row)).collect()
+    }
+
+    fn cents_paid(&self, number: &str, cents: &str) -> Result<Cents, LedgerError> {
+        cents
+            .parse()
+            .map(Cents)
+            .map_err(|_| self.unreadable(number, format!("a payment on it is {cents:?} cents")))
+    }
+
     /// The credit notes on an invoice, in the order of issue.
     ///
     /// # Errors
@@ -301,7 +409,7 @@ impl Ledger {
         let number = number.clone();
         match self.invoice_by(&mut tx, "number", &number.0).await? {
             None => return Err(IssueError::Unknown { number }),
-            Some(there) if !is_invoice(&there) => return Err(IssueError::NotAnInvoice { number }),
+            Some(there) if !is_paid(&there) => return Err(IssueError::NotAnInvoice { number }),
             Some(_) => {}
         }
         let (cents, day) = (payment.amount.0.to_string(), payment.paid_on.to_string());
@@ -343,7 +451,7 @@ impl Ledger {
     pub async fn standing(&self, number: &InvoiceNumber) -> Result<Option<Standing>, LedgerError> {
         let mut reading = self.reading(READING).await?;
         let found = self.invoice_by(&mut reading, "number", &number.0).await?;
-        let Some(invoice) = found.filter(is_invoice) else {
+        let Some(invoice) = found.filter(is_paid) else {
             return Ok(None);
         };
         let credits = self.credits_on(&mut reading, number).await?;
@@ -354,13 +462,10 @@ impl Ledger {
             .map_err(self.failed(READING))?;
         let mut paid = Cents::default();
         for cents in payments {
-            let cents = cents
-                .parse()
-                .map_err(|_| self.unreadable(&number.0, format!("a payment on it is {cents:?} cents")))?;
-            paid = paid + Cents(cents);
+            paid = paid + self.cents_paid(&number.0, &cents)?;
         }
         Ok(Some(Standing {
-            gross: invoice.document().sums().gross,
+            asked: invoice.document().asks_for(),
             credited: gross_of(&credits),
             paid,
         }))
@@ -434,12 +539,52 @@ impl Ledger {
             })
         };
         let document = replaced.document();
-        if document.tenant() != draft.tenant() || document.month() != draft.month() {
-            return not("it bills another tenant or month; name the invoice of the same statement");
+        let is_alike = match (document.purpose(), draft.purpose()) {
+            (
+                Purpose::Call { cost_pool, until, .. },
+                Purpose::Call {
+                    cost_pool: pool,
+                    until: last,
+                    ..
+                },
+            ) => cost_pool == pool && until == last,
+            (Purpose::Invoice { .. }, Purpose::Invoice { .. }) => true,
+            _ => false,
+        };
+        if !is_alike || document.tenant() != draft.tenant() || document.month() != draft.month() {
+            return not("it bills another tenant or month; name the one over the same");
         }
         let credits = self.credits_on(tx, number).await?;
         if gross_of(&credits) != document.sums().gross {
             return not("it is not credited whole; issue a credit note over what is left of it first");
+        }
+        Ok(())
+    }
+
+    /// No month of a pool is called twice from a tenant, unless the call before was credited whole.
+    async fn check_not_called(
+        &self,
+        tx: &mut Session,
+        pool: &str,
+        draft: &ValidInvoice,
+    ) -> Result<(), IssueError> {
+        let last = draft.purpose().until();
+        for before in self.documents_of(tx, draft.tenant()).await? {
+            let document = before.document();
+            let Purpose::Call { cost_pool, until, .. } = document.purpose() else {
+                continue;
+            };
+            let meets = document.month() <= last.unwrap_or(draft.month()) && draft.month() <= *until;
+            if cost_pool == pool
+                && meets
+                && gross_of(&self.credits_on(tx, before.number()).await?) != document.sums().gross
+            {
+                return Err(IssueError::Called {
+                    tenant: draft.tenant().to_owned(),
+                    pool: pool.to_owned(),
+                    number: before.number().clone(),
+                });
+            }
         }
         Ok(())
     }
@@ -511,8 +656,9 @@ pub(super) fn read_document(number: &str, draft: &[u8], document: &[u8]) -> Resu
     Ok(issued)
 }
 
-fn is_invoice(issued: &IssuedInvoice) -> bool {
-    matches!(issued.document().purpose(), Purpose::Invoice { .. })
+/// Whether something is paid on it: not on a credit note on another document.
+fn is_paid(issued: &IssuedInvoice) -> bool {
+    !matches!(issued.document().purpose(), Purpose::CreditNote { .. })
 }
 
 fn gross_of(documents: &[IssuedInvoice]) -> Cents {
@@ -528,6 +674,25 @@ fn claim(draft: &ValidInvoice) -> Result<String, LedgerError> {
         Purpose::Invoice { replaces } => {
             serde_json::to_string(&("invoice", draft.tenant(), draft.month().to_string(), replaces))
         }
+        // A month is billed once, whichever way it comes out.
+        Purpose::MonthCredit { .. } => serde_json::to_string(&(
+            "invoice",
+            draft.tenant(),
+            draft.month().to_string(),
+            None::<InvoiceNumber>,
+        )),
+        Purpose::Call {
+            cost_pool,
+            until,
+            replaces,
+        } => serde_json::to_string(&(
+            "call",
+            draft.tenant(),
+            cost_pool,
+            draft.month().to_string(),
+            until,
+            replaces,
+        )),
         Purpose::CreditNote { corrects, after, .. } => {
             serde_json::to_string(&("credit note", corrects, after.len()))
         }

@@ -360,6 +360,7 @@ pub fn terms(payment_days: u32) -> invoice::Terms {
         payment_days,
         exemption: None,
         replaces: None,
+        account: invoice::Account::default(),
     }
 }
 

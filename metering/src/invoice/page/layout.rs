@@ -5,8 +5,9 @@ use super::ink::{Face, Faces, Ink, Milli, PAPER_HEIGHT, PAPER_WIDTH, Shade, Styl
 use crate::invoice::document::{Purpose, ValidInvoice, VatCategory};
 use crate::invoice::issued::IssuedInvoice;
 use crate::invoice::line::{InvoiceLine, Unit};
-use crate::invoice::mentions::mentions;
+use crate::invoice::mentions::{BELOW_NOTHING, CALL, TO_BE_PAID_BACK, mentions};
 use crate::invoice::party::Address;
+use crate::money::Cents;
 
 const LEFT: Milli = 48_000;
 const RIGHT: Milli = PAPER_WIDTH - 48_000;
@@ -37,6 +38,10 @@ const AMOUNT: Milli = RIGHT;
 const WORDS: Milli = LEFT + 22_000;
 const WORDS_WIDTH: Milli = 196_000;
 
+/// The year's bars: how high they are together, and from one to the next.
+const BARS_HIGH: Milli = 34_000;
+const BAR_STEP: Milli = 22_000;
+
 /// The pages of a document.
 pub(super) fn pages(issued: &IssuedInvoice, faces: &Faces<'_>) -> Vec<Vec<Ink>> {
     let mut sheet = Sheet {
@@ -52,6 +57,7 @@ pub(super) fn pages(issued: &IssuedInvoice, faces: &Faces<'_>) -> Vec<Vec<Ink>> 
     }
     sheet.sums(issued.document());
     sheet.payment(issued);
+    sheet.year(issued.document());
     sheet.mentions(issued.document());
     sheet.feet(issued);
     sheet.pages
@@ -115,7 +121,9 @@ impl Sheet<'_> {
         let (seller, buyer) = (document.seller(), document.buyer());
         let (title, title_en) = match document.purpose() {
             Purpose::Invoice { .. } => ("FACTURE", "Invoice"),
-            Purpose::CreditNote { .. } => ("AVOIR", "Credit note"),
+            Purpose::CreditNote { call: None, .. } | Purpose::MonthCredit { .. } => ("AVOIR", "Credit note"),
+            Purpose::Call { .. } => ("APPEL DE FONDS", "Call for funds"),
+            Purpose::CreditNote { call: Some(_), .. } => ("ANNULATION", "Call taken back"),
         };
         self.text(WINDOW, TOP + 8_000, TITLE, title);
         let after = WINDOW + self.faces.width(TITLE, title) + 8_000;
@@ -160,16 +168,21 @@ impl Sheet<'_> {
         let document = issued.document();
         let buyer = document.buyer();
         let month = document.month();
+        let last = document.purpose().until().unwrap_or(month);
         let period = format!(
             "{} – {}",
             french::day(month.first_day()),
-            french::day(month.last_day())
+            french::day(last.last_day())
         );
         let mut fields = vec![("Date d'émission", "Issued on", french::day(issued.issued_on()))];
         if let Some(due) = issued.due_on() {
             fields.push(("Date d'échéance", "Due on", french::day(due)));
         }
-        fields.push(("Période facturée", "Billing period", period));
+        fields.push(if document.purpose().is_invoice() {
+            ("Période facturée", "Billing period", period)
+        } else {
+            ("Période appelée", "Period called", period)
+        });
         let optional = [
             ("Code service", "Service code", &buyer.service_code),
             ("N° d'engagement", "Purchase order", &buyer.engagement_number),
@@ -179,18 +192,28 @@ impl Sheet<'_> {
             fields.extend(value.clone().map(|value| (label, label_en, value)));
         }
         match document.purpose() {
-            Purpose::Invoice { replaces: None } => {}
+            Purpose::Invoice { replaces: None } | Purpose::Call { replaces: None, .. } => {}
             Purpose::Invoice {
                 replaces: Some(number),
             } => fields.push(("Remplace la facture", "Replaces invoice", number.to_string())),
+            Purpose::Call {
+                replaces: Some(number),
+                ..
+            } => fields.push(("Remplace l'appel", "Replaces call", number.to_string())),
             Purpose::CreditNote {
                 corrects,
                 corrected_on,
+                call,
                 ..
             } => {
                 let cited = format!("{corrects} ({})", french::day(*corrected_on));
-                fields.push(("Facture corrigée", "Corrected invoice", cited));
+                fields.push(match call {
+                    None => ("Facture corrigée", "Corrected invoice", cited),
+                    Some(_) => ("Appel annulé", "Call taken back", cited),
+                });
             }
+            // They may be many: below, over the whole width.
+            Purpose::MonthCredit { .. } => {}
         }
         self.rule(self.y, Shade::Blue, 700);
         self.y += 15_000;
@@ -209,16 +232,33 @@ impl Sheet<'_> {
             }
             self.y = under + 6_000;
         }
-        if let Purpose::CreditNote { reason, .. } = document.purpose() {
-            self.wrapped(
-                LEFT,
-                TEXT,
-                RIGHT - LEFT,
-                12_000,
-                &format!("Motif / Reason : {reason}"),
-            );
-            self.y += 8_000;
+        match document.purpose() {
+            Purpose::CreditNote { reason, .. } => {
+                self.across(&format!("Motif / Reason : {reason}"));
+                self.y += 8_000;
+            }
+            Purpose::MonthCredit { corrects } => {
+                let cited: Vec<String> = corrects
+                    .iter()
+                    .map(|cited| format!("{} ({})", cited.number, french::day(cited.issued_on)))
+                    .collect();
+                self.across(&format!(
+                    "Factures corrigées / Corrected invoices : {}",
+                    cited.join(", ")
+                ));
+                self.across(&format!(
+                    "Motif / Reason : {} / {}",
+                    BELOW_NOTHING.french, BELOW_NOTHING.english
+                ));
+                self.y += 8_000;
+            }
+            Purpose::Invoice { .. } | Purpose::Call { .. } => {}
         }
+    }
+
+    /// Text over the whole width.
+    fn across(&mut self, text: &str) {
+        self.wrapped(LEFT, TEXT, RIGHT - LEFT, 12_000, text);
     }
 
     fn table_head(&mut self) {
@@ -260,7 +300,7 @@ impl Sheet<'_> {
             .collect();
         if let Some(credited) = line.credits {
             details.push(format!(
-                "Ligne {credited} de la facture / line {credited} of the invoice"
+                "Ligne {credited} du document d'origine / line {credited} of that document"
             ));
         }
         details.extend(line.note.clone());
@@ -341,19 +381,32 @@ impl Sheet<'_> {
 
         self.y = top;
         let sums = document.sums();
-        for (label, label_en, amount) in [
-            ("Total HT", "Net total", sums.net),
-            ("Total TVA", "VAT total", sums.vat),
-        ] {
-            self.text(WINDOW, self.y, TEXT, label);
-            let after = WINDOW + self.faces.width(TEXT, label) + 5_000;
+        let mut above = vec![
+            ("Total HT".to_owned(), "Net total", sums.net),
+            ("Total TVA".to_owned(), "VAT total", sums.vat),
+        ];
+        if !document.advances().is_empty() {
+            above.push(("Total TTC".to_owned(), "Gross total", sums.gross));
+        }
+        above.extend(document.advances().iter().map(|advance| {
+            let label = format!("Avance {}", advance.call);
+            (label, "Paid in advance", Cents(0) - advance.amount)
+        }));
+        self.room(Milli::try_from(above.len()).unwrap_or(0) * 15_000, false);
+        for (label, label_en, amount) in above {
+            self.text(WINDOW, self.y, TEXT, &label);
+            let after = WINDOW + self.faces.width(TEXT, &label) + 5_000;
             self.text(after, self.y, BESIDE, label_en);
             self.text_to(RIGHT - 4_000, self.y, TEXT, &french::euros(amount));
             self.y += 15_000;
         }
         let (label, label_en) = match document.purpose() {
             Purpose::Invoice { .. } => ("Net à payer TTC", "Total due"),
-            Purpose::CreditNote { .. } => ("Total de l'avoir TTC", "Total credited"),
+            Purpose::Call { .. } => ("Montant appelé", "Called"),
+            Purpose::CreditNote { call: Some(_), .. } => ("Montant annulé", "Taken back"),
+            Purpose::CreditNote { .. } | Purpose::MonthCredit { .. } => {
+                ("Total de l'avoir TTC", "Total credited")
+            }
         };
         self.put(Ink::Box {
             x: WINDOW - 6_000,
@@ -366,7 +419,12 @@ impl Sheet<'_> {
         self.text(WINDOW, self.y, TOTAL, label);
         let after = WINDOW + self.faces.width(TOTAL, label) + 5_000;
         self.text(after, self.y, BESIDE, label_en);
-        self.text_to(RIGHT - 4_000, self.y, TOTAL, &french::euros(sums.gross));
+        self.text_to(
+            RIGHT - 4_000,
+            self.y,
+            TOTAL,
+            &french::euros(sums.gross - document.prepaid()),
+        );
         self.y = (self.y + 16_000).max(under_rates) + 12_000;
     }
 
@@ -375,13 +433,18 @@ impl Sheet<'_> {
         self.room(58_000, false);
         match (document.purpose(), issued.due_on()) {
             (Purpose::CreditNote { corrects, .. }, _) => {
-                let words = format!(
-                    "À déduire de la facture {corrects}, ou à rembourser si elle est payée. / To be deducted from the \
-                     invoice, or paid back where it is paid."
-                );
-                self.wrapped(LEFT, TEXT, RIGHT - LEFT, 12_000, &words);
+                self.across(&format!(
+                    "À déduire de {corrects}, ou à rembourser si c'est payé. / To be deducted from that document, or paid \
+                     back where it is paid."
+                ));
             }
-            (Purpose::Invoice { .. }, due) => {
+            (Purpose::MonthCredit { .. }, _) => {
+                self.across(&format!(
+                    "{} / {}",
+                    TO_BE_PAID_BACK.french, TO_BE_PAID_BACK.english
+                ));
+            }
+            (Purpose::Invoice { .. } | Purpose::Call { .. }, due) => {
                 self.text(LEFT, self.y, STRONG, "Règlement");
                 let after = LEFT + self.faces.width(STRONG, "Règlement") + 5_000;
                 self.text(after, self.y, BESIDE, "Payment");
@@ -392,7 +455,7 @@ impl Sheet<'_> {
                     document.payment_days(),
                     issued.number()
                 );
-                self.wrapped(LEFT, TEXT, RIGHT - LEFT, 12_000, &words);
+                self.across(&words);
                 if let Some(account) = &document.seller().account {
                     let bic = account.bic.as_ref().map(|bic| format!("   BIC {bic}"));
                     let words = format!(
@@ -408,12 +471,88 @@ impl Sheet<'_> {
         self.y += 8_000;
     }
 
+    /// What was billed in each month of the year so far, as bars: the one of this document last.
+    fn year(&mut self, document: &ValidInvoice) {
+        let own = match document.purpose() {
+            Purpose::Invoice { .. } => document.sums().net,
+            Purpose::MonthCredit { .. } => Cents(0) - document.sums().net,
+            Purpose::CreditNote { .. } | Purpose::Call { .. } => return,
+        };
+        if document.year().is_empty() {
+            return;
+        }
+        let here = document.month();
+        let mut months = [None; 12];
+        let billed = document.year().iter().map(|billed| (billed.month, billed.net));
+        for (month, net) in billed.chain([(here, own)]) {
+            let place = usize::try_from(month.index() % 12).unwrap_or(0);
+            if let Some(slot) = months.get_mut(place) {
+                *slot = Some(net);
+            }
+        }
+        let known = || months.iter().flatten().map(|net| net.0);
+        let (most, least) = (
+            known().max().unwrap_or(0).max(0),
+            known().min().unwrap_or(0).min(0),
+        );
+        let span = (most - least).max(1);
+        let height = |amount: i128| Milli::try_from(amount * i128::from(BARS_HIGH) / span).unwrap_or(0);
+        self.room(BARS_HIGH + 40_000, false);
+        let label = format!("Facturé HT par mois en {}", here.first_day().year());
+        self.text(LEFT, self.y, STRONG, &label);
+        let after = LEFT + self.faces.width(STRONG, &label) + 5_000;
+        self.text(after, self.y, BESIDE, "Billed by month, without VAT");
+        let top = self.y + 8_000;
+        let zero = top + height(most);
+        for ((place, net), initial) in (0..).zip(months).zip("JFMAMJJASOND".chars()) {
+            let x = LEFT + place * BAR_STEP;
+            let is_here = i128::from(place) == here.index() % 12;
+            if let Some(net) = net.filter(|net| net.0 != 0) {
+                let bar = height(net.0.abs()).max(600);
+                self.put(Ink::Box {
+                    x,
+                    y: if net.0 > 0 { zero - bar } else { zero },
+                    width: BAR_STEP - 8_000,
+                    height: bar,
+                    shade: if is_here { Shade::Blue } else { Shade::Grey },
+                });
+            }
+            let style = if is_here { STRONG } else { BESIDE };
+            self.text(x + 5_000, top + BARS_HIGH + 9_500, style, &initial.to_string());
+        }
+        self.put(Ink::Box {
+            x: LEFT,
+            y: zero,
+            width: 12 * BAR_STEP - 8_000,
+            height: 500,
+            shade: Shade::Black,
+        });
+        // What the tallest bar stands for, and the sum so far: a bar without a number says little to who pays.
+        let beside = LEFT + 12 * BAR_STEP + 10_000;
+        let total: Cents = months.iter().flatten().copied().sum();
+        for (row, (label, amount)) in (0..).zip([
+            ("Mois le plus élevé / highest month", Cents(most)),
+            ("Cumul de l'année / year so far", total),
+        ]) {
+            let y = top + 8_000 + row * 14_000;
+            self.text(beside, y, BESIDE, label);
+            self.text_to(RIGHT - 4_000, y, TEXT, &french::euros(amount));
+        }
+        self.y = top + BARS_HIGH + 26_000;
+    }
+
     fn mentions(&mut self, document: &ValidInvoice) {
         if let Some(exemption) = document.exemption() {
             let text = exemption.mention();
             self.room(14_000, false);
             self.wrapped(LEFT, STRONG, RIGHT - LEFT, 11_500, &format!("{text}."));
             self.y += 3_000;
+        }
+        if !document.purpose().is_invoice() {
+            self.room(30_000, false);
+            self.wrapped(LEFT, SMALL, RIGHT - LEFT, 9_500, CALL.french);
+            self.wrapped(LEFT, BESIDE, RIGHT - LEFT, 9_500, CALL.english);
+            return;
         }
         for mention in mentions(document.buyer().kind) {
             self.room(30_000, false);
@@ -433,12 +572,19 @@ impl Sheet<'_> {
             seller.legal_form,
             french::siret(&seller.siren())
         );
-        let what = format!(
-            "Établi sur le décompte {} / made from the statement {} : SHA-256 {}",
-            document.month(),
-            document.month(),
-            document.statement()
-        );
+        let what = if document.purpose().is_invoice() {
+            format!(
+                "Établi sur le décompte {} / made from the statement {} : SHA-256 {}",
+                document.month(),
+                document.month(),
+                document.statement()
+            )
+        } else {
+            format!(
+                "Établi sur la clé de répartition / made from the cost pool : SHA-256 {}",
+                document.statement()
+            )
+        };
         let count = self.pages.len();
         let pages = std::mem::take(&mut self.pages);
         for (page, ink) in (1..).zip(pages) {

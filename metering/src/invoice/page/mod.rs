@@ -1,4 +1,5 @@
-//! A document on paper: a PDF/A-3b with its XML inside (Factur-X, profile EN 16931), French first and English beside.
+//! A document on paper: a PDF/A-3b with its XML inside (Factur-X, profile EN 16931), French first and English beside. A call
+//! for funds, which is no invoice, has no XML in it.
 //!
 //! ```text
 //!  IssuedInvoice ─► layout ─► ink, in thousandths of a point ─► krilla ─► PDF/A-3b ─► factur_x ─► PDF that says so
@@ -57,14 +58,15 @@ pub enum PdfError {
 /// # Errors
 /// When it would be no PDF/A-3b.
 pub fn render_pdf(issued: &IssuedInvoice) -> Result<Vec<u8>, PdfError> {
-    let xml = render_xml(issued)?;
+    let is_invoice = issued.document().purpose().is_invoice();
+    let xml = is_invoice.then(|| render_xml(issued)).transpose()?;
     draw(issued, xml).map_err(|what| PdfError::Pdf {
         number: issued.number().to_string(),
         what,
     })
 }
 
-fn draw(issued: &IssuedInvoice, xml: Vec<u8>) -> Result<Vec<u8>, String> {
+fn draw(issued: &IssuedInvoice, xml: Option<Vec<u8>>) -> Result<Vec<u8>, String> {
     let faces = Faces::read(REGULAR, BOLD).ok_or("the fonts of this program cannot be read")?;
     let paper = Paper {
         regular: font(REGULAR)?,
@@ -94,16 +96,19 @@ fn draw(issued: &IssuedInvoice, xml: Vec<u8>) -> Result<Vec<u8>, String> {
         sheet.finish();
     }
     let day = midnight(issued);
-    document.embed_file(EmbeddedFile {
-        path: FILE.to_owned(),
-        mime_type: MimeType::new("text/xml"),
-        description: Some("Facture électronique / electronic invoice (Factur-X, EN 16931)".to_owned()),
-        association_kind: AssociationKind::Alternative,
-        data: xml.into(),
-        modification_date: Some(day),
-        compress: Some(true),
-        location: None,
-    });
+    let is_invoice = xml.is_some();
+    if let Some(xml) = xml {
+        document.embed_file(EmbeddedFile {
+            path: FILE.to_owned(),
+            mime_type: MimeType::new("text/xml"),
+            description: Some("Facture électronique / electronic invoice (Factur-X, EN 16931)".to_owned()),
+            association_kind: AssociationKind::Alternative,
+            data: xml.into(),
+            modification_date: Some(day),
+            compress: Some(true),
+            location: None,
+        });
+    }
     let number = issued.number();
     document.set_metadata(
         Metadata::new()
@@ -116,7 +121,11 @@ fn draw(issued: &IssuedInvoice, xml: Vec<u8>) -> Result<Vec<u8>, String> {
             .document_id(format!("{number} {}", issued.document().statement())),
     );
     let pdf = document.finish().map_err(|error| format!("{error:?}"))?;
-    factur_x::told(pdf, FILE)
+    if is_invoice {
+        factur_x::told(pdf, FILE)
+    } else {
+        Ok(pdf)
+    }
 }
 
 fn font(bytes: &'static [u8]) -> Result<Font, String> {

@@ -68,7 +68,10 @@ fn write_files(
     for (kind, render) in [
         ("pdf", pdf as fn(&IssuedInvoice) -> Result<Vec<u8>, String>),
         ("xml", xml),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(kind, _)| *kind == "pdf" || has_xml(issued))
+    {
         let name = format!("{number}.{kind}");
         let path = directory.join(&name);
         let known = format!("{}/{name}", folder.series);
@@ -109,6 +112,11 @@ fn write_files(
 
 fn pdf(issued: &IssuedInvoice) -> Result<Vec<u8>, String> {
     render_pdf(issued).map_err(|error| error.to_string())
+}
+
+/// A call for funds is no invoice, and has none.
+fn has_xml(issued: &IssuedInvoice) -> bool {
+    issued.document().purpose().is_invoice()
 }
 
 fn xml(issued: &IssuedInvoice) -> Result<Vec<u8>, String> {
@@ -192,7 +200,9 @@ fn document(name: &str, invoice: &Invoice, issued: &IssuedInvoice) -> Result<Inv
         InvoiceDocumentSpec {
             number: issued.number().to_string(),
             pdf: STANDARD.encode(pdf(issued)?),
-            xml: String::from_utf8(xml(issued)?).map_err(|error| error.to_string())?,
+            xml: has_xml(issued)
+                .then(|| String::from_utf8(xml(issued)?).map_err(|error| error.to_string()))
+                .transpose()?,
         },
     );
     document.metadata.namespace = invoice.namespace();

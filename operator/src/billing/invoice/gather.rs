@@ -8,9 +8,9 @@ use crate::failure::Failure;
 use crate::report::is_leaving;
 use crate::watch::key;
 use kube::ResourceExt;
-use mesocentre_api::{Invoice, InvoiceSeries, Tenant};
+use mesocentre_api::{FundsCall, Invoice, InvoiceSeries, Tenant};
 use mesocentre_metering::invoice::{InvoiceNumber, IssuedInvoice, Purpose};
-use mesocentre_metering::{BillingMonth, MonthDocument, TenantStatement};
+use mesocentre_metering::{BillingMonth, MonthDocument, NamedPool, NamedTariff, TenantStatement};
 use mesocentre_tenancy::validate::seniority;
 use std::sync::Arc;
 
@@ -63,8 +63,9 @@ pub fn rival(context: &Context, invoice: &Invoice) -> Option<String> {
         |other| {
             !is_leaving(other)
                 && other.namespace() == invoice.namespace()
-                && other.spec.month.is_some()
+                && other.spec.credits.is_none()
                 && other.spec.month == invoice.spec.month
+                && other.spec.call == invoice.spec.call
                 && other.spec.replaces == invoice.spec.replaces
         },
     )
@@ -100,9 +101,59 @@ pub async fn issued(
     replaces: Option<&InvoiceNumber>,
 ) -> Result<Option<IssuedInvoice>, Failure> {
     let all = context.ledger.invoices_of(tenant, month).await?;
-    Ok(all.into_iter().find(|issued| {
-        matches!(issued.document().purpose(), Purpose::Invoice { replaces: replaced } if replaced.as_ref() == replaces)
+    Ok(all.into_iter().find(|issued| match issued.document().purpose() {
+        Purpose::Invoice { replaces: replaced } => replaced.as_ref() == replaces,
+        Purpose::MonthCredit { .. } => replaces.is_none(),
+        Purpose::CreditNote { .. } | Purpose::Call { .. } => false,
     }))
+}
+
+/// What the ledger has issued as this call, in place of that one or of none.
+pub async fn called(
+    context: &Context,
+    tenant: &str,
+    call: &FundsCall,
+    from: BillingMonth,
+    replaces: Option<&InvoiceNumber>,
+) -> Result<Option<IssuedInvoice>, Failure> {
+    let all = context.ledger.invoices_of(tenant, from).await?;
+    Ok(all.into_iter().find(|issued| {
+        matches!(
+            issued.document().purpose(),
+            Purpose::Call { cost_pool, until, replaces: replaced }
+                if *cost_pool == call.cost_pool && until.to_string() == call.until && replaced.as_ref() == replaces
+        )
+    }))
+}
+
+/// The pool that is called for.
+pub fn pool(context: &Context, name: &str) -> Result<NamedPool, Wrong> {
+    context
+        .stores
+        .pools
+        .get(&key(None, name))
+        .map(|pool| NamedPool {
+            name: name.to_owned(),
+            spec: pool.spec.clone(),
+        })
+        .ok_or_else(|| {
+            Wrong::new(
+                "UnknownCostPool",
+                format!("there is no CostPool {name}: name one that kubectl get costpools shows"),
+            )
+        })
+}
+
+/// All tariffs, by which a share bears VAT or none.
+pub fn tariffs(context: &Context) -> Vec<NamedTariff> {
+    let tariffs = context.stores.tariffs.state();
+    tariffs
+        .iter()
+        .map(|tariff| NamedTariff {
+            name: tariff.name_any(),
+            spec: tariff.spec.clone(),
+        })
+        .collect()
 }
 
 /// The tenant's statement of a closed month, as the ledger keeps it.

@@ -24,8 +24,20 @@ pub async fn issue(
         Err(wrong) => return Ok(Err(wrong)),
     };
     let prefix = match draft.purpose() {
-        Purpose::Invoice { .. } => &series.spec.series,
-        Purpose::CreditNote { .. } => series.spec.credit_series.as_ref().unwrap_or(&series.spec.series),
+        Purpose::Invoice { .. } => Some(&series.spec.series),
+        Purpose::CreditNote { call: None, .. } | Purpose::MonthCredit { .. } => {
+            series.spec.credit_series.as_ref().or(Some(&series.spec.series))
+        }
+        Purpose::Call { .. } | Purpose::CreditNote { call: Some(_), .. } => series.spec.call_series.as_ref(),
+    };
+    let Some(prefix) = prefix else {
+        return Ok(Err(Wrong::new(
+            "NoCallSeries",
+            format!(
+                "calls for funds have numbers of their own, and the InvoiceSeries {} names none: write callSeries into it, for example AF2026",
+                invoice.spec.series
+            ),
+        )));
     };
     let numbers: Series = match prefix.parse() {
         Ok(numbers) => numbers,

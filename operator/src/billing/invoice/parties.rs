@@ -4,7 +4,8 @@ use mesocentre_api::{
     BuyerLaw, InvoiceAddress, InvoiceSeriesSpec, PostalAddress, TenantCategory, TenantSpec, VatExemption,
 };
 use mesocentre_metering::invoice::{
-    Address, BankAccount, Buyer, BuyerKind, ElectronicAddress, Exemption, InvoiceNumber, Seller, Terms,
+    Account, Address, BankAccount, Buyer, BuyerKind, ElectronicAddress, Exemption, InvoiceNumber, Seller,
+    Terms,
 };
 
 /// Who issues the invoices of a series.
@@ -55,7 +56,7 @@ pub fn buyer(tenant: &TenantSpec) -> Buyer {
 }
 
 /// What else stands on an invoice of a series.
-pub fn terms(series: &InvoiceSeriesSpec, replaces: Option<InvoiceNumber>) -> Terms {
+pub fn terms(series: &InvoiceSeriesSpec, replaces: Option<InvoiceNumber>, account: Account) -> Terms {
     Terms {
         payment_days: u32::try_from(series.payment_days).unwrap_or(0),
         exemption: series.exemption.map(|exemption| match exemption {
@@ -63,6 +64,7 @@ pub fn terms(series: &InvoiceSeriesSpec, replaces: Option<InvoiceNumber>) -> Ter
             VatExemption::Cgi261Teaching => Exemption::Cgi261Teaching,
         }),
         replaces,
+        account,
     }
 }
 

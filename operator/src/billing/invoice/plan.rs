@@ -6,9 +6,10 @@ use crate::Context;
 use crate::failure::Failure;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use mesocentre_api::{Invoice, InvoiceCredit};
+use mesocentre_api::{FundsCall, Invoice, InvoiceCredit};
 use mesocentre_metering::invoice::{
-    Credit, CreditedLine, Fault, InvoiceNumber, IssuedInvoice, ValidInvoice, credit, draft,
+    Account, Called, Credit, CreditedLine, Fault, InvoiceNumber, IssuedInvoice, ValidInvoice, call_for_funds,
+    credit, draft,
 };
 use mesocentre_metering::{BillingMonth, Cents};
 use std::collections::HashSet;
@@ -18,12 +19,13 @@ use std::collections::HashSet;
 /// # Errors
 /// When the ledger or the API server does not say now.
 pub async fn find(context: &Context, invoice: &Invoice) -> Result<Result<Found, Wrong>, Failure> {
-    match (&invoice.spec.month, &invoice.spec.credits) {
-        (_, Some(credit)) => credit_note(context, invoice, credit).await,
-        (Some(month), None) => of_month(context, invoice, month).await,
-        (None, None) => Ok(Err(Wrong::new(
+    match (&invoice.spec.month, &invoice.spec.credits, &invoice.spec.call) {
+        (_, Some(credit), _) => credit_note(context, invoice, credit).await,
+        (_, None, Some(call)) => of_call(context, invoice, call).await,
+        (Some(month), None, None) => of_month(context, invoice, month).await,
+        (None, None, None) => Ok(Err(Wrong::new(
             "NothingToBill",
-            "an invoice bills a month, and a credit note takes back what was billed: write month or credits",
+            "an invoice bills a month, a credit note takes back what was billed, a call for funds asks ahead: write one of month, credits and call",
         ))),
     }
 }
@@ -44,10 +46,7 @@ async fn of_month(
     month: &str,
 ) -> Result<Result<Found, Wrong>, Failure> {
     let home = invoice.namespace().unwrap_or_default();
-    let month: BillingMonth = or_say!(month.parse().map_err(|_| Wrong::new(
-        "NotAMonth",
-        format!("{month} is no month: write it as year and month, for example 2026-11")
-    )));
+    let month = or_say!(month_of(month));
     if let Some(rival) = gather::rival(context, invoice) {
         return Ok(Err(Wrong::new(
             "MonthTaken",
@@ -56,10 +55,7 @@ async fn of_month(
             ),
         )));
     }
-    let replaces = match &invoice.spec.replaces {
-        None => None,
-        Some(name) => Some(or_say!(number_of(context, invoice, name))),
-    };
+    let replaces = or_say!(replaced(context, invoice));
     if let Some(issued) = gather::issued(context, &home, month, replaces.as_ref()).await? {
         return Ok(Ok(Found::Issued(Box::new(issued), None)));
     }
@@ -67,8 +63,63 @@ async fn of_month(
     let series = or_say!(gather::series(context, invoice));
     let statement = or_say!(gather::statement(context, &home, month).await?);
     let (seller, buyer) = (parties::seller(&series.spec), parties::buyer(&tenant.spec));
-    let terms = parties::terms(&series.spec, replaces);
+    let account = context.ledger.account_of(&home).await?;
+    let terms = parties::terms(&series.spec, replaces, account);
     Ok(draft(&statement, &seller, &buyer, &terms)
+        .map(|draft| Found::Draft(Box::new(draft)))
+        .map_err(|faults| cannot(&faults)))
+}
+
+fn month_of(text: &str) -> Result<BillingMonth, Wrong> {
+    text.parse().map_err(|_| {
+        Wrong::new(
+            "NotAMonth",
+            format!("{text} is no month: write it as year and month, for example 2026-11"),
+        )
+    })
+}
+
+/// The number of what it takes the place of.
+fn replaced(context: &Context, invoice: &Invoice) -> Result<Option<InvoiceNumber>, Wrong> {
+    let named = invoice.spec.replaces.as_ref();
+    named.map(|name| number_of(context, invoice, name)).transpose()
+}
+
+async fn of_call(
+    context: &Context,
+    invoice: &Invoice,
+    call: &FundsCall,
+) -> Result<Result<Found, Wrong>, Failure> {
+    let home = invoice.namespace().unwrap_or_default();
+    let (from, until) = (or_say!(month_of(&call.from)), or_say!(month_of(&call.until)));
+    if let Some(rival) = gather::rival(context, invoice) {
+        return Ok(Err(Wrong::new(
+            "CallTaken",
+            format!(
+                "{home} is called for these months of {} by the Invoice {rival}, which was first: delete this one, or credit that one and name it in replaces",
+                call.cost_pool
+            ),
+        )));
+    }
+    let replaces = or_say!(replaced(context, invoice));
+    if let Some(issued) = gather::called(context, &home, call, from, replaces.as_ref()).await? {
+        return Ok(Ok(Found::Issued(Box::new(issued), None)));
+    }
+    let tenant = or_say!(gather::tenant(context, invoice));
+    let series = or_say!(gather::series(context, invoice));
+    let pool = or_say!(gather::pool(context, &call.cost_pool));
+    let tariffs = gather::tariffs(context);
+    let (seller, buyer) = (parties::seller(&series.spec), parties::buyer(&tenant.spec));
+    let terms = parties::terms(&series.spec, replaces, Account::default());
+    let called = Called {
+        tenant: &home,
+        category: tenant.spec.category,
+        pool: &pool,
+        from,
+        until,
+        tariffs: &tariffs,
+    };
+    Ok(call_for_funds(&called, &seller, &buyer, &terms)
         .map(|draft| Found::Draft(Box::new(draft)))
         .map_err(|faults| cannot(&faults)))
 }

@@ -10,7 +10,8 @@ use jiff::civil::Date;
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
 use mesocentre_api::{
-    Condition, ConditionStatus, Invoice, InvoicePhase, InvoiceSeries, InvoiceStatus, find_condition,
+    Condition, ConditionStatus, Invoice, InvoiceKind, InvoicePhase, InvoiceSeries, InvoiceStatus,
+    find_condition,
 };
 use mesocentre_metering::invoice::{IssuedInvoice, Purpose, ValidInvoice};
 use mesocentre_metering::ledger::Standing;
@@ -105,10 +106,20 @@ fn say(status: &mut InvoiceStatus, document: &ValidInvoice) {
     status.net = Some(sums.net.to_string());
     status.vat = Some(sums.vat.to_string());
     status.gross = Some(sums.gross.to_string());
-    status.corrects = match document.purpose() {
-        Purpose::Invoice { .. } => None,
-        Purpose::CreditNote { corrects, .. } => Some(corrects.to_string()),
+    status.until = document.purpose().until().map(|until| until.to_string());
+    let prepaid = document.prepaid();
+    status.advances = (prepaid.0 != 0).then(|| prepaid.to_string());
+    let (kind, corrects) = match document.purpose() {
+        Purpose::Invoice { .. } => (InvoiceKind::Invoice, None),
+        Purpose::Call { .. } => (InvoiceKind::Call, None),
+        Purpose::CreditNote { corrects, .. } => (InvoiceKind::CreditNote, Some(corrects.to_string())),
+        Purpose::MonthCredit { corrects } => {
+            let numbers: Vec<&str> = corrects.iter().map(|cited| cited.number.0.as_str()).collect();
+            (InvoiceKind::CreditNote, Some(numbers.join(", ")))
+        }
     };
+    status.kind = Some(kind);
+    status.corrects = corrects;
 }
 
 /// What came of it since it was issued.
@@ -137,9 +148,12 @@ fn tell(status: &mut InvoiceStatus, issued: &IssuedInvoice, standing: Option<Sta
 }
 
 fn phase_of(standing: Standing) -> InvoicePhase {
-    if standing.credited == standing.gross {
+    let (asked, due) = (standing.asked.0, standing.due().0);
+    // What is asked for and what is given back are settled from either side.
+    let is_settled = if asked < 0 { due >= 0 } else { due <= 0 };
+    if standing.credited.0 != 0 && standing.credited >= standing.asked {
         InvoicePhase::Credited
-    } else if standing.due().0 <= 0 {
+    } else if is_settled {
         InvoicePhase::Paid
     } else if standing.paid.0 != 0 {
         InvoicePhase::PartlyPaid
@@ -192,7 +206,7 @@ mod tests {
     fn a_phase_follows_from_what_was_paid_and_taken_back() {
         let phase = |credited, paid| {
             phase_of(Standing {
-                gross: Cents(100),
+                asked: Cents(100),
                 credited: Cents(credited),
                 paid: Cents(paid),
             })
@@ -203,5 +217,15 @@ mod tests {
         assert_eq!(phase(40, 60), InvoicePhase::Paid);
         assert_eq!(phase(0, 120), InvoicePhase::Paid);
         assert_eq!(phase(100, 0), InvoicePhase::Credited);
+        let given_back = |paid| {
+            phase_of(Standing {
+                asked: Cents(-100),
+                credited: Cents(0),
+                paid: Cents(paid),
+            })
+        };
+        assert_eq!(given_back(0), InvoicePhase::Issued);
+        assert_eq!(given_back(-60), InvoicePhase::PartlyPaid);
+        assert_eq!(given_back(-100), InvoicePhase::Paid);
     }
 }

@@ -52,9 +52,10 @@ pub async fn reconcile(series: Arc<InvoiceSeries>, context: Arc<Context>) -> Res
 /// The InvoiceSeries that had the same numbers first; none when it is this one.
 pub fn first_of_series(context: &Context, series: &InvoiceSeries) -> Option<String> {
     let numbers = |s: &InvoiceSeries| {
-        let mut both = vec![s.spec.series.clone()];
-        both.extend(s.spec.credit_series.clone());
-        both
+        let mut all = vec![s.spec.series.clone()];
+        all.extend(s.spec.credit_series.clone());
+        all.extend(s.spec.call_series.clone());
+        all
     };
     let ours = numbers(series);
     first_before(

@@ -30,21 +30,12 @@ pub fn computed(statements: &[Statement]) -> Result<Vec<Computed<'_>>, Failure> 
         .collect()
 }
 
-/// FOCUS rows as CSV: commas, decimal points, an empty field for null.
+/// FOCUS rows as CSV.
 ///
 /// # Errors
 /// [`Failure::Failed`], for a statement that is none of ours.
 pub fn focus(statements: &[Computed<'_>], issuer: &str) -> Result<String, Failure> {
-    let mut rows = Vec::new();
-    for (tenant, status) in statements {
-        rows.extend(focus::rows(tenant, status, issuer).map_err(|error| Failure::Failed(error.to_string()))?);
-    }
-    let rows = rows.iter().map(|row| {
-        row.values()
-            .map(|value| value.unwrap_or_default().to_owned())
-            .collect()
-    });
-    csv(b',', &focus::COLUMNS, rows)
+    focus::table(statements.iter().copied(), issuer).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// The lines as a French spreadsheet opens them by a double click: a byte order mark, semicolons, decimal commas.
@@ -110,7 +101,7 @@ pub fn lines(statements: &[Computed<'_>]) -> Result<String, Failure> {
             ]
         })
     });
-    Ok(format!("\u{feff}{}", csv(b';', &HEADINGS, rows)?))
+    Ok(format!("\u{feff}{}", table(&HEADINGS, rows)?))
 }
 
 /// A spreadsheet takes text that begins like a formula for one, whoever wrote it.
@@ -122,9 +113,9 @@ fn harmless(text: &str) -> String {
     }
 }
 
-fn csv(separator: u8, headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<String, Failure> {
+fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<String, Failure> {
     let mut writer = ::csv::WriterBuilder::new()
-        .delimiter(separator)
+        .delimiter(b';')
         // RFC 4180.
         .terminator(::csv::Terminator::CRLF)
         .from_writer(Vec::new());

@@ -129,6 +129,32 @@ pub enum FocusError {
         /// What stands there.
         text: String,
     },
+    /// The table.
+    #[error("writing the table of FOCUS rows failed: {0}")]
+    Table(String),
+}
+
+/// The rows of these tenants' statements as CSV (RFC 4180): commas, decimal points, an empty field for null.
+///
+/// # Errors
+/// [`FocusError`], for a statement that is none of ours.
+pub fn table<'a>(
+    statements: impl IntoIterator<Item = (&'a str, &'a StatementStatus)>,
+    issuer: &str,
+) -> Result<String, FocusError> {
+    let wrong = |why: &dyn std::fmt::Display| FocusError::Table(why.to_string());
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
+    writer.write_record(COLUMNS).map_err(|error| wrong(&error))?;
+    for (tenant, status) in statements {
+        for row in rows(tenant, status, issuer)? {
+            let fields = row.values().map(Option::unwrap_or_default);
+            writer.write_record(fields).map_err(|error| wrong(&error))?;
+        }
+    }
+    let bytes = writer.into_inner().map_err(|error| wrong(&error))?;
+    String::from_utf8(bytes).map_err(|error| wrong(&error))
 }
 
 /// The rows of a tenant's statement, in the order of its lines, VAT last. `issuer` is the datacentre, as its bills name it.

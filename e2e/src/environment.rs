@@ -1,7 +1,7 @@
 //! What a shell or a test exports to use the stack.
 
 use crate::state::Record;
-use crate::{invoice_tools, kubeconfig, operator, paths, postgres, slurm, vault};
+use crate::{kubeconfig, operator, paths, postgres, public_tools, slurm, vault};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -23,9 +23,13 @@ pub fn of(record: &Record) -> Result<Vec<(&'static str, String)>> {
         ("VAULT_TOKEN", record.vault_token.clone()),
         (
             "MESO_INVOICE_TOOLS",
-            invoice_tools::python()?.display().to_string(),
+            public_tools::factur_x()?.display().to_string(),
         ),
-        ("MESO_MUSTANG", invoice_tools::mustang()?.display().to_string()),
+        ("MESO_MUSTANG", public_tools::mustang()?.display().to_string()),
+        (
+            "MESO_FOCUS_VALIDATOR",
+            public_tools::focus_validator()?.display().to_string(),
+        ),
         ("MESO_LEDGER_URL", operator::ledger_url()?),
         ("MESO_TEST_POSTGRES", postgres::url()?),
         ("MESO_OPERATOR_PID", pid.unwrap_or_default()),

@@ -47,8 +47,8 @@ const ANOTHER_DEBIAN: [(&str, &str); 3] = [
     ("patchelf", "patchelf"),
 ];
 
-/// The same for the public tools that check invoices.
-const INVOICE_TOOLS: [(&str, &str); 3] = [
+/// The same for the public tools that check invoices and FOCUS rows.
+const PUBLIC_TOOLS: [(&str, &str); 3] = [
     ("python3-venv", "/usr/share/doc/python3-venv"),
     ("maven", "mvn"),
     ("default-jdk-headless", "javac"),
@@ -77,9 +77,9 @@ pub async fn install_for_another_debian() -> Result<()> {
     install_those(&ANOTHER_DEBIAN).await
 }
 
-/// Installs what the public tools that check invoices miss.
-pub async fn install_for_invoice_tools() -> Result<()> {
-    install_those(&INVOICE_TOOLS).await
+/// Installs what the public tools that check invoices and FOCUS rows miss.
+pub async fn install_for_public_tools() -> Result<()> {
+    install_those(&PUBLIC_TOOLS).await
 }
 
 async fn install_those(packages: &[(&'static str, &'static str)]) -> Result<()> {

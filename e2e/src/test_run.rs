@@ -7,7 +7,7 @@
 
 use crate::slurm::Release;
 use crate::state::LedgerPlace;
-use crate::{cargo, environment, invoice_tools, pods, state, up};
+use crate::{cargo, environment, pods, public_tools, state, up};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 
@@ -25,12 +25,13 @@ const WITH_A_LATER_SLURM: [&str; 9] = [
 ];
 
 /// Those that make ledgers, and run once with files and once with PostgreSQL.
-const OF_THE_LEDGER: [&str; 15] = [
+const OF_THE_LEDGER: [&str; 16] = [
     "a_closed_month_stays",
     "a_kept_checkpoint_shows_what_was_rewritten",
     "a_ledger_is_copied_whole",
     "a_month_can_be_simulated",
     "co_investors_use_what_they_paid_for",
+    "focus_rows_say_what_statements_say",
     "funds_are_called_ahead",
     "intake_survives_being_killed",
     "invoice_numbers_have_no_gap",
@@ -56,7 +57,7 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
         // Minutes, on a new machine: they are no test's time.
         pods::prepare().await?;
     }
-    invoice_tools::prepare().await?;
+    public_tools::prepare().await?;
     let mut code = run_on_the_stack(&arguments(filter), &[]).await?;
     if filter.is_none() {
         let in_postgres = [("MESO_TEST_LEDGERS_IN_POSTGRES", "yes".to_owned())];

@@ -106,7 +106,7 @@ pub enum LedgerCommand {
     Cosign(ledger_checkpoint::CosignOptions),
     /// Print the public half of a key that signs checkpoints; make the key where there is none
     Key(ledger_checkpoint::KeyOptions),
-    /// Write its records out, as CSV or JSON lines
+    /// Write its records out, as CSV, JSON lines or Parquet
     Export(ledger_export::Options),
     /// Copy it as it is at this moment, whoever writes to it, into a new file or an empty database; and verify the copy
     Backup(ledger_copy::CopyOptions),

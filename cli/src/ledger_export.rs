@@ -1,18 +1,20 @@
 //! `meso ledger export`: the records themselves, for a spreadsheet, a warehouse, or a program that checks ours.
 
 use crate::failure::Failure;
+use crate::ledger_parquet::ParquetWriter;
 use crate::ledger_verify::the_ledger;
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use mesocentre_metering::ledger::LedgerRow;
-use mesocentre_metering::{Ledger, base_unit};
-use serde::Serialize;
-use std::io::{BufWriter, Write};
+use mesocentre_metering::{Digest, Ledger, base_unit};
+use serde::{Serialize, Serializer};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::path::PathBuf;
 
 /// What `ledger export` takes.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "A row for each usage record, in the ledger's order: quantities in base units (whole numbers), times in UTC, persons by their pseudonyms. Of a key with several revisions the latest counts. The last row's hash is the ledger's head."
+    after_help = "A row for each usage record, in the ledger's order: quantities in base units (whole numbers), times in UTC, persons by their pseudonyms. Of a key with several revisions the latest counts. The last row's hash is the ledger's head. In Parquet quantities are DECIMAL(38, 0), times TIMESTAMP to the nanosecond, and what is empty is null."
 )]
 pub struct Options {
     /// The ledger, for example sqlite:///var/lib/mesocentre/ledger.db or postgresql://USER@HOST/DATABASE
@@ -42,29 +44,38 @@ enum Form {
     Csv,
     /// An object of JSON a line
     Jsonl,
+    /// Apache Parquet, compressed by Snappy
+    Parquet,
 }
 
-/// A record, flat: the names of the columns.
+fn as_string<S: Serializer>(n: &i128, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(n)
+}
+
+/// A record, flat: the names of the columns, in each form the same.
 #[derive(Serialize)]
-struct Flat {
-    seq: i64,
-    source: String,
-    cluster: String,
-    native_key: String,
-    meter: &'static str,
-    revision: u32,
-    tenant: String,
-    allocation: String,
-    person: String,
-    activity: &'static str,
-    activity_reason: String,
-    quantity: String,
-    unit: &'static str,
-    start: String,
-    end: String,
-    evidence: String,
-    received: String,
-    hash: String,
+pub struct Flat {
+    pub seq: i64,
+    pub source: String,
+    pub cluster: String,
+    pub native_key: String,
+    pub meter: &'static str,
+    pub revision: u32,
+    pub tenant: String,
+    /// Empty of use that belongs to none.
+    pub allocation: String,
+    /// A pseudonym; empty of use that is nobody's.
+    pub person: String,
+    pub activity: &'static str,
+    pub activity_reason: String,
+    #[serde(serialize_with = "as_string")]
+    pub quantity: i128,
+    pub unit: &'static str,
+    pub start: Timestamp,
+    pub end: Timestamp,
+    pub evidence: String,
+    pub received: Timestamp,
+    pub hash: Digest,
 }
 
 impl From<LedgerRow> for Flat {
@@ -82,13 +93,13 @@ impl From<LedgerRow> for Flat {
             person: record.user.clone().unwrap_or_default(),
             activity: record.activity.as_str(),
             activity_reason: record.activity_reason.clone(),
-            quantity: record.quantity.to_string(),
+            quantity: record.quantity,
             unit: base_unit(record.key.meter),
-            start: record.start.to_string(),
-            end: record.end.to_string(),
+            start: record.start,
+            end: record.end,
             evidence: serde_json::to_string(&record.evidence).unwrap_or_default(),
-            received: row.received.to_string(),
-            hash: row.hash.to_string(),
+            received: row.received,
+            hash: row.hash,
         }
     }
 }
@@ -98,11 +109,17 @@ impl From<LedgerRow> for Flat {
 /// # Errors
 /// [`Failure`], when the ledger cannot be read or the file not written; a file that was begun is taken away.
 pub async fn run(options: Options) -> Result<(), Failure> {
+    if options.form == Form::Parquet && options.to.is_none() && std::io::stdout().is_terminal() {
+        return Err(Failure::Usage(
+            "Parquet is not for a terminal: name a file with --to, or write --form csv to read it here"
+                .to_owned(),
+        ));
+    }
     let url = the_ledger(&options.ledger)?;
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let ledger = Ledger::open_to_read(&url).await.map_err(|error| failed(&error))?;
     let Some(path) = &options.to else {
-        let said = write(&ledger, &options, BufWriter::new(std::io::stdout().lock())).await;
+        let said = write(&ledger, &options, BufWriter::new(std::io::stdout())).await;
         ledger.close().await;
         return said;
     };
@@ -125,7 +142,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     said
 }
 
-async fn write(ledger: &Ledger, options: &Options, to: impl Write) -> Result<(), Failure> {
+async fn write(ledger: &Ledger, options: &Options, to: impl Write + Send) -> Result<(), Failure> {
     let midnight = |day: jiff::civil::Date| {
         day.to_zoned(jiff::tz::TimeZone::UTC)
             .map(|zoned| zoned.timestamp())
@@ -142,7 +159,8 @@ async fn write(ledger: &Ledger, options: &Options, to: impl Write) -> Result<(),
     };
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let head = ledger.head().await.map_err(|error| failed(&error))?;
-    let mut writer = Writer::new(options.form, to);
+    let mut writer = Writer::new(options.form, to)
+        .map_err(|error| Failure::Failed(format!("writing the records failed: {error}")))?;
     let written = ledger
         .for_each_row(head.seq, |row| {
             if is_wanted(&row) {
@@ -161,17 +179,19 @@ async fn write(ledger: &Ledger, options: &Options, to: impl Write) -> Result<(),
     }
 }
 
-enum Writer<W: Write> {
+enum Writer<W: Write + Send> {
     Csv(Box<csv::Writer<W>>),
     Jsonl(W),
+    Parquet(Box<ParquetWriter<W>>),
 }
 
-impl<W: Write> Writer<W> {
-    fn new(form: Form, to: W) -> Self {
-        match form {
+impl<W: Write + Send> Writer<W> {
+    fn new(form: Form, to: W) -> std::io::Result<Self> {
+        Ok(match form {
             Form::Csv => Self::Csv(Box::new(csv::Writer::from_writer(to))),
             Form::Jsonl => Self::Jsonl(to),
-        }
+            Form::Parquet => Self::Parquet(Box::new(ParquetWriter::new(to)?)),
+        })
     }
 
     fn write(&mut self, row: &Flat) -> std::io::Result<()> {
@@ -184,6 +204,7 @@ impl<W: Write> Writer<W> {
                 serde_json::to_writer(&mut *to, row)?;
                 to.write_all(b"\n")
             }
+            Self::Parquet(parquet) => parquet.write(row),
         }
     }
 
@@ -191,6 +212,7 @@ impl<W: Write> Writer<W> {
         match self {
             Self::Csv(mut csv) => csv.flush(),
             Self::Jsonl(mut to) => to.flush(),
+            Self::Parquet(parquet) => parquet.finish(),
         }
     }
 }
@@ -201,7 +223,12 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use mesocentre_api::Meter;
     use mesocentre_metering::{Activity, LedgerUrl, RecordKey, UsageRecord};
+    use parquet::data_type::Decimal;
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    use parquet::record::Field;
     use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::process::Command;
 
     fn record(key: &str, tenant: &str, start: &str) -> UsageRecord {
         let start: Timestamp = start.parse().unwrap();
@@ -289,5 +316,173 @@ mod tests {
             to: Some(folder.path().join("export-1")),
         };
         assert_eq!(run(there).await.unwrap_err().code(), 2);
+    }
+
+    /// Records of every shape that a ledger takes: much and nothing, long ago and far ahead, with and without a person.
+    fn records_of_many_shapes() -> Vec<UsageRecord> {
+        (0..250_i64)
+            .map(|number| {
+                let start =
+                    Timestamp::from_nanosecond(i128::from(number - 125) * 73_000_000_123_456_789).unwrap();
+                let seconds = number % 7 * 1_000;
+                let power = u32::try_from(number % 31).unwrap();
+                let base = record(&format!("{number}@é,\"'"), "univ-caen", "2026-11-10T10:00:00Z");
+                UsageRecord {
+                    key: RecordKey {
+                        meter: Meter::ALL[usize::try_from(number).unwrap() % Meter::ALL.len()],
+                        revision: u32::try_from(number % 3 * 2_000_000_000).unwrap_or(u32::MAX),
+                        ..base.key
+                    },
+                    tenant: format!("tenant-{}", number % 11),
+                    allocation: (number % 2 == 0).then(|| format!("allocation-{}", number % 5)),
+                    user: (number % 3 == 0).then(|| format!("person-{}", number % 13)),
+                    activity: if number % 4 == 0 {
+                        Activity::Economic
+                    } else {
+                        Activity::NonEconomic
+                    },
+                    quantity: if seconds == 0 {
+                        0
+                    } else {
+                        10_i128.pow(power) - i128::from(number % 2)
+                    },
+                    start,
+                    end: start + SignedDuration::new(seconds, 1 - i32::from(seconds == 0)),
+                    evidence: BTreeMap::from([(
+                        "state".into(),
+                        format!("line {number}\nand \"another\", ∞"),
+                    )]),
+                    ..base
+                }
+            })
+            .collect()
+    }
+
+    /// A ledger of these, as CSV and as Parquet, in a folder.
+    async fn exported(records: &[UsageRecord]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("sqlite://{}/ledger.db", folder.path().display());
+        let ledger = Ledger::open(&address.parse().unwrap()).await.unwrap();
+        let received = "2026-11-30T23:30:00.123456789Z".parse().unwrap();
+        let appended = ledger.append(records, received).await.unwrap();
+        assert_eq!(appended.quarantined, [], "all of them are in the ledger");
+        ledger.close().await;
+        for (form, name) in [(Form::Csv, "all.csv"), (Form::Parquet, "all.parquet")] {
+            let options = Options {
+                ledger: address.clone(),
+                form,
+                tenant: None,
+                from: None,
+                before: None,
+                to: Some(folder.path().join(name)),
+            };
+            run(options).await.unwrap();
+        }
+        folder
+    }
+
+    type Rows = Vec<Vec<Option<String>>>;
+
+    /// What a reader of Parquet must find by what the CSV says: times in nanoseconds, and null where it is empty.
+    fn by_the_csv(folder: &Path) -> (Vec<String>, Rows) {
+        let mut reader = csv::Reader::from_path(folder.join("all.csv")).unwrap();
+        let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+        let value = |name: &str, text: &str| match name {
+            _ if text.is_empty() => None,
+            "start" | "end" | "received" => {
+                Some(text.parse::<Timestamp>().unwrap().as_nanosecond().to_string())
+            }
+            _ => Some(text.to_owned()),
+        };
+        let rows = reader.records().map(Result::unwrap).map(|row| {
+            let named = names.iter().zip(row.iter());
+            named.map(|(name, text)| value(name, text)).collect()
+        });
+        let rows = rows.collect();
+        (names, rows)
+    }
+
+    #[tokio::test]
+    async fn parquet_says_row_by_row_what_the_csv_says() {
+        let folder = exported(&records_of_many_shapes()).await;
+        let (names, expected) = by_the_csv(folder.path());
+        assert_eq!(expected.len(), 250);
+        let file = std::fs::File::open(folder.path().join("all.parquet")).unwrap();
+        let reader = SerializedFileReader::new(file).unwrap();
+        assert_eq!(reader.num_row_groups(), 3, "a group is written when it is full");
+        let value = |field: &Field| match field {
+            Field::Null => None,
+            Field::Long(number) => Some(number.to_string()),
+            Field::Str(text) => Some(text.clone()),
+            Field::Decimal(Decimal::Bytes { value, .. }) => {
+                Some(i128::from_be_bytes(value.data().try_into().unwrap()).to_string())
+            }
+            other => panic!("{other:?}"),
+        };
+        let mut found = Rows::new();
+        for row in reader.get_row_iter(None).unwrap().map(Result::unwrap) {
+            let theirs: Vec<&String> = row.get_column_iter().map(|(name, _)| name).collect();
+            assert_eq!(theirs, names.iter().collect::<Vec<_>>());
+            found.push(row.get_column_iter().map(|(_, field)| value(field)).collect());
+        }
+        assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_without_records_is_a_file_without_rows() {
+        let folder = exported(&[]).await;
+        let file = std::fs::File::open(folder.path().join("all.parquet")).unwrap();
+        let reader = SerializedFileReader::new(file).unwrap();
+        assert_eq!(reader.get_row_iter(None).unwrap().count(), 0);
+        assert_eq!(reader.metadata().file_metadata().schema_descr().num_columns(), 18);
+    }
+
+    /// Apache Arrow's C++, by its Python: another's reader altogether.
+    #[tokio::test]
+    #[ignore = "needs Python's pyarrow: cargo dev test runs it"]
+    async fn pyarrow_reads_row_by_row_what_the_csv_says() {
+        const READ: &str = r#"
+import json, sys
+import pyarrow as pa, pyarrow.parquet as pq
+file = pq.ParquetFile(sys.argv[1])
+print(json.dumps({field.name: str(field.type) for field in file.schema_arrow}))
+for group in range(file.num_row_groups):
+    table = file.read_row_group(group)
+    columns = [c.cast(pa.int64()) if pa.types.is_timestamp(c.type) else c for c in table.columns]
+    for row in zip(*(column.to_pylist() for column in columns)):
+        print(json.dumps([None if value is None else str(value) for value in row]))
+"#;
+        let python = std::env::var("MESO_FOCUS_TOOLS")
+            .expect("MESO_FOCUS_TOOLS is set by `cargo dev test`: a Python that has pyarrow");
+        let folder = exported(&records_of_many_shapes()).await;
+        let (names, expected) = by_the_csv(folder.path());
+        let output = Command::new(python)
+            .args(["-c", READ])
+            .arg(folder.path().join("all.parquet"))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let said = String::from_utf8(output.stdout).unwrap();
+        let mut lines = said.lines();
+        let types: BTreeMap<String, String> = serde_json::from_str(lines.next().unwrap()).unwrap();
+        assert_eq!(types.len(), names.len());
+        for (name, kind) in [
+            ("seq", "int64"),
+            ("meter", "string"),
+            ("revision", "int64"),
+            ("quantity", "decimal128(38, 0)"),
+            ("start", "timestamp[ns, tz=UTC]"),
+            ("end", "timestamp[ns, tz=UTC]"),
+            ("received", "timestamp[ns, tz=UTC]"),
+            ("hash", "string"),
+        ] {
+            assert_eq!(types[name], kind, "{name}");
+        }
+        let found: Rows = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(found, expected);
     }
 }

@@ -24,6 +24,7 @@ mod invoice;
 mod ledger_checkpoint;
 mod ledger_copy;
 mod ledger_export;
+mod ledger_parquet;
 mod ledger_verify;
 mod live;
 mod logs;

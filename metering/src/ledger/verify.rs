@@ -17,7 +17,7 @@ use super::{Head, LedgerError, LedgerUrl};
 use crate::calendar::BillingMonth;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
-use crate::merkle::{ConsistencyProof, Tree};
+use crate::merkle::ConsistencyProof;
 use crate::record::RecordKey;
 use futures::TryStreamExt as _;
 use std::collections::BTreeMap;
@@ -368,7 +368,6 @@ async fn verify_rows(
         .only_value(reading)
         .await
         .map_err(failed("reading"))?;
-    let mut tree = Tree::default();
     let mut proof = ConsistencyProof::new(kept.proof_since.unwrap_or(0), u64::try_from(count).unwrap_or(0));
     let mut records = 0;
     let mut anchored = None;
@@ -419,9 +418,9 @@ async fn verify_rows(
                 faults.push(LedgerFault::Changed { seq: row.seq, key });
             }
             if let Some(leaf) = leaf {
-                tree.push(leaf);
                 proof.push(leaf);
             }
+            let tree = proof.tree();
             let now = kept.checkpoints.iter().filter(|kept| kept.size == tree.size());
             faults.extend(
                 now.filter(|kept| (kept.root, kept.chain) != (tree.root(), stored))
@@ -478,7 +477,7 @@ async fn verify_rows(
             }
         }
         for kept in &kept.checkpoints {
-            faults.extend(since_then(kept, tree.size(), &all_closed, &all_issued));
+            faults.extend(since_then(kept, proof.tree().size(), &all_closed, &all_issued));
         }
         match &anchor {
             // Nothing was to guard the tail.
@@ -518,7 +517,7 @@ async fn verify_rows(
         records,
         closed_months: i64::try_from(months.len()).unwrap_or(i64::MAX),
         head,
-        root: tree.root(),
+        root: proof.tree().root(),
         last: (
             last_closed.map(|(month, sha256)| AnchoredClose { month, sha256 }),
             all_issued.last_key_value().map(|(place, hash)| AnchoredIssue {

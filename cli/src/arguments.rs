@@ -5,8 +5,8 @@ use crate::failure::EXIT_CODES;
 use crate::template::TemplateCommand;
 use crate::{
     allocations, billing_simulate, cancel, ceiling, completion, efficiency, extend, history, hold, invoice,
-    ledger_checkpoint, ledger_copy, ledger_export, ledger_verify, logs, notice, perimeter, queue, show,
-    statement, submit, top,
+    ledger_checkpoint, ledger_copy, ledger_export, ledger_proof, ledger_verify, logs, notice, perimeter,
+    queue, show, statement, submit, top,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::Path;
@@ -106,6 +106,10 @@ pub enum LedgerCommand {
     Cosign(ledger_checkpoint::CosignOptions),
     /// Print the public half of a key that signs checkpoints; make the key where there is none
     Key(ledger_checkpoint::KeyOptions),
+    /// Prove that single records are in it, for who keeps a checkpoint
+    Prove(ledger_proof::ProveOptions),
+    /// Check such a proof by a checkpoint, with no ledger at hand
+    CheckProof(ledger_proof::CheckOptions),
     /// Write its records out, as CSV, JSON lines or Parquet
     Export(ledger_export::Options),
     /// Copy it as it is at this moment, whoever writes to it, into a new file or an empty database; and verify the copy

@@ -164,11 +164,16 @@ pub fn signed(file: &Path) -> Result<SignedCheckpoint, Failure> {
         .map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
 }
 
-fn usage(error: CheckpointError) -> Failure {
+/// What does not fit the command line.
+pub fn usage(error: CheckpointError) -> Failure {
     Failure::Usage(error.to_string())
 }
 
-fn text(file: &Path) -> Result<String, Failure> {
+/// A file's text.
+///
+/// # Errors
+/// [`Failure::Usage`] when it cannot be read.
+pub fn text(file: &Path) -> Result<String, Failure> {
     fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("reading {} failed: {error}", file.display())))
 }

@@ -25,6 +25,7 @@ mod ledger_checkpoint;
 mod ledger_copy;
 mod ledger_export;
 mod ledger_parquet;
+mod ledger_proof;
 mod ledger_verify;
 mod live;
 mod logs;
@@ -98,6 +99,8 @@ async fn run(cli: Cli, name: &'static str) -> Result<(), Failure> {
         Command::Ledger(LedgerCommand::Verify(options)) => ledger_verify::run(options).await,
         Command::Ledger(LedgerCommand::Checkpoint(options)) => ledger_checkpoint::checkpoint(options).await,
         Command::Ledger(LedgerCommand::Cosign(options)) => ledger_checkpoint::cosign(&options),
+        Command::Ledger(LedgerCommand::Prove(options)) => ledger_proof::prove(options).await,
+        Command::Ledger(LedgerCommand::CheckProof(options)) => ledger_proof::check(&options),
         Command::Ledger(LedgerCommand::Export(options)) => ledger_export::run(options).await,
         Command::Ledger(LedgerCommand::Backup(options)) => ledger_copy::backup(options).await,
         Command::Ledger(LedgerCommand::Migrate(options)) => ledger_copy::migrate(options).await,

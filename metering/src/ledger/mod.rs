@@ -25,6 +25,8 @@ mod holdings;
 mod invoices;
 mod months;
 mod pages;
+mod proof;
+mod prove;
 mod read;
 mod row;
 mod unsettled;
@@ -37,6 +39,7 @@ pub use copy::{Copied, CopyError, Purpose as CopyPurpose, copy};
 pub use head_file::{AnchoredClose, AnchoredIssue, HeadFile};
 pub use holdings::TakenReading;
 pub use invoices::{IssueError, Payment, Standing};
+pub use proof::{HashedRow, ProofError, ProvenRecord, RecordInTree, RecordProof};
 pub use read::{AllocationUse, DailyUse, LedgerRow, UseKey};
 pub use unsettled::{Reading, Unsettled};
 pub use url::{LedgerUrl, LedgerUrlError};
@@ -131,6 +134,30 @@ pub enum LedgerError {
         "row {seq} of the ledger {} is no usage record ({what}): somebody changed it; run `meso ledger verify` and restore it from a backup", .ledger.place()
     )]
     UnreadableRow {
+        /// The ledger.
+        ledger: LedgerUrl,
+        /// The row.
+        seq: i64,
+        /// What is wrong.
+        what: String,
+    },
+    /// A proof was asked for of a record that is not there.
+    #[error(
+        "there is no record {seq} among the first {size} of the ledger {}: records have the numbers that `meso ledger export` writes as seq", .ledger.place()
+    )]
+    NotAmong {
+        /// The ledger.
+        ledger: LedgerUrl,
+        /// The record.
+        seq: i64,
+        /// Among how many.
+        size: i64,
+    },
+    /// Nothing can be proven of it.
+    #[error(
+        "row {seq} of the ledger {} is not as it was written ({what}), so nothing is proven from it: run `meso ledger verify` and restore it from a backup", .ledger.place()
+    )]
+    NotAsWritten {
         /// The ledger.
         ledger: LedgerUrl,
         /// The row.

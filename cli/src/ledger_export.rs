@@ -452,8 +452,8 @@ for group in range(file.num_row_groups):
     for row in zip(*(column.to_pylist() for column in columns)):
         print(json.dumps([None if value is None else str(value) for value in row]))
 "#;
-        let python = std::env::var("MESO_FOCUS_TOOLS")
-            .expect("MESO_FOCUS_TOOLS is set by `cargo dev test`: a Python that has pyarrow");
+        let python = std::env::var("MESO_FOCUS_VALIDATOR")
+            .expect("MESO_FOCUS_VALIDATOR is set by `cargo dev test`: a Python that has pyarrow");
         let folder = exported(&records_of_many_shapes()).await;
         let (names, expected) = by_the_csv(folder.path());
         let output = Command::new(python)

@@ -226,7 +226,7 @@ pub struct InvoiceStatus {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveredFile {
-    /// Below the operator's MESO_INVOICE_FOLDER.
+    /// Below the operator's MESO_INVOICE_FOLDER; or the key in its MESO_INVOICE_BUCKET.
     pub path: String,
     /// SHA-256 of what was written.
     pub sha256: String,

@@ -59,7 +59,7 @@ pub struct InvoiceSeriesSpec {
     /// The article of the code général des impôts by which lines without VAT bear none. Without it such lines are not invoiced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exemption: Option<VatExemption>,
-    /// Folder below the operator's MESO_INVOICE_FOLDER that PDF and XML are written to; the object's name when absent.
+    /// Folder below the operator's MESO_INVOICE_FOLDER, or in its MESO_INVOICE_BUCKET, that PDF and XML are written to; the object's name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message("write one folder's name, in lower-case letters, digits and hyphens, for example factures-2026"))]

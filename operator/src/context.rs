@@ -59,8 +59,8 @@ pub struct Context {
     pub zone: DatacentreZone,
     /// The batch schedulers, and what is known of them.
     pub batch: Batch,
-    /// Where invoices are written to; none where they are not.
-    pub invoice_folder: Option<std::path::PathBuf>,
+    /// Where issued documents are delivered to; none where they are not.
+    pub archive: Option<crate::billing::invoice::Archive>,
     /// What tenants hold of the cluster; none where that is not metered.
     pub platform: Option<Arc<crate::platform::Platform>>,
     /// What is known of billing beyond the caches.

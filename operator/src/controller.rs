@@ -104,7 +104,7 @@ pub fn queue<K: Watchable>() -> (Trigger<K>, Queue<K>) {
 }
 
 /// How long after a failure an object is looked at again: first soon, then ever less often.
-fn pause_after(failures: u32) -> Duration {
+pub fn pause_after(failures: u32) -> Duration {
     Duration::from_millis(200)
         .saturating_mul(1 << failures.min(9))
         .min(Duration::from_secs(60))

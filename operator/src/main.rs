@@ -11,6 +11,7 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+mod address;
 mod batch;
 mod billing;
 mod context;
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
 /// Works until it is done, or cannot go on.
 fn work(log: &LogSettings, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     log_to_stderr(log);
-    // Vault's client asks for the process's own; another cannot have been installed yet.
+    // The clients of Vault and of a bucket ask for the process's own; another cannot have been installed yet.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -94,8 +95,8 @@ fn work(log: &LogSettings, work: impl Future<Output = anyhow::Result<()>>) -> Ex
 
 fn log_to_stderr(settings: &LogSettings) {
     let mut filter = tracing_subscriber::EnvFilter::new(&settings.log);
-    // Tokens pass through them, and failures are told by us: nothing of theirs is logged, whatever is asked for.
-    for silent in ["vaultrs=off", "rustify=off", "reqwest=off"] {
+    // Tokens and signatures pass through them, and failures are told by us: nothing of theirs is logged, whatever is asked for.
+    for silent in ["vaultrs=off", "rustify=off", "reqwest=off", "object_store=off"] {
         if let Ok(directive) = silent.parse() {
             filter = filter.add_directive(directive);
         }
@@ -114,6 +115,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     // Said at the start, and not when this process comes to lead.
     settings.ledger_url()?;
     settings.signing_key()?;
+    settings.invoices.archive()?;
     let mut config = kube::Config::infer()
         .await
         .context("finding the API server: run in a pod with a service account, or set KUBECONFIG")?;
@@ -240,7 +242,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         ledger,
         zone,
         batch,
-        invoice_folder: settings.invoice_folder.clone(),
+        archive: settings.invoices.archive()?,
         platform,
         billing: Default::default(),
         in_charge_since,
@@ -365,6 +367,15 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
             queues.invoices,
             1,
             billing::invoice::reconcile,
+            shutdown()
+        ),
+        controller::run(
+            "invoice_delivery",
+            c(),
+            s.invoices.clone(),
+            queues.deliveries,
+            1,
+            billing::invoice::deliver::reconcile,
             shutdown()
         ),
         controller::run(

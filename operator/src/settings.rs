@@ -1,5 +1,6 @@
 //! What the operator is told from outside: environment variables, or the flags of the same names.
 
+use crate::billing::invoice::InvoiceSettings;
 use crate::intake::IntakeSettings;
 use crate::vault::VaultSettings;
 use anyhow::Context as _;
@@ -69,9 +70,9 @@ pub struct Settings {
         value_parser = clap::value_parser!(u64).range(1..=1440)
     )]
     pub report_minutes: u64,
-    /// Folder that issued invoices are written to, each series in a folder of its own [default: none, they are written nowhere]
-    #[arg(long, env = "MESO_INVOICE_FOLDER", value_name = "FOLDER")]
-    pub invoice_folder: Option<PathBuf>,
+    /// Where issued invoices are delivered to.
+    #[command(flatten)]
+    pub invoices: InvoiceSettings,
     /// Whether what tenants' pods request and their volumes hold is metered, besides batch jobs
     #[arg(
         long,

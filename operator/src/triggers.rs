@@ -16,6 +16,7 @@
 //! | CoInvestment | periods |
 //! | InvoiceSeries | all series, all invoices |
 //! | Invoice, its number | the invoices of its tenant |
+//! | Invoice, when it was looked at | its delivery |
 //! | BillingPeriod | drafts of its month |
 //! | Statement | its period |
 //! | Tenant, its namespaces, workspaces, agreements; foreign objects in its namespaces; a request in its report | the tenant's report |
@@ -90,6 +91,8 @@ triggers! {
     series: InvoiceSeries;
     /// Invoices.
     invoices: Invoice;
+    /// Invoices whose documents are to be delivered.
+    deliveries: Invoice;
     /// Billing periods.
     periods: BillingPeriod;
     /// Tenants whose report is to be written.

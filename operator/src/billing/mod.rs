@@ -6,7 +6,7 @@
 //!  ledger (the feeds fill it) ────────────────────────┴─► metering: rate, or close ─► Statement in each home namespace
 //!                                                                     │
 //!                                                                     └─► the closed month, in the ledger: the last word
-//!  Invoice, InvoiceSeries, closed month ──► metering: draft, issue ─► the document, in the ledger ─► files, InvoiceDocument
+//!  Invoice, InvoiceSeries, closed month ──► metering: draft, issue ─► the document, in the ledger ─► folder or bucket, InvoiceDocument
 //! ```
 //!
 //! A provisional statement is a view of the ledger as it is; a final one is a copy of the closed month that the ledger

@@ -1,11 +1,12 @@
 //! Where Vault is, and where things are in it.
 
+use crate::address::{Unsafe, bare};
 use clap::Args;
 use mesocentre_tenancy::vault::{BadName, VaultPath};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use url::{Host, Url};
+use url::Url;
 
 /// Where Vault is, and where things are in it. Without an address, perimeters that ask for Vault say so.
 #[derive(Clone, Debug, Args)]
@@ -109,27 +110,12 @@ impl FromStr for VaultAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("{why}: write for example https://vault.example.org:8200");
-        let url = Url::parse(text).map_err(|error| wrong(&format!("it is no URL, {error}")))?;
-        let is_bare = url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
-        let is_local = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        match url.scheme() {
-            _ if url.host().is_none() || !is_bare => {
-                Err(wrong("it is more than a scheme, a host and a port"))
-            }
-            "https" => Ok(Self(url)),
-            "http" if is_local => Ok(Self(url)),
-            "http" => Err(wrong("tokens would cross the network in the clear")),
-            _ => Err(wrong("Vault speaks https")),
-        }
+        bare(text).map(Self).map_err(|error| match error {
+            Unsafe::NoUrl(why) => wrong(&format!("it is no URL, {why}")),
+            Unsafe::NotBare => wrong("it is more than a scheme, a host and a port"),
+            Unsafe::InTheClear => wrong("tokens would cross the network in the clear"),
+            Unsafe::NotHttps => wrong("Vault speaks https"),
+        })
     }
 }
 

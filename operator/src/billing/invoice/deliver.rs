@@ -1,113 +1,115 @@
-//! An issued document where people find it: as files in the folder of its series, and as an InvoiceDocument in the
-//! tenant's home namespace.
+//! An issued document where people find it: as files in the archive, and as an InvoiceDocument in the tenant's home
+//! namespace.
 //!
-//! What was delivered is never written over: a file with other bytes than were delivered is told of and left alone. One
-//! that is missing is written again; the same document renders to the same bytes.
+//! Files are the work of a controller of its own: an archive that is away holds up no issuing. It is asked to look whenever
+//! the Invoice was looked at.
 
+use super::archive::{Archive, FileName, NotKept};
 use crate::Context;
 use crate::failure::{Failure, exists_already, is_not_found};
+use crate::report::{Verdict, is_leaving, warn_when_not, write_status};
+use crate::watch::key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::ToSpan;
 use kube::api::{DeleteParams, PostParams};
+use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
-use mesocentre_api::{DeliveredFile, Invoice, InvoiceDocument, InvoiceDocumentSpec, InvoiceSeriesSpec};
-use mesocentre_metering::Digest;
-use mesocentre_metering::invoice::{IssuedInvoice, render_pdf, render_xml};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use mesocentre_api::{
+    Condition, ConditionStatus, DeliveredFile, Invoice, InvoiceDocument, InvoiceDocumentSpec, InvoiceSeries,
+    InvoiceSeriesSpec, find_condition,
+};
+use mesocentre_metering::invoice::{InvoiceNumber, IssuedInvoice, render_pdf, render_xml};
+use std::sync::Arc;
 
-/// Which folder of the operator's the documents go into; none where it has none.
-#[derive(Clone, Debug)]
-pub struct Folder {
-    /// The operator's own.
-    pub root: PathBuf,
-    /// The series' folder in it: one name, as the schema and [`is_one_name`] see to.
-    pub series: String,
-}
+const DELIVERED: &str = "Delivered";
+const NOT_WRITTEN: &str = "NotWritten";
 
-/// One folder's or file's name, and nothing that leads elsewhere.
-fn is_one_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
-        && !name.starts_with('.')
-}
-
-/// Sees to it that the files of a document are there.
+/// Sees to it that the files of an issued document are there, and says in its status whether they are. Of one that was
+/// delivered nothing else is said while nobody can look.
 ///
 /// # Errors
-/// Why not, in a sentence.
-pub async fn to_folder(
-    folder: Folder,
-    issued: IssuedInvoice,
-    delivered: Vec<DeliveredFile>,
-) -> Result<Vec<DeliveredFile>, String> {
-    tokio::task::spawn_blocking(move || write_files(&folder, &issued, &delivered))
-        .await
-        .map_err(|error| format!("writing the files was cut off: {error}"))?
+/// When the ledger or the API server could not be read or written to now.
+pub async fn reconcile(invoice: Arc<Invoice>, context: Arc<Context>) -> Result<Action, Failure> {
+    let before = invoice.status.clone().unwrap_or_default();
+    let series = context
+        .stores
+        .series
+        .get(&key::<InvoiceSeries>(None, &invoice.spec.series));
+    let (Some(archive), Some(number), Some(series)) = (&context.archive, &before.number, series) else {
+        return Ok(Action::await_change());
+    };
+    if is_leaving(invoice.as_ref()) {
+        return Ok(Action::await_change());
+    }
+    let kept = match archive.away() {
+        Some(away) => Err(away),
+        None => {
+            let Some(issued) = context.ledger.invoice(&InvoiceNumber(number.clone())).await? else {
+                // Ready says so.
+                return Ok(Action::await_change());
+            };
+            let folder = series.spec.folder.clone().unwrap_or_else(|| series.name_any());
+            keep(archive, &folder, Arc::new(issued), &before.files).await
+        }
+    };
+    let mut status = before.clone();
+    let (verdict, next) = match kept {
+        Ok(files) => {
+            let told: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            let verdict = Verdict::yes(DELIVERED, format!("written as {}", told.join(" and ")));
+            status.files = files;
+            (verdict, Action::await_change())
+        }
+        Err(NotKept::Wrong(why)) => (Verdict::no(NOT_WRITTEN, why), Action::await_change()),
+        Err(NotKept::Away(_, pause)) if is_delivered(&before.conditions) => {
+            return Ok(Action::requeue(pause));
+        }
+        Err(NotKept::Away(why, pause)) => (Verdict::no(NOT_WRITTEN, why), Action::requeue(pause)),
+    };
+    verdict.set(&mut status.conditions, DELIVERED, invoice.metadata.generation);
+    let now = status.conditions.clone();
+    let invoice = write_status(&context, &invoice, status).await?;
+    warn_when_not(&context, invoice.as_ref(), DELIVERED, &before.conditions, &now).await;
+    Ok(next)
 }
 
-fn write_files(
-    folder: &Folder,
-    issued: &IssuedInvoice,
+fn is_delivered(conditions: &[Condition]) -> bool {
+    find_condition(conditions, DELIVERED).is_some_and(|condition| condition.status == ConditionStatus::True)
+}
+
+type Render = fn(&IssuedInvoice) -> Result<Vec<u8>, String>;
+
+async fn keep(
+    archive: &Archive,
+    folder: &str,
+    issued: Arc<IssuedInvoice>,
     delivered: &[DeliveredFile],
-) -> Result<Vec<DeliveredFile>, String> {
-    let number = issued.number().to_string();
-    if !is_one_name(&folder.series) || !is_one_name(&number) {
-        return Err(format!(
-            "{}/{number} is no place for a file: write one folder's name into spec.folder of the series",
-            folder.series
-        ));
-    }
-    let directory = folder.root.join(&folder.series);
+) -> Result<Vec<DeliveredFile>, NotKept> {
     let mut files = Vec::new();
-    for (kind, render) in [
-        ("pdf", pdf as fn(&IssuedInvoice) -> Result<Vec<u8>, String>),
-        ("xml", xml),
+    for (ending, media_type, render) in [
+        ("pdf", "application/pdf", pdf as Render),
+        ("xml", "application/xml", xml as Render),
     ]
     .into_iter()
-    .filter(|(kind, _)| *kind == "pdf" || has_xml(issued))
+    .filter(|(ending, ..)| *ending == "pdf" || has_xml(&issued))
     {
-        let name = format!("{number}.{kind}");
-        let path = directory.join(&name);
-        let known = format!("{}/{name}", folder.series);
-        let told = |error: io::Error| {
-            format!(
-                "{} could not be read or written: {error}; it is tried again",
-                path.display()
-            )
+        let file = FileName {
+            folder,
+            name: &format!("{}.{ending}", issued.number()),
+            media_type,
         };
-        let before = delivered.iter().find(|file| file.path == known);
-        let there = match fs::read(&path) {
-            Ok(bytes) => Some(Digest::of(&[&bytes]).to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(told(error)),
-        };
-        let sha256 = match (there, before) {
-            (Some(there), Some(before)) if there == before.sha256 => there,
-            (there, _) => {
-                let bytes = render(issued)?;
-                let sha256 = Digest::of(&[&bytes]).to_string();
-                match there {
-                    None => write_new(&directory, &name, &bytes).map_err(told)?,
-                    Some(there) if there == sha256 => {}
-                    Some(_) => {
-                        return Err(format!(
-                            "{} holds something else than {number}: it is left alone; move it away, and the document is written again",
-                            path.display()
-                        ));
-                    }
-                }
-                sha256
-            }
-        };
-        files.push(DeliveredFile { path: known, sha256 });
+        let rendered = || rendered(render, Arc::clone(&issued));
+        files.push(archive.keep(file, delivered, rendered).await?);
     }
     Ok(files)
+}
+
+/// A page takes its time.
+async fn rendered(render: Render, issued: Arc<IssuedInvoice>) -> Result<Vec<u8>, String> {
+    tokio::task::spawn_blocking(move || render(&issued))
+        .await
+        .map_err(|error| format!("writing out the document was cut off: {error}"))?
 }
 
 fn pdf(issued: &IssuedInvoice) -> Result<Vec<u8>, String> {
@@ -121,28 +123,6 @@ fn has_xml(issued: &IssuedInvoice) -> bool {
 
 fn xml(issued: &IssuedInvoice) -> Result<Vec<u8>, String> {
     render_xml(issued).map_err(|error| error.to_string())
-}
-
-/// Whole or not at all, and on the disk when it returns. Another file of that name is not written over.
-fn write_new(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o750)
-        .create(directory)?;
-    let unfinished = directory.join(format!(".{name}.unfinished"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o640)
-        .open(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    // A link fails where a rename would replace.
-    let linked = fs::hard_link(&unfinished, directory.join(name));
-    fs::remove_file(&unfinished)?;
-    linked?;
-    fs::File::open(directory)?.sync_all()
 }
 
 /// Sees to it that the document stands in the home namespace for as long as the series says; its name while it does.
@@ -208,33 +188,4 @@ fn document(name: &str, invoice: &Invoice, issued: &IssuedInvoice) -> Result<Inv
     document.metadata.namespace = invoice.namespace();
     document.metadata.owner_references = invoice.owner_ref(&()).map(|owner| vec![owner]);
     Ok(document)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_name_leads_out_of_the_folder() {
-        for name in ["", ".", "..", "../x", "a/b", ".hidden", "a b", "é", "a\0"] {
-            assert!(!is_one_name(name), "{name:?}");
-        }
-        assert!(is_one_name("factures-2026") && is_one_name("F2026-000001"));
-    }
-
-    #[test]
-    fn a_file_is_written_whole_and_never_over_another() {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = folder.path().join("factures");
-        write_new(&directory, "F.pdf", b"first").unwrap();
-        // What a killed process left.
-        fs::write(directory.join(".G.pdf.unfinished"), b"half").unwrap();
-        write_new(&directory, "G.pdf", b"second").unwrap();
-        let error = write_new(&directory, "F.pdf", b"other").unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(directory.join("F.pdf")).unwrap(), b"first");
-        assert_eq!(fs::read(directory.join("G.pdf")).unwrap(), b"second");
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
-    }
 }

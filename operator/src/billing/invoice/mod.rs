@@ -4,20 +4,24 @@
 //!  gather    the series, the tenant, the closed month and what was issued, from the ledger    gather.rs
 //!  validate  seller, buyer and terms in the library's own types                               parties.rs
 //!  plan      what it is: a draft, or what the ledger has issued                               plan.rs
-//!  apply     the number, payments, files, the document in the home namespace                  issue.rs, deliver.rs
+//!  apply     the number, payments, the document in the home namespace                         issue.rs, deliver.rs
 //!  report    status and conditions                                                            report.rs
+//!               └─► files in a folder or a bucket, by a controller of their own               deliver.rs, archive/
 //! ```
 //!
 //! The ledger has the last word: what it has issued for a tenant and a month is shown, whatever became of the object, and
 //! only its transaction takes numbers. One invoice is looked at at a time.
 
-mod deliver;
+mod archive;
+pub mod deliver;
 mod gather;
 mod issue;
 mod parties;
 mod plan;
 mod report;
 pub mod series;
+
+pub use archive::{Archive, InvoiceSettings};
 
 use crate::Context;
 use crate::failure::Failure;

@@ -1,14 +1,15 @@
-//! What an Invoice's status says, and where the document was delivered.
+//! What an Invoice's status says.
 
-use super::deliver::{self, Folder};
+use super::deliver::to_home;
 use super::{Found, Wrong};
 use crate::Context;
 use crate::failure::Failure;
-use crate::report::{Verdict, event, warn_when_not, warn_when_not_ready, write_status};
+use crate::report::{Verdict, event, warn_when_not_ready, write_status};
 use crate::watch::key;
 use jiff::civil::Date;
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
 use mesocentre_api::{
     Condition, ConditionStatus, Invoice, InvoiceKind, InvoicePhase, InvoiceSeries, InvoiceStatus,
     find_condition,
@@ -17,10 +18,9 @@ use mesocentre_metering::invoice::{IssuedInvoice, Purpose, ValidInvoice};
 use mesocentre_metering::ledger::Standing;
 use std::sync::Arc;
 
-const DELIVERED: &str = "Delivered";
 const OVERDUE: &str = "Overdue";
 
-/// Delivers what was issued, and writes the status. `beside` is wrong with what was asked beside the document.
+/// Writes the status, with what was issued in the home namespace, and has it delivered. `beside` is wrong with what was asked beside the document.
 ///
 /// # Errors
 /// When the API server could not be read or written to now.
@@ -49,7 +49,12 @@ pub async fn report(
         Ok(Found::Issued(issued, standing)) => {
             say(&mut status, issued.document());
             tell(&mut status, &issued, standing, context.today());
-            deliver(context, &invoice, &mut status, &issued).await?;
+            let series = context
+                .stores
+                .series
+                .get(&key::<InvoiceSeries>(None, &invoice.spec.series));
+            let spec = series.as_ref().map(|series| &series.spec);
+            status.document = to_home(context, &invoice, spec, &issued).await?;
             Verdict::yes(
                 "Issued",
                 format!("{} of {} is issued", issued.number(), issued.issued_on()),
@@ -73,7 +78,10 @@ pub async fn report(
     let now = status.conditions.clone();
     let invoice = write_status(context, &invoice, status).await?;
     warn_when_not_ready(context, invoice.as_ref(), &before.conditions, &now).await;
-    warn_when_not(context, invoice.as_ref(), DELIVERED, &before.conditions, &now).await;
+    context
+        .triggers
+        .deliveries
+        .reconcile(ObjectRef::from_obj(invoice.as_ref()));
     if let (None, Some(told)) = (overdue(&before.conditions), overdue(&now)) {
         event(context, invoice.as_ref(), EventType::Warning, "Overdue", &told).await;
     }
@@ -160,41 +168,6 @@ fn phase_of(standing: Standing) -> InvoicePhase {
     } else {
         InvoicePhase::Issued
     }
-}
-
-async fn deliver(
-    context: &Context,
-    invoice: &Invoice,
-    status: &mut InvoiceStatus,
-    issued: &IssuedInvoice,
-) -> Result<(), Failure> {
-    let series = context
-        .stores
-        .series
-        .get(&key::<InvoiceSeries>(None, &invoice.spec.series));
-    let spec = series.as_ref().map(|series| &series.spec);
-    status.document = deliver::to_home(context, invoice, spec, issued).await?;
-    let (Some(root), Some(series)) = (&context.invoice_folder, &series) else {
-        return Ok(());
-    };
-    let folder = Folder {
-        root: root.clone(),
-        series: series.spec.folder.clone().unwrap_or_else(|| series.name_any()),
-    };
-    let verdict = match deliver::to_folder(folder, issued.clone(), status.files.clone()).await {
-        Ok(files) => {
-            let told = files
-                .iter()
-                .map(|file| file.path.as_str())
-                .collect::<Vec<_>>()
-                .join(" and ");
-            status.files = files;
-            Verdict::yes(DELIVERED, format!("written as {told}"))
-        }
-        Err(why) => Verdict::no("NotWritten", why),
-    };
-    verdict.set(&mut status.conditions, DELIVERED, invoice.metadata.generation);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a shell or a test exports to use the stack.
 
 use crate::state::Record;
-use crate::{kubeconfig, operator, paths, postgres, public_tools, slurm, vault};
+use crate::{bucket, kubeconfig, operator, parts, paths, postgres, public_tools, slurm, vault};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -32,6 +32,10 @@ pub fn of(record: &Record) -> Result<Vec<(&'static str, String)>> {
         ),
         ("MESO_LEDGER_URL", operator::ledger_url()?),
         ("MESO_TEST_POSTGRES", postgres::url()?),
+        (
+            "MESO_TEST_S3",
+            parts::program(bucket::NAME)?.display().to_string(),
+        ),
         ("MESO_OPERATOR_PID", pid.unwrap_or_default()),
         ("MESO_OPERATOR_URL", operator::url(record)),
         (

@@ -13,6 +13,7 @@
 mod apply;
 mod bench;
 mod binaries;
+mod bucket;
 mod cargo;
 mod certificates;
 mod chart;

@@ -80,6 +80,9 @@ struct Up {
     /// Where the operator keeps its ledger
     #[arg(long)]
     ledger: Option<tasks::LedgerPlace>,
+    /// Where the operator delivers invoices
+    #[arg(long)]
+    invoices: Option<tasks::InvoicePlace>,
 }
 
 impl From<Up> for tasks::Options {
@@ -92,6 +95,7 @@ impl From<Up> for tasks::Options {
             pods: up.pods,
             slurm: up.slurm,
             ledger: up.ledger,
+            invoices: up.invoices,
         }
     }
 }

@@ -4,8 +4,10 @@
 //! and where to serve its health. A second one, under another name, is a second replica.
 
 use crate::progress::step;
-use crate::state::{LedgerPlace, Record};
-use crate::{binaries, certificates, kubeconfig, loopback, paths, postgres, process, slurm, state, vault};
+use crate::state::{InvoicePlace, LedgerPlace, Record};
+use crate::{
+    binaries, bucket, certificates, kubeconfig, loopback, paths, postgres, process, slurm, state, vault,
+};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +31,17 @@ pub fn ledger_url() -> Result<String> {
             postgres::url()?,
             folder.join("ledger.head").display()
         ),
+    })
+}
+
+/// Where the invoices are that it delivers, as files: the bucket's objects are.
+///
+/// # Errors
+/// When the stack cannot be read.
+pub fn invoice_folder() -> Result<PathBuf> {
+    Ok(match state::of_the_stack()?.invoices {
+        InvoicePlace::Folder => paths::state().join("invoices"),
+        InvoicePlace::Bucket => bucket::folder(),
     })
 }
 
@@ -85,7 +98,7 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
     let record = state::of_the_stack()?;
     let config = kubeconfig::write_operator(&record).await?;
     state::folder(&paths::state().join("ledger"))?;
-    let invoices = paths::state().join("invoices");
+    let invoices = invoice_folder()?;
     state::folder(&invoices)?;
     let path = slurm::path();
     let mut environment = vec![
@@ -93,7 +106,6 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
         ("SLURM_CONF", slurm::conf().display().to_string()),
         ("MESO_LEDGER_URL", ledger_url()?),
         ("MESO_SIGNING_KEY", signing_key().display().to_string()),
-        ("MESO_INVOICE_FOLDER", invoices.display().to_string()),
         ("MESO_HTTP", format!("127.0.0.1:{port}")),
         ("MESO_TIME_ZONE", "Europe/Paris".into()),
         ("MESO_LOG_FORMAT", "human".into()),
@@ -101,6 +113,10 @@ pub async fn prepare(name: &str) -> Result<Vec<(&'static str, String)>> {
         ("MESO_SLURM_PATH", path.clone()),
         ("PATH", path),
     ];
+    match record.invoices {
+        InvoicePlace::Folder => environment.push(("MESO_INVOICE_FOLDER", invoices.display().to_string())),
+        InvoicePlace::Bucket => environment.extend(bucket::environment()?),
+    }
     // On somebody's own cluster there is no authority of ours.
     if record.existing.is_none() {
         certificates::make_intake()?;

@@ -77,7 +77,14 @@ const VAULT: Module = Module {
     programs: &[("vault", ".")],
 };
 
-const MODULES: [&Module; 6] = [&ETCD, &KUBERNETES, &HELM, &VAULT, &CILIUM, &CYCLONUS];
+const VERSITYGW: Module = Module {
+    name: "versitygw",
+    version: "1.8.0",
+    tags: "",
+    programs: &[("versitygw", "github.com/versity/versitygw/cmd/versitygw")],
+};
+
+const MODULES: [&Module; 7] = [&ETCD, &KUBERNETES, &HELM, &VAULT, &CILIUM, &CYCLONUS, &VERSITYGW];
 
 /// Where a program is, or will be once it is built.
 pub fn program(name: &str) -> Result<PathBuf> {

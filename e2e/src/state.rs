@@ -38,6 +38,9 @@ pub struct Record {
     /// Where the ledger is.
     #[serde(default)]
     pub ledger: LedgerPlace,
+    /// Where invoices are delivered.
+    #[serde(default)]
+    pub invoices: InvoicePlace,
 }
 
 /// Where the operator keeps its ledger.
@@ -48,6 +51,16 @@ pub enum LedgerPlace {
     File,
     /// In the stack's PostgreSQL
     Postgres,
+}
+
+/// Where the operator delivers invoices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum InvoicePlace {
+    /// In a folder
+    #[default]
+    Folder,
+    /// In a bucket of a store of S3
+    Bucket,
 }
 
 impl Record {

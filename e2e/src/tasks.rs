@@ -5,7 +5,7 @@ pub use crate::demo::demo;
 pub use crate::down::down;
 pub use crate::generate::generate;
 pub use crate::slurm::Release as SlurmRelease;
-pub use crate::state::LedgerPlace;
+pub use crate::state::{InvoicePlace, LedgerPlace};
 pub use crate::test_run::test;
 pub use crate::up::{Options, up};
 

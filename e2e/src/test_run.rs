@@ -2,21 +2,22 @@
 //!
 //! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Then
 //! those that read what Slurm's commands answer, or keep what they do in a ledger, run again: on a stack with a much later
-//! Slurm, and with its ledger in PostgreSQL. Those that a filter picks
-//! run on the stack that stands, for who works on one.
+//! Slurm, with its ledger in PostgreSQL and its invoices in a bucket. Those that a filter picks run on the stack that
+//! stands, for who works on one.
 
 use crate::slurm::Release;
-use crate::state::LedgerPlace;
-use crate::{cargo, environment, pods, public_tools, state, up};
+use crate::state::{InvoicePlace, LedgerPlace};
+use crate::{bucket, cargo, environment, parts, pods, public_tools, state, up};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 
-/// Those that run again with the later Slurm and the other database.
-const WITH_A_LATER_SLURM: [&str; 9] = [
+/// Those that run again with the later Slurm, the other database and the bucket.
+const WITH_A_LATER_SLURM: [&str; 10] = [
     "a_job_runs_once_as_its_author",
     "accounts_follow_what_is_desired",
     "e2e_a_person_closes_a_month",
     "e2e_batch_jobs",
+    "e2e_examples",
     "e2e_ledger_in_postgresql",
     "e2e_output_of_batch_jobs",
     "e2e_scripts_as_they_are",
@@ -58,6 +59,7 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
         pods::prepare().await?;
     }
     public_tools::prepare().await?;
+    parts::build(&[bucket::NAME]).await?;
     let mut code = run_on_the_stack(&arguments(filter), &[]).await?;
     if filter.is_none() {
         let in_postgres = [("MESO_TEST_LEDGERS_IN_POSTGRES", "yes".to_owned())];
@@ -70,6 +72,7 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
             pods: false,
             slurm: Some(Release::Forky),
             ledger: Some(LedgerPlace::Postgres),
+            invoices: Some(InvoicePlace::Bucket),
             ..options
         };
         up::up(later).await?;

@@ -5,6 +5,7 @@
 //!           │                     └─ chart ─┐
 //!           ├─ Slurm ───────────────────────┼─ operator, and what serves outputs
 //!           ├─ PostgreSQL                   │
+//!           ├─ a store of S3, if asked for ─┤
 //!           ├─ Vault ───────────────────────┤ what its administrator sets up
 //!           └─ cargo build ─────────────────┘
 //! ```
@@ -12,8 +13,8 @@
 //! changes nothing.
 
 use crate::{
-    binaries, chart, control_plane, down, operator, output, packages, parts, paths, pods, postgres, process,
-    slurm, state, vault,
+    binaries, bucket, chart, control_plane, down, operator, output, packages, parts, paths, pods, postgres,
+    process, slurm, state, vault,
 };
 use anyhow::{Context, Result, bail};
 use futures::try_join;
@@ -35,6 +36,8 @@ pub struct Options {
     pub slurm: Option<slurm::Release>,
     /// Where the operator keeps its ledger; where it does, else in a file, when absent.
     pub ledger: Option<state::LedgerPlace>,
+    /// Where the operator delivers invoices; where it does, else in a folder, when absent.
+    pub invoices: Option<state::InvoicePlace>,
 }
 
 /// Brings it up and returns when all is ready.
@@ -74,6 +77,13 @@ pub async fn up(options: Options) -> Result<()> {
         async {
             parts::build(&["vault"]).await?;
             vault::up().await
+        },
+        async {
+            if state::of_the_stack()?.invoices == state::InvoicePlace::Bucket {
+                parts::build(&[bucket::NAME]).await?;
+                bucket::up().await?;
+            }
+            Ok(())
         },
         async {
             if options.no_operator {
@@ -142,6 +152,11 @@ fn remember(existing: Option<std::path::PathBuf>, options: Options) -> Result<()
             bail!("the stack keeps its ledger elsewhere: run `cargo dev down` first, or leave out --ledger");
         }
         record.ledger = ledger;
+        let invoices = options.invoices.unwrap_or(record.invoices);
+        if begun && record.invoices != invoices {
+            bail!("the stack's invoices are elsewhere: run `cargo dev down` first, or leave out --invoices");
+        }
+        record.invoices = invoices;
         Ok(())
     })
 }

@@ -117,9 +117,12 @@ impl Stack {
         slurm::conf()
     }
 
-    /// Where the operator delivers invoices.
-    pub fn invoice_folder(&self) -> PathBuf {
-        paths::state().join("invoices")
+    /// Where the invoices are that the operator delivers, as files.
+    ///
+    /// # Errors
+    /// When the stack is gone.
+    pub fn invoice_folder(&self) -> Result<PathBuf> {
+        operator::invoice_folder()
     }
 
     /// The home of a posix account that the stack made.

@@ -150,6 +150,14 @@ async fn the_documents_are_the_same_everywhere_and_for_some_eyes_only(
     name: &str,
     number: &str,
 ) -> Result<()> {
+    // It is issued before it is delivered, and does not wait for that.
+    until(stack, "univ-caen", name, "is delivered", |invoice| {
+        condition(invoice, "Delivered").is_some_and(|c| c["status"] == "True")
+            && invoice["status"]["files"]
+                .as_array()
+                .is_some_and(|files| files.len() == 2)
+    })
+    .await;
     let folder = tempfile::tempdir()?;
     let as_billing = stack.kubeconfig_for("comptable", &["univ-caen:billing"]).await?;
     for form in ["pdf", "xml"] {
@@ -167,7 +175,7 @@ async fn the_documents_are_the_same_everywhere_and_for_some_eyes_only(
         ];
         let answer = stack.run_as(&as_billing, &read).await?;
         ensure!(answer.is_success(), "{answer:?}");
-        let delivered = stack.invoice_folder().join(format!("factures/{number}.{form}"));
+        let delivered = stack.invoice_folder()?.join(format!("factures/{number}.{form}"));
         ensure!(
             fs::read(&file)? == fs::read(&delivered)?,
             "{form}: what is read is not what was delivered"
@@ -218,7 +226,7 @@ async fn the_documents_are_the_same_everywhere_and_for_some_eyes_only(
         );
     }
     // A file that goes comes back with the same bytes; one that somebody changed is told of and left alone.
-    let delivered = stack.invoice_folder().join(format!("factures/{number}.pdf"));
+    let delivered = stack.invoice_folder()?.join(format!("factures/{number}.pdf"));
     let before = fs::read(&delivered)?;
     fs::remove_file(&delivered)?;
     look_again(stack, "univ-caen", name).await?;

@@ -179,6 +179,49 @@ async fn with_a_ledger_in_postgresql_several_replicas_share_its_password_and_key
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn invoices_go_into_the_folder_or_into_a_bucket_whose_key_is_a_secrets_files() -> Result<()> {
+    let stack = Stack::current().await?;
+    let (_, container) = pod(&stack, "operator.deploy=true").await?;
+    let environment = serde_yaml::to_string(&container["env"])?;
+    assert!(
+        environment.contains("MESO_INVOICE_FOLDER") && !environment.contains("MESO_INVOICE_BUCKET"),
+        "{environment}"
+    );
+    let values = "operator.invoiceFolder=,operator.invoiceBucket.name=factures,\
+                  operator.invoiceBucket.endpoint=https://s3.test,operator.invoiceBucket.secret=bucket-key,\
+                  operator.invoiceBucket.authority=s3-authority";
+    let (pod, container) = pod(&stack, values).await?;
+    let variables: Vec<&Value> = container["env"].as_sequence().into_iter().flatten().collect();
+    let value = |name: &str| {
+        let found = variables.iter().find(|one| one["name"] == name);
+        found.and_then(|one| one["value"].as_str())
+    };
+    assert_eq!(value("MESO_INVOICE_FOLDER"), None);
+    assert_eq!(value("MESO_INVOICE_BUCKET"), Some("factures"));
+    assert_eq!(value("MESO_INVOICE_BUCKET_ENDPOINT"), Some("https://s3.test"));
+    let mount_of = |name: &str| {
+        let mut mounts = container["volumeMounts"].as_sequence().into_iter().flatten();
+        mounts
+            .find(|one| one["name"] == name)
+            .and_then(|one| one["mountPath"].as_str())
+    };
+    let key = mount_of("invoice-bucket").unwrap();
+    for (variable, file) in [
+        ("MESO_INVOICE_BUCKET_KEY_ID_FILE", "AWS_ACCESS_KEY_ID"),
+        ("MESO_INVOICE_BUCKET_SECRET_FILE", "AWS_SECRET_ACCESS_KEY"),
+    ] {
+        assert_eq!(value(variable), Some(format!("{key}/{file}").as_str()));
+    }
+    let authority = format!("{}/ca.crt", mount_of("invoice-bucket-authority").unwrap());
+    assert_eq!(value("MESO_INVOICE_BUCKET_CACERT"), Some(authority.as_str()));
+    let mut volumes = pod["volumes"].as_sequence().into_iter().flatten();
+    let secret = volumes.find(|one| one["name"] == "invoice-bucket").unwrap();
+    assert_eq!(secret["secret"]["secretName"], "bucket-key");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn what_the_operator_would_refuse_the_chart_refuses_with_what_to_write() -> Result<()> {
     let stack = Stack::current().await?;
     for (values, sentence) in [
@@ -204,6 +247,15 @@ async fn what_the_operator_would_refuse_the_chart_refuses_with_what_to_write() -
             "operator.ledgerPassword",
         ),
         ("vault.address=http://vault.test:8200", "/vault/address"),
+        ("operator.invoiceBucket.name=factures", "beside a bucket"),
+        (
+            "operator.invoiceFolder=,operator.invoiceBucket.name=factures",
+            "operator.invoiceBucket.endpoint",
+        ),
+        (
+            "operator.invoiceBucket.endpoint=http://s3.test",
+            "/operator/invoiceBucket/endpoint",
+        ),
     ] {
         let refused = rendered(&stack, values).await?;
         assert!(

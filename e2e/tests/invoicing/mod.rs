@@ -366,7 +366,11 @@ async fn funds_are_called_ahead(stack: &Stack) -> Result<Decimal> {
     ensure!(pdf.is_success(), "{}", pdf.stderr);
     let xml = stack.run_as(&as_billing, &read("xml")).await?;
     ensure!(xml.stderr.contains("is no invoice, and has no XML"), "{xml:?}");
-    let folder = stack.invoice_folder().join("appels");
+    until(stack, tenant, "appel", "is delivered", |invoice| {
+        condition(invoice, "Delivered").is_some_and(|c| c["status"] == "True")
+    })
+    .await;
+    let folder = stack.invoice_folder()?.join("appels");
     ensure!(
         folder.join("AF2027-000001.pdf").exists() && !folder.join("AF2027-000001.xml").exists(),
         "{folder:?}"

@@ -350,14 +350,14 @@ async fn more_than_the_original_is_not_credited_and_the_whole_nets_to_zero() {
         .unwrap();
     let standing = test.ledger.standing(invoice.number()).await.unwrap().unwrap();
     assert_eq!(
-        (standing.asked, standing.credited, standing.due()),
+        (standing.gross, standing.credited, standing.due()),
         (Cents(144), Cents(49), Cents(0))
     );
 
     let rest = credit(&invoice, &notes, &Credit::Whole, "solde").unwrap();
     test.ledger.issue(&series(), &rest, ISSUED).await.unwrap();
     let standing = test.ledger.standing(invoice.number()).await.unwrap().unwrap();
-    assert_eq!(standing.credited, standing.asked);
+    assert_eq!(standing.credited, standing.gross);
     assert_eq!(standing.due(), Cents(-95));
     let note = &test.ledger.credit_notes_on(invoice.number()).await.unwrap()[0];
     let refused = test

@@ -271,11 +271,11 @@ impl ValidInvoice {
         self.advances.iter().map(|advance| advance.amount).sum()
     }
 
-    /// What it asks to be paid (BT-115): below zero where it gives back; nothing of a credit note on another document,
-    /// whose own account it lowers.
-    pub fn asks_for(&self) -> Cents {
+    /// What it comes to for who pays: below zero where it gives back; nothing of a credit note on another document, whose
+    /// own account it lowers.
+    pub fn owed(&self) -> Cents {
         match self.purpose {
-            Purpose::Invoice { .. } | Purpose::Call { .. } => self.sums.gross - self.prepaid(),
+            Purpose::Invoice { .. } | Purpose::Call { .. } => self.sums.gross,
             Purpose::MonthCredit { .. } => Cents(0) - self.sums.gross,
             Purpose::CreditNote { .. } => Cents(0),
         }

@@ -146,8 +146,10 @@ pub struct Payment {
 /// Where an invoice or a call for funds stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// What it asked for when it was issued, with VAT and less advances; below zero where it gives back.
-    pub asked: Cents,
+    /// What it came to, with VAT; below zero where it gives back.
+    pub gross: Cents,
+    /// What of that was paid in advance.
+    pub advances: Cents,
     /// What credit notes took back, with VAT.
     pub credited: Cents,
     /// What was paid.
@@ -157,7 +159,7 @@ pub struct Standing {
 impl Standing {
     /// What is still to be paid; below zero where something is to be paid back.
     pub fn due(&self) -> Cents {
-        self.asked - self.credited - self.paid
+        self.gross - self.advances - self.credited - self.paid
     }
 }
 
@@ -465,7 +467,8 @@ impl Ledger {
             paid = paid + self.cents_paid(&number.0, &cents)?;
         }
         Ok(Some(Standing {
-            asked: invoice.document().asks_for(),
+            gross: invoice.document().owed(),
+            advances: invoice.document().prepaid(),
             credited: gross_of(&credits),
             paid,
         }))

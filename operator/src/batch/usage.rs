@@ -23,6 +23,8 @@ pub struct Usage {
 #[derive(Default)]
 struct Daily {
     of: BTreeSet<(String, String)>,
+    /// The record up to which they were read, which is another than that of the sums where reading those failed.
+    up_to: i64,
     used: DailyUse,
 }
 
@@ -72,7 +74,7 @@ impl Usage {
         let mut up_to = self.up_to.lock().await;
         let head = context.ledger.head().await?;
         let before = up_to.map_or(0, |head| head.seq);
-        self.read_days(context, (before, head.seq)).await?;
+        self.read_days(context, head.seq).await?;
         if head.seq == before {
             return Ok(());
         }
@@ -99,9 +101,12 @@ impl Usage {
     }
 
     /// Reads the days of what was appended, and all days of allocations that nobody asked for before.
-    async fn read_days(&self, context: &Context, (before, now): (i64, i64)) -> Result<(), LedgerError> {
+    async fn read_days(&self, context: &Context, now: i64) -> Result<(), LedgerError> {
         let needed = days_needed(context);
-        let known = locked(&self.daily).of.clone();
+        let (known, before) = {
+            let daily = locked(&self.daily);
+            (daily.of.clone(), daily.up_to)
+        };
         let new: BTreeSet<(String, String)> = needed.difference(&known).cloned().collect();
         let goes_on: BTreeSet<(String, String)> = known.intersection(&needed).cloned().collect();
         let mut added = DailyUse::new();
@@ -124,6 +129,7 @@ impl Usage {
                 *daily.used.entry(day).or_default() += quantity;
             }
             daily.of = needed;
+            daily.up_to = now;
         }
         for (tenant, allocation) in new {
             let triggers = &context.triggers.allocations;

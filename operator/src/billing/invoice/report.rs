@@ -156,10 +156,10 @@ fn tell(status: &mut InvoiceStatus, issued: &IssuedInvoice, standing: Option<Sta
 }
 
 fn phase_of(standing: Standing) -> InvoicePhase {
-    let (asked, due) = (standing.asked.0, standing.due().0);
+    let (gross, due) = (standing.gross.0, standing.due().0);
     // What is asked for and what is given back are settled from either side.
-    let is_settled = if asked < 0 { due >= 0 } else { due <= 0 };
-    if standing.credited.0 != 0 && standing.credited >= standing.asked {
+    let is_settled = if gross < 0 { due >= 0 } else { due <= 0 };
+    if standing.credited == standing.gross {
         InvoicePhase::Credited
     } else if is_settled {
         InvoicePhase::Paid
@@ -179,7 +179,8 @@ mod tests {
     fn a_phase_follows_from_what_was_paid_and_taken_back() {
         let phase = |credited, paid| {
             phase_of(Standing {
-                asked: Cents(100),
+                gross: Cents(100),
+                advances: Cents(0),
                 credited: Cents(credited),
                 paid: Cents(paid),
             })
@@ -192,7 +193,8 @@ mod tests {
         assert_eq!(phase(100, 0), InvoicePhase::Credited);
         let given_back = |paid| {
             phase_of(Standing {
-                asked: Cents(-100),
+                gross: Cents(-100),
+                advances: Cents(0),
                 credited: Cents(0),
                 paid: Cents(paid),
             })
@@ -200,5 +202,16 @@ mod tests {
         assert_eq!(given_back(0), InvoicePhase::Issued);
         assert_eq!(given_back(-60), InvoicePhase::PartlyPaid);
         assert_eq!(given_back(-100), InvoicePhase::Paid);
+        let of_advances = |credited| {
+            phase_of(Standing {
+                gross: Cents(100),
+                advances: Cents(60),
+                credited: Cents(credited),
+                paid: Cents(0),
+            })
+        };
+        assert_eq!(of_advances(0), InvoicePhase::Issued);
+        assert_eq!(of_advances(40), InvoicePhase::Paid);
+        assert_eq!(of_advances(100), InvoicePhase::Credited);
     }
 }

@@ -68,6 +68,10 @@ pub struct AllocationSpec {
     /// PrivateClient's is economic, everybody else's is not. It does not change: what is judged otherwise is another allocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<ActivityDecision>,
+    /// What is kept for it alone, used or not, by a reservation or nodes of its own that its administrators made: metered for
+    /// all of its days. What its jobs use is free up to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<ReservedCapacity>,
     /// What of Slurm's its jobs may use; for an allocation on Slurm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slurm: Option<SlurmTerms>,
@@ -178,6 +182,21 @@ pub struct Budget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_decimal")]
     pub gpu_hours: Option<Decimal>,
+}
+
+/// A capacity that is kept for an allocation.
+#[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.cores > 0 || self.gpus > 0").message("a reserved capacity is of cores or GPUs: write how many, or leave reserved out"))]
+pub struct ReservedCapacity {
+    /// Cores.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10000000))]
+    pub cores: i64,
+    /// GPUs.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000000))]
+    pub gpus: i64,
 }
 
 /// What was left of an earlier allocation.

@@ -82,7 +82,7 @@ pub struct StatementPeriod {
 pub enum LineKind {
     /// Metered use in the month.
     Usage,
-    /// What of that use is free: by a co-investor's right, or since a node failed.
+    /// What of that use is free: within what is reserved, by a co-investor's right, or since a node failed.
     Credit,
     /// What a co-investor's unused right brings back.
     Lent,
@@ -118,6 +118,9 @@ pub struct StatementLine {
     /// The co-investment by whose right use is free, or that lends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub co_investment: Option<String>,
+    /// Whether use is free since it is within what is reserved for its allocation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reserved: bool,
     /// In words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

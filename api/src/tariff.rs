@@ -142,6 +142,12 @@ pub enum Meter {
     /// A GPU of the batch scheduler held for one hour.
     #[serde(rename = "compute.gpu-hours")]
     ComputeGpuHours,
+    /// A core of the batch scheduler that is kept for an allocation for one hour, used or not.
+    #[serde(rename = "compute.reserved-core-hours")]
+    ComputeReservedCoreHours,
+    /// A GPU of the batch scheduler that is kept for an allocation for one hour, used or not.
+    #[serde(rename = "compute.reserved-gpu-hours")]
+    ComputeReservedGpuHours,
     /// A CPU requested by pods for one hour.
     #[serde(rename = "cluster.cpu-hours")]
     ClusterCpuHours,
@@ -164,9 +170,11 @@ pub enum Meter {
 
 impl Meter {
     /// Every meter.
-    pub const ALL: [Meter; 8] = [
+    pub const ALL: [Meter; 10] = [
         Meter::ComputeCoreHours,
         Meter::ComputeGpuHours,
+        Meter::ComputeReservedCoreHours,
+        Meter::ComputeReservedGpuHours,
         Meter::ClusterCpuHours,
         Meter::ClusterMemoryGibHours,
         Meter::ClusterGpuHours,
@@ -180,6 +188,8 @@ impl Meter {
         match self {
             Self::ComputeCoreHours => "compute.core-hours",
             Self::ComputeGpuHours => "compute.gpu-hours",
+            Self::ComputeReservedCoreHours => "compute.reserved-core-hours",
+            Self::ComputeReservedGpuHours => "compute.reserved-gpu-hours",
             Self::ClusterCpuHours => "cluster.cpu-hours",
             Self::ClusterMemoryGibHours => "cluster.memory-gib-hours",
             Self::ClusterGpuHours => "cluster.gpu-hours",

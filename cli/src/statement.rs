@@ -217,6 +217,9 @@ fn item(line: &StatementLine) -> String {
         LineKind::Credit if line.co_investment.is_some() => {
             "Droit de co-investissement / Co-investor's right".to_owned()
         }
+        LineKind::Credit if line.reserved => {
+            "Compris dans la capacité réservée / Within the reserved capacity".to_owned()
+        }
         LineKind::Credit => "Avoir / Credit".to_owned(),
         LineKind::Lent => "Droits prêtés / Rights lent".to_owned(),
         LineKind::CostShare => "Part de mutualisation / Cost share".to_owned(),
@@ -247,6 +250,8 @@ fn in_words(meter: Meter) -> &'static str {
     match meter {
         Meter::ComputeCoreHours => "Heures de cœur / Core-hours",
         Meter::ComputeGpuHours => "Heures de GPU / GPU-hours",
+        Meter::ComputeReservedCoreHours => "Heures de cœur réservées / Reserved core-hours",
+        Meter::ComputeReservedGpuHours => "Heures de GPU réservées / Reserved GPU-hours",
         Meter::ClusterCpuHours => "Heures de CPU du cluster / Cluster CPU-hours",
         Meter::ClusterMemoryGibHours => "Gio-heures de mémoire / Memory GiB-hours",
         Meter::ClusterGpuHours => "Heures de GPU du cluster / Cluster GPU-hours",

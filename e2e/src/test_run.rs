@@ -26,11 +26,12 @@ const WITH_A_LATER_SLURM: [&str; 10] = [
 ];
 
 /// Those that make ledgers, and run once with files and once with PostgreSQL.
-const OF_THE_LEDGER: [&str; 16] = [
+const OF_THE_LEDGER: [&str; 18] = [
     "a_closed_month_stays",
     "a_kept_checkpoint_shows_what_was_rewritten",
     "a_ledger_is_copied_whole",
     "a_month_can_be_simulated",
+    "a_single_record_is_shown_to_be_in_a_checkpoint",
     "co_investors_use_what_they_paid_for",
     "focus_rows_say_what_statements_say",
     "funds_are_called_ahead",
@@ -43,6 +44,7 @@ const OF_THE_LEDGER: [&str; 16] = [
     "node_failures_are_credited",
     "what_cannot_be_taken_keeps_months_open",
     "what_is_held_is_metered_once",
+    "what_is_reserved_is_billed_once",
 ];
 
 /// Brings the stack up, builds every test, then runs those whose name matches; gives cargo's own exit code.

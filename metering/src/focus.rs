@@ -319,7 +319,10 @@ impl Telling<'_> {
 
     fn resource(&self, row: &mut Row, line: &StatementLine, meter: Meter) {
         match meter {
-            Meter::ComputeCoreHours | Meter::ComputeGpuHours => {
+            Meter::ComputeCoreHours
+            | Meter::ComputeGpuHours
+            | Meter::ComputeReservedCoreHours
+            | Meter::ComputeReservedGpuHours => {
                 self.service(
                     row,
                     "Compute",
@@ -395,8 +398,8 @@ impl Telling<'_> {
 /// As FOCUS writes units: `UnitFormat`.
 fn unit(meter: Meter) -> &'static str {
     match meter {
-        Meter::ComputeCoreHours => "Core-Hours",
-        Meter::ComputeGpuHours | Meter::ClusterGpuHours => "GPU-Hours",
+        Meter::ComputeCoreHours | Meter::ComputeReservedCoreHours => "Core-Hours",
+        Meter::ComputeGpuHours | Meter::ComputeReservedGpuHours | Meter::ClusterGpuHours => "GPU-Hours",
         Meter::ClusterCpuHours => "CPU-Hours",
         Meter::ClusterMemoryGibHours => "GiB-Hours",
         Meter::StorageGibMonths => "GiB-Months",

@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 pub struct Holding {
     /// Who holds it.
     pub tenant: String,
+    /// The allocation that holds it, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<String>,
     /// Economic or not.
     pub activity: Activity,
     /// Why it is so.
@@ -192,7 +195,7 @@ impl Looked {
                     revision: 0,
                 },
                 tenant: holding.tenant.clone(),
-                allocation: None,
+                allocation: holding.allocation.clone(),
                 user: None,
                 activity: holding.activity,
                 activity_reason: holding.activity_reason.clone(),

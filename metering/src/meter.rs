@@ -7,6 +7,8 @@
 //! | --- | --- | --- | --- |
 //! | `compute.core-hours` | core_seconds | Slurm's accounting counts whole cores and whole seconds | 3,600 |
 //! | `compute.gpu-hours` | gpu_seconds | the same | 3,600 |
+//! | `compute.reserved-core-hours` | core_seconds | an allocation says whole cores | 3,600 |
+//! | `compute.reserved-gpu-hours` | gpu_seconds | the same | 3,600 |
 //! | `cluster.cpu-hours` | cpu_milli_seconds | the smallest CPU that Kubernetes knows is `1m` | 3,600,000 |
 //! | `cluster.memory-gib-hours` | byte_seconds | a request of `100M` is no whole number of MiB | 2³⁰ × 3,600 |
 //! | `cluster.gpu-hours` | gpu_seconds | Kubernetes counts whole devices | 3,600 |
@@ -26,8 +28,8 @@ const GIB: i128 = 1 << 30;
 /// The name of a meter's base unit.
 pub fn base_unit(meter: Meter) -> &'static str {
     match meter {
-        Meter::ComputeCoreHours => "core_seconds",
-        Meter::ComputeGpuHours | Meter::ClusterGpuHours => "gpu_seconds",
+        Meter::ComputeCoreHours | Meter::ComputeReservedCoreHours => "core_seconds",
+        Meter::ComputeGpuHours | Meter::ComputeReservedGpuHours | Meter::ClusterGpuHours => "gpu_seconds",
         Meter::ClusterCpuHours => "cpu_milli_seconds",
         Meter::ClusterMemoryGibHours | Meter::StorageGibMonths => "byte_seconds",
         Meter::EnergyKwh => "watt_hours",
@@ -38,7 +40,11 @@ pub fn base_unit(meter: Meter) -> &'static str {
 /// How many base units are one unit of the tariff, for use within this month. Always above 0.
 pub fn base_units_per_unit(meter: Meter, month: &MonthWindow) -> i128 {
     match meter {
-        Meter::ComputeCoreHours | Meter::ComputeGpuHours | Meter::ClusterGpuHours => 3_600,
+        Meter::ComputeCoreHours
+        | Meter::ComputeGpuHours
+        | Meter::ComputeReservedCoreHours
+        | Meter::ComputeReservedGpuHours
+        | Meter::ClusterGpuHours => 3_600,
         Meter::ClusterCpuHours => 3_600_000,
         Meter::ClusterMemoryGibHours => GIB * 3_600,
         Meter::StorageGibMonths => GIB * month.seconds(),

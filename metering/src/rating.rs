@@ -22,6 +22,7 @@
 //! - **Node failures** are free where the tariff in force says so: all use stands on the statement and fills the tiers, and
 //!   credits take what was free of it off again, from the highest tier down. What is free does not count in a pool's part
 //!   by use.
+//! - **What is reserved** for an allocation covers that allocation's use of the month, and stands as credits.
 //! - **Co-investors' rights** cover use in the order of tariffs and allocations, after what is free already, and stand on the
 //!   statement as credits, too; what they lend comes after. See [`rights`](crate::rights).
 //! - **VAT** of use is its tariff's; VAT of a share in a cost pool is that of the tariff in force for the tenant's
@@ -34,7 +35,9 @@ use crate::ledger::Head;
 use crate::meter::{base_units_per_unit, in_units};
 use crate::money::Cents;
 use crate::record::ValidRecord;
-use crate::rights::{NamedCoInvestment, RightUse, RightsFault, covered, lent, rights_of_month};
+use crate::rights::{
+    NamedCoInvestment, RightOf, RightUse, RightsFault, covered, lent, rights_of_month, used_by,
+};
 use crate::sharing::{
     Days, SharedPool, SharingFault, TruedUp, amount_of_month, keys_over, share_over, true_up, true_up_of,
 };
@@ -283,6 +286,16 @@ pub enum Change {
     Removed,
 }
 
+impl Change {
+    /// A quantity of the record, as it counts.
+    pub fn signed(self, quantity: i128) -> i128 {
+        match self {
+            Self::Added => quantity,
+            Self::Removed => -quantity,
+        }
+    }
+}
+
 /// Use of a meter by activity class, in base units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UseByActivity {
@@ -301,7 +314,7 @@ pub struct Rated {
     pub pools: Vec<SharedPool>,
     /// How pools were made up to their real costs in this month, in the order of names.
     pub true_ups: Vec<TruedUp>,
-    /// What co-investors had, used and lent of their rights, and what late use changed of months before.
+    /// What tenants had, used and lent of their rights, and what came late changed of months before.
     pub rights: Vec<RightUse>,
     /// The month's use by activity class, for the ceiling on economic use.
     pub activity: BTreeMap<Meter, UseByActivity>,
@@ -338,6 +351,8 @@ struct LineKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum CreditOf {
     NodeFailure,
+    /// Within what is reserved for the allocation.
+    Reserved,
     /// By its place among the co-investments, in the order of names.
     Right(usize),
 }
@@ -666,10 +681,7 @@ impl<'a> Rating<'a> {
                 continue;
             }
             let month = BillingMonth::of(self.zone.day_of(piece.span.from));
-            let quantity = match change {
-                Change::Added => piece.quantity,
-                Change::Removed => -piece.quantity,
-            };
+            let quantity = change.signed(piece.quantity);
             self.add_piece(
                 record,
                 Some(month),
@@ -796,7 +808,8 @@ impl<'a> Rating<'a> {
         self.name_unpriced();
         let mut lines: BTreeMap<String, Vec<StatementLine>> = BTreeMap::new();
         let mut sums = std::mem::take(&mut self.sums);
-        let mut rights = self.cover_by_rights(&mut sums, billed);
+        let mut rights = self.cover_within_reserved(&mut sums, billed);
+        rights.extend(self.cover_by_rights(&mut sums, billed));
         // How far the tiers of one tenant, month, meter and tariff are filled.
         let mut filled: Option<(LineKey, i128)> = None;
         for (key, sum) in &sums {
@@ -911,12 +924,14 @@ impl<'a> Rating<'a> {
             match key.credit {
                 None => format!("Use {late}"),
                 Some(CreditOf::NodeFailure) => format!("Node failures {late}: free"),
+                Some(CreditOf::Reserved) => format!("Within what is reserved, for use {late}: free"),
                 Some(CreditOf::Right(_)) => format!("Own right, for use {late}: free"),
             }
         });
         let description = description.or_else(|| match key.credit {
             None => None,
             Some(CreditOf::NodeFailure) => Some("Node failures: free".to_owned()),
+            Some(CreditOf::Reserved) => Some("Within what is reserved: free".to_owned()),
             Some(CreditOf::Right(_)) => Some("Own right: free".to_owned()),
         });
         let co_investment = match key.credit {
@@ -943,6 +958,7 @@ impl<'a> Rating<'a> {
                 tier: band.tier,
                 cost_pool: None,
                 co_investment: co_investment.clone(),
+                reserved: key.credit == Some(CreditOf::Reserved),
                 description: description.clone(),
                 corrects: key.corrects.map(|month| month.to_string()),
                 quantity: Some(shown),
@@ -1070,6 +1086,7 @@ impl<'a> Rating<'a> {
                 tier: None,
                 cost_pool: Some(pool.name.clone()),
                 co_investment: None,
+                reserved: false,
                 description: Some(share.description),
                 corrects: None,
                 quantity: None,
@@ -1110,6 +1127,63 @@ impl<'a> Rating<'a> {
         all
     }
 
+    /// Adds what is used within what is reserved as credits, of this month and of what changed in months before.
+    fn cover_within_reserved(
+        &self,
+        sums: &mut BTreeMap<LineKey, LineSum>,
+        billed: &BilledBefore,
+    ) -> Vec<RightUse> {
+        // What is reserved, or what changed of it; and of months before, what else changed of what was.
+        type Reserved = (String, Option<BillingMonth>, String, Meter);
+        let mut reserved: BTreeMap<Reserved, Option<(LineKey, LineSum)>> = BTreeMap::new();
+        for (key, sum) in sums.iter() {
+            let Some(allocation) = &key.allocation else {
+                continue;
+            };
+            let of = |meter| (key.tenant.clone(), key.corrects, allocation.clone(), meter);
+            if let Some(meter) = used_by(key.meter) {
+                reserved
+                    .entry(of(meter))
+                    .or_default()
+                    .get_or_insert((LineKey { meter, ..key.clone() }, LineSum { quantity: 0, ..*sum }))
+                    .1
+                    .quantity += sum.quantity;
+            } else if let Some(month) = key.corrects {
+                let right = RightOf::Reserved(allocation.clone(), key.meter);
+                if billed.right(month, &key.tenant, &right).is_some() {
+                    reserved.entry(of(key.meter)).or_default();
+                }
+            }
+        }
+        let mut told = Vec::new();
+        for ((tenant, corrects, allocation, meter), by) in reserved {
+            let right = by.as_ref().map_or(0, |(_, sum)| sum.quantity);
+            let of = RightOf::Reserved(allocation.clone(), meter);
+            let mut use_ = net_use(sums, &tenant, corrects, meter);
+            use_.retain(|(key, _)| key.allocation.as_deref() == Some(allocation.as_str()));
+            let used: i128 = use_.iter().map(|(_, sum)| sum.quantity).sum();
+            let before = corrects.and_then(|month| billed.right(month, &tenant, &of));
+            let (had, was_used, was_covered) =
+                before.map_or((0, 0, 0), |before| (before.right, before.used, before.covered));
+            let now = covered(had + right, was_used + used) - was_covered;
+            let left = take_off(sums, use_, CreditOf::Reserved, now);
+            // More or less of what was used before is free, since more or less was reserved then.
+            if let Some(by) = by.filter(|_| left != 0) {
+                take_off_at(sums, by, CreditOf::Reserved, left);
+            }
+            told.push(RightUse {
+                of,
+                tenant,
+                month: corrects.unwrap_or(self.basis.month),
+                right,
+                used,
+                covered: now,
+                lent: 0,
+            });
+        }
+        told
+    }
+
     /// Adds what rights cover of the use as credits, of this month and of what changed in months before.
     fn cover_by_rights(
         &mut self,
@@ -1143,7 +1217,7 @@ impl<'a> Rating<'a> {
                 let covered = covered(right, used);
                 take_off(sums, use_, credit, covered);
                 told.push(RightUse {
-                    co_investment: of.name.clone(),
+                    of: RightOf::CoInvestment(of.name.clone()),
                     tenant: tenant.to_owned(),
                     month: self.basis.month,
                     right,
@@ -1158,7 +1232,8 @@ impl<'a> Rating<'a> {
                 .filter_map(|key| Some((key.tenant.clone(), key.corrects?)))
                 .collect();
             for (tenant, month) in late {
-                let Some(before) = billed.right(month, &tenant, &of.name) else {
+                let right = RightOf::CoInvestment(of.name.clone());
+                let Some(before) = billed.right(month, &tenant, &right) else {
                     continue;
                 };
                 let use_ = net_use(sums, &tenant, Some(month), of.spec.meter);
@@ -1166,10 +1241,10 @@ impl<'a> Rating<'a> {
                 let now = covered(before.right, before.used + used) - before.covered;
                 take_off(sums, use_, credit, now);
                 told.push(RightUse {
-                    co_investment: of.name.clone(),
+                    of: right,
                     tenant,
                     month,
-                    right: before.right,
+                    right: 0,
                     used,
                     covered: now,
                     lent: 0,
@@ -1197,7 +1272,7 @@ impl<'a> Rating<'a> {
             let month = self.basis.month;
             let mut lenders: Vec<&mut RightUse> = rights
                 .iter_mut()
-                .filter(|right| right.co_investment == of.name && right.month == month)
+                .filter(|right| right.of == RightOf::CoInvestment(of.name.clone()) && right.month == month)
                 .collect();
             let left: Vec<i128> = lenders.iter().map(|right| right.right - right.covered).collect();
             let units = base_units_per_unit(of.spec.meter, &self.window);
@@ -1230,6 +1305,7 @@ impl<'a> Rating<'a> {
                         tier: None,
                         cost_pool: None,
                         co_investment: Some(of.name.clone()),
+                        reserved: false,
                         description: Some(of.spec.description.clone()),
                         corrects: None,
                         quantity: Some(shown),
@@ -1314,18 +1390,16 @@ fn net_use(
     net.into_iter().collect()
 }
 
-/// Takes `covered` off use as credits, from the first on; below nothing, it gives back what was taken off before.
+/// Takes `covered` off use as credits, from the first on; below nothing, it gives back what was taken off before. Gives what
+/// could not be taken off of this use.
 fn take_off(
     sums: &mut BTreeMap<LineKey, LineSum>,
     use_: Vec<(LineKey, LineSum)>,
     credit: CreditOf,
     covered: i128,
-) {
+) -> i128 {
     let mut left = covered;
     for (key, sum) in use_ {
-        if left == 0 {
-            return;
-        }
         let of_this = if left > 0 {
             left.min(sum.quantity.max(0))
         } else {
@@ -1333,14 +1407,24 @@ fn take_off(
         };
         if of_this != 0 {
             left -= of_this;
-            let key = LineKey {
-                credit: Some(credit),
-                ..key
-            };
-            let quantity = -of_this;
-            sums.insert(key, LineSum { quantity, ..sum });
+            take_off_at(sums, (key, sum), credit, of_this);
         }
     }
+    left
+}
+
+/// Takes this much off at one place.
+fn take_off_at(
+    sums: &mut BTreeMap<LineKey, LineSum>,
+    (key, sum): (LineKey, LineSum),
+    credit: CreditOf,
+    covered: i128,
+) {
+    let key = LineKey {
+        credit: Some(credit),
+        ..key
+    };
+    sums.entry(key).or_insert(LineSum { quantity: 0, ..sum }).quantity -= covered;
 }
 
 /// A line of a pool.

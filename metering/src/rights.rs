@@ -1,4 +1,5 @@
-//! What co-investors may use of the capacity that they paid for, and what their unused rights bring back: pure, integers.
+//! What may be used free of charge: of the capacity that co-investors paid for, and what their unused rights bring back; and
+//! within what is reserved for an allocation. Pure, integers.
 //!
 //! ```text
 //!  capacity of the month  C  = a twelfth of the year's, with base units exact over the year
@@ -11,12 +12,16 @@
 //! LR is the method of largest remainder, as for [cost pools](crate::sharing). Several co-investments in one meter count in
 //! the order of their names: what the first covers or lends is not there for the next.
 //!
+//! **What is reserved** for an allocation is billed itself, used or not (`compute.reserved-core-hours` and its like), and is a
+//! right of that allocation in the same month: `covered = min(reserved, used)`, before any co-investor's right. It is not
+//! lent.
+//!
 //! Use that comes late changes what is covered of its month as if it had come in time; what was lent then stays as it was.
 
 use crate::calendar::{BillingMonth, MonthWindow};
 use crate::meter::base_units_per_unit;
 use crate::sharing::{apportion, twelfth};
-use mesocentre_api::CoInvestmentSpec;
+use mesocentre_api::{CoInvestmentSpec, Meter};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,13 +35,23 @@ pub struct NamedCoInvestment {
     pub spec: CoInvestmentSpec,
 }
 
+/// What is used by right.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RightOf {
+    /// What is reserved for this allocation, counted by the meter of its use.
+    Reserved(String, Meter),
+    /// A share in this co-investment.
+    CoInvestment(String),
+}
+
 /// What a tenant had, used and lent of its right in a month. In a month's document, one that is about a month before is what
-/// late use changed of it.
+/// came late changed of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RightUse {
-    /// The co-investment.
-    pub co_investment: String,
+    /// What it is a right of.
+    pub of: RightOf,
     /// The tenant.
     pub tenant: String,
     /// The month.
@@ -112,6 +127,15 @@ fn annual_base_units(spec: &CoInvestmentSpec, window: &MonthWindow) -> Option<i1
         .checked_mul(Decimal::try_from_i128_with_scale(units, 0).ok()?)?
         .trunc();
     (whole.scale() == 0).then(|| whole.mantissa())
+}
+
+/// The meter by which what is reserved is used, of a meter by which it is billed.
+pub fn used_by(reserved: Meter) -> Option<Meter> {
+    match reserved {
+        Meter::ComputeReservedCoreHours => Some(Meter::ComputeCoreHours),
+        Meter::ComputeReservedGpuHours => Some(Meter::ComputeGpuHours),
+        _ => None,
+    }
 }
 
 /// What of `used` is free by a right: all until the right is used up; nothing where more was taken back than used.

@@ -6,7 +6,7 @@
 use crate::calendar::{BillingMonth, CalendarError, DatacentreZone};
 use crate::meter::{base_unit, base_units_per_unit};
 use crate::money::Cents;
-use crate::rights::RightUse;
+use crate::rights::{RightOf, RightUse};
 use crate::sharing::{SharedPool, TruedUp};
 use mesocentre_api::{Currency, LineKind, Meter, StatementLine, StatementPeriod, StatementStatus};
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,8 @@ pub struct MonthDocument {
     /// How pools were made up to their real costs in the month, in the order of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub true_ups: Vec<TruedUp>,
-    /// What co-investors had, used and lent of their rights, in the order of the co-investments' names and the tenants'.
+    /// What tenants had, used and lent of their rights: first of what is reserved, then of co-investments, in the order of
+    /// names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rights: Vec<RightUse>,
 }
@@ -53,20 +54,21 @@ impl MonthDocument {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BilledBefore {
     quantities: BTreeMap<(BillingMonth, String, Meter, String), i128>,
-    rights: BTreeMap<(BillingMonth, String, String), RightUse>,
+    rights: BTreeMap<(BillingMonth, String, RightOf), RightUse>,
 }
 
 impl BilledBefore {
     /// Adds what a closed month billed: its own use, and its corrections of months before.
     pub fn add(&mut self, closed: &MonthDocument) {
         for right in &closed.rights {
-            let key = (right.month, right.tenant.clone(), right.co_investment.clone());
+            let key = (right.month, right.tenant.clone(), right.of.clone());
             match self.rights.entry(key) {
                 Entry::Vacant(first) => {
                     first.insert(right.clone());
                 }
                 Entry::Occupied(mut before) => {
                     let before = before.get_mut();
+                    before.right += right.right;
                     before.used += right.used;
                     before.covered += right.covered;
                 }
@@ -101,10 +103,9 @@ impl BilledBefore {
 }
 
 impl BilledBefore {
-    /// What a co-investor had, used and was covered of its right in a month, late use until now included.
-    pub fn right(&self, month: BillingMonth, tenant: &str, co_investment: &str) -> Option<&RightUse> {
-        self.rights
-            .get(&(month, tenant.to_owned(), co_investment.to_owned()))
+    /// What a tenant had, used and was covered of a right in a month, what came late until now included.
+    pub fn right(&self, month: BillingMonth, tenant: &str, of: &RightOf) -> Option<&RightUse> {
+        self.rights.get(&(month, tenant.to_owned(), of.clone()))
     }
 }
 

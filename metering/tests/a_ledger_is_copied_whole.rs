@@ -76,6 +76,7 @@ async fn full() -> TestLedger {
     let kept = Kept {
         holding: Holding {
             tenant: "univ-caen".to_owned(),
+            allocation: None,
             activity: Activity::NonEconomic,
             activity_reason: "category University".to_owned(),
             amounts: [(mesocentre_api::Meter::ClusterCpuHours, 500)].into(),

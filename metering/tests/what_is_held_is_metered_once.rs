@@ -23,6 +23,7 @@ const SOURCE: Source<'static> = Source {
 fn holding(milli: u64, bytes: u64) -> Holding {
     Holding {
         tenant: "univ-caen".to_owned(),
+        allocation: None,
         activity: Activity::NonEconomic,
         activity_reason: "category University".to_owned(),
         amounts: BTreeMap::from([

@@ -63,6 +63,8 @@ pub struct Context {
     pub archive: Option<crate::billing::invoice::Archive>,
     /// What tenants hold of the cluster; none where that is not metered.
     pub platform: Option<Arc<crate::platform::Platform>>,
+    /// When what is reserved for allocations is looked at.
+    pub reserved: Arc<crate::looks::Looks>,
     /// What is known of billing beyond the caches.
     pub billing: crate::billing::Billing,
     /// Since when this process alone acts: when it took the lease.

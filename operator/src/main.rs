@@ -22,11 +22,13 @@ mod http;
 mod intake;
 mod leader;
 mod lock;
+mod looks;
 mod metrics;
 mod output;
 mod packed;
 mod platform;
 mod report;
+mod reserved;
 mod settings;
 mod share;
 mod tenancy;
@@ -219,6 +221,13 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
     let own_writes = controller::OwnWrites::default();
     tenancy.connect(&mut watches, &stores, &triggers);
     triggers::connect(&mut watches, &stores, &triggers, (&batch, &tenancy), &own_writes);
+    let reserved = Arc::new(looks::Looks::default());
+    let of_allocations = Arc::clone(&reserved);
+    watches.allocations.on_spec_change(move |allocation| {
+        if allocation.spec.reserved.is_some() {
+            of_allocations.soon();
+        }
+    });
     let reporter = Reporter {
         controller: mesocentre_api::OPERATOR_SERVICE_ACCOUNT.into(),
         instance: None,
@@ -244,6 +253,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         batch,
         archive: settings.invoices.archive()?,
         platform,
+        reserved,
         billing: Default::default(),
         in_charge_since,
         authority,
@@ -410,6 +420,7 @@ async fn lead<Ended: std::future::Future<Output = ()> + Send + 'static>(
         tenancy::vault::keep(c(), vault, &settings.vault, shutdown()),
         batch::count_phases(c(), shutdown()),
         platform::meter(c(), shutdown()),
+        reserved::meter(c(), shutdown()),
         async {
             let served = intake::serve(c(), &settings.intake, shutdown()).await;
             if let Err(error) = served {

@@ -106,6 +106,8 @@ fn unit_of(meter: Meter) -> Unit {
     match meter {
         Meter::ComputeCoreHours
         | Meter::ComputeGpuHours
+        | Meter::ComputeReservedCoreHours
+        | Meter::ComputeReservedGpuHours
         | Meter::ClusterCpuHours
         | Meter::ClusterGpuHours => Unit::Hour,
         Meter::EnergyKwh => Unit::KilowattHour,
@@ -118,6 +120,10 @@ fn names_of(meter: Meter) -> (&'static str, &'static str) {
     match meter {
         Meter::ComputeCoreHours => ("Calcul, heures de cœur", "Computing, core-hours"),
         Meter::ComputeGpuHours => ("Calcul, heures de GPU", "Computing, GPU-hours"),
+        Meter::ComputeReservedCoreHours => {
+            ("Calcul réservé, heures de cœur", "Reserved computing, core-hours")
+        }
+        Meter::ComputeReservedGpuHours => ("Calcul réservé, heures de GPU", "Reserved computing, GPU-hours"),
         Meter::ClusterCpuHours => ("Conteneurs, heures de CPU", "Containers, CPU-hours"),
         Meter::ClusterMemoryGibHours => (
             "Conteneurs, mémoire en Gio × heures",
@@ -155,11 +161,16 @@ pub(super) fn invoice_line(
         (None, _) => ("Prestation".to_owned(), "Service".to_owned()),
     };
     let is_right = line.co_investment.is_some();
+    let is_reserved = line.kind == LineKind::Credit && line.reserved;
     let before = match line.kind {
         LineKind::Lent => Some(("Droits de co-investissement prêtés", "Co-investor's rights lent")),
         LineKind::Credit | LineKind::Correction if is_right => {
             Some(("Droit de co-investissement", "Co-investor's right"))
         }
+        LineKind::Credit if is_reserved => Some((
+            "Compris dans la capacité réservée",
+            "Within the reserved capacity",
+        )),
         LineKind::Credit => Some(("Avoir pour panne de nœud", "Credit for node failures")),
         _ => None,
     };

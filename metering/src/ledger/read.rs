@@ -183,7 +183,7 @@ impl Ledger {
         let mut used = AllocationUse::new();
         self.for_each_change(after, up_to, |change, record| {
             for (year, quantity) in by_year(record, zone) {
-                let sum = used
+                *used
                     .entry(UseKey {
                         tenant: record.tenant.clone(),
                         allocation: record.allocation.clone(),
@@ -191,11 +191,7 @@ impl Ledger {
                         year,
                         activity: record.activity,
                     })
-                    .or_default();
-                match change {
-                    Change::Added => *sum += quantity,
-                    Change::Removed => *sum -= quantity,
-                }
+                    .or_default() += change.signed(quantity);
             }
         })
         .await?;
@@ -223,13 +219,9 @@ impl Ledger {
             }
             for (day, quantity) in by_day(record, zone) {
                 let (tenant, allocation) = whose.clone();
-                let sum = used
+                *used
                     .entry((tenant, allocation, record.key.meter, day))
-                    .or_default();
-                match change {
-                    Change::Added => *sum += quantity,
-                    Change::Removed => *sum -= quantity,
-                }
+                    .or_default() += change.signed(quantity);
             }
         })
         .await?;

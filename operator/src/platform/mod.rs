@@ -12,10 +12,10 @@ mod pods;
 mod volumes;
 
 use crate::Context;
-use crate::billing;
 use crate::context::Stores;
 use crate::failure::Failure;
 use crate::lock::locked;
+use crate::looks::{self, Looks};
 use crate::watch::Watch;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -23,12 +23,9 @@ use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use mesocentre_api::{TenantCategory, judged_by_category};
-use mesocentre_metering::holding::{Holding, Known, Moment, Shown, Source, look};
+use mesocentre_metering::holding::{Holding, Known, Shown, Source};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::sync::Notify;
 
 /// What reports it, and of which cluster, in the ledger.
 pub const SOURCE: Source<'static> = Source {
@@ -36,16 +33,8 @@ pub const SOURCE: Source<'static> = Source {
     cluster: "kubernetes",
 };
 
-/// How often is looked.
-const EVERY: Duration = Duration::from_secs(60);
-/// What ends is awaited so long, to be written together.
-const TOGETHER: Duration = Duration::from_secs(1);
-/// The same after a look that failed.
-const AGAIN: Duration = Duration::from_secs(5);
 /// How long a kubelet may take to say that a pod has ended.
 const HEARD_OF: SignedDuration = SignedDuration::from_secs(30);
-/// Looks may be so far apart before it is said that nobody looked: an operator that is upgraded, or another that takes over.
-const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is held of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +52,7 @@ pub struct Platform {
     pods: Store<Pod>,
     volumes: Store<PersistentVolumeClaim>,
     gone: Mutex<Vec<Held>>,
-    /// Something ended, or somebody waits.
-    soon: Notify,
-    /// All that is held is to be metered up to now, and not up to the last midnight alone.
-    to_now: AtomicBool,
+    looks: Looks,
 }
 
 impl Platform {
@@ -78,15 +64,14 @@ impl Platform {
             pods: pods.store(),
             volumes: volumes.store(),
             gone: Mutex::default(),
-            soon: Notify::new(),
-            to_now: AtomicBool::new(false),
+            looks: Looks::default(),
         });
         let of_pods = Arc::clone(&platform);
         pods.on_difference(move |before, now| {
             let ended = |pod: &Pod| pods::held(pod).is_some_and(|held| held.until.is_some());
             match (before, now) {
                 (Some(gone), None) => of_pods.went(pods::went(gone, Timestamp::now())),
-                (before, Some(now)) if ended(now) && !before.is_some_and(ended) => of_pods.soon.notify_one(),
+                (before, Some(now)) if ended(now) && !before.is_some_and(ended) => of_pods.looks.soon(),
                 _ => {}
             }
         });
@@ -105,14 +90,13 @@ impl Platform {
         // How it ended nobody saw, when it was missed by an interrupted watch: it then counts up to the last look.
         if let Some(held) = held {
             locked(&self.gone).push(held);
-            self.soon.notify_one();
+            self.looks.soon();
         }
     }
 
     /// Has all that is held metered up to now, soon: somebody closes a month that is not over.
     pub fn meter_to_now(&self) {
-        self.to_now.store(true, Ordering::SeqCst);
-        self.soon.notify_one();
+        self.looks.meter_to_now();
     }
 }
 
@@ -124,30 +108,10 @@ pub async fn meter(context: Arc<Context>, shutdown: impl Future<Output = ()>) {
     let metering = async {
         let _ = platform.pods.wait_until_ready().await;
         let _ = platform.volumes.wait_until_ready().await;
-        let mut failed = false;
-        loop {
-            let pause = match look_now(&context, platform).await {
-                Ok(()) => {
-                    failed = false;
-                    EVERY
-                }
-                Err(failure) => {
-                    if !failed {
-                        tracing::warn!(%failure, "what tenants hold of the cluster is not metered now; it is looked at again");
-                    }
-                    failed = true;
-                    AGAIN
-                }
-            };
-            billing::show_source(&context, SOURCE.source, SOURCE.cluster).await;
-            // Whichever comes first; both lead to the same.
-            if tokio::time::timeout(pause, platform.soon.notified())
-                .await
-                .is_ok()
-            {
-                tokio::time::sleep(TOGETHER).await;
-            }
-        }
+        looks::each_minute(&context, &platform.looks, SOURCE, async || {
+            look_now(&context, platform).await
+        })
+        .await;
     };
     tokio::select! {
         () = metering => {}
@@ -163,7 +127,6 @@ async fn look_now(context: &Context, platform: &Platform) -> Result<(), Failure>
         .await
         .map_err(|error| Failure::api("asking for a pod".to_owned(), error))?;
     let now = Timestamp::now();
-    let to_now = platform.to_now.swap(false, Ordering::SeqCst);
     let gone: Vec<Held> = locked(&platform.gone).clone();
     let pods = platform.pods.state();
     let volumes = platform.volumes.state();
@@ -177,27 +140,9 @@ async fn look_now(context: &Context, platform: &Platform) -> Result<(), Failure>
     // What ended just before midnight may be heard of a moment after it.
     let day = context.zone.day_of(now - HEARD_OF);
     let midnight = context.zone.start_of(day).unwrap_or(now);
-    let moment = Moment {
-        now,
-        cut: if to_now { now } else { midnight },
-        tolerance: TOLERANCE,
-    };
-    let looked = look(SOURCE, &known, shown, moment);
-    let taken = context.ledger.take_look(SOURCE, &looked, now).await;
-    if taken.is_err() && to_now {
-        platform.to_now.store(true, Ordering::SeqCst);
-    }
-    let appended = taken?;
+    looks::take(context, &platform.looks, SOURCE, (&known, shown), (now, midnight)).await?;
     // What went since is for the next look.
     locked(&platform.gone).drain(..gone.len());
-    billing::count_appended(context, &appended);
-    if let Some((from, to)) = looked.gap {
-        tracing::warn!(%from, %to, "nobody looked at what tenants held of the cluster: no month is closed until somebody acknowledges the gap");
-    }
-    if appended.new > 0 {
-        billing::ledger_grew(context);
-    }
-    billing::read_further(context);
     Ok(())
 }
 
@@ -242,6 +187,7 @@ fn shown(held: impl Iterator<Item = Held>, tenants: &Tenants, known: &Known) -> 
                 let (activity, activity_reason) = judged_by_category(*tenants.categories.get(tenant)?);
                 Holding {
                     tenant: tenant.clone(),
+                    allocation: None,
                     activity,
                     activity_reason,
                     amounts: held.amounts,

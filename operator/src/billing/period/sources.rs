@@ -9,7 +9,7 @@ use crate::batch::feed::{KUBERNETES, SLURM};
 use crate::billing::first_few;
 use crate::failure::Failure;
 use crate::intake::SOURCE as INTAKE;
-use crate::platform;
+use crate::{platform, reserved};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use mesocentre_metering::holding::Source;
@@ -31,6 +31,8 @@ enum Of {
     Scheduler(String),
     /// Who looks at what tenants hold of this cluster.
     Platform,
+    /// Who looks at what is reserved for allocations.
+    Reserved,
     /// Others report it.
     Others,
 }
@@ -85,6 +87,22 @@ pub async fn behind(context: &Context, valid: &ValidPeriod) -> Result<Vec<Behind
             source,
             cluster: cluster.to_owned(),
             of: Of::Platform,
+        });
+    }
+    // Where nothing was ever reserved, nobody looks.
+    let Source { source, cluster } = reserved::SOURCE;
+    let through = context.ledger.watermark(source, cluster).await?;
+    if through.is_some()
+        || allocations
+            .iter()
+            .any(|allocation| allocation.spec.reserved.is_some())
+    {
+        read.push(Read {
+            through,
+            unsettled: context.ledger.unsettled(source, cluster).await?,
+            source,
+            cluster: cluster.to_owned(),
+            of: Of::Reserved,
         });
     }
     // What others measure and say when they have said all. Who never said so, or that there is no more, is waited for.
@@ -168,6 +186,7 @@ pub fn wait_for(context: &Context, valid: &ValidPeriod, behind: &[Behind]) -> In
                     platform.meter_to_now();
                 }
             }
+            Of::Reserved => context.reserved.meter_to_now(),
             Of::Others => {}
         }
     }
@@ -185,7 +204,10 @@ fn refusal(valid: &ValidPeriod, behind: &[Behind]) -> Invalid {
             "what pods and volumes hold is looked at every minute, while the API server answers and the operator may list and watch \
              them (operator.meterPlatform of the chart)"
         }
-        Some((Lacks::Runs(_), Of::Platform | Of::Others)) => "that cannot be made up for",
+        Some((Lacks::Since(_), Of::Reserved)) => {
+            "what is reserved for allocations is looked at every minute, while the API server answers"
+        }
+        Some((Lacks::Runs(_), Of::Platform | Of::Reserved | Of::Others)) => "that cannot be made up for",
         Some((Lacks::Runs(_), Of::Scheduler(_))) => {
             "mend them in Slurm's accounting (`sacctmgr show runawayjobs` ends those that never did), which is read again every \
              five minutes"

@@ -11,6 +11,7 @@ use mesocentre_e2e::{Stack, fixture, wait_for};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -125,11 +126,15 @@ async fn a_heterogeneous_job_is_one_job_whose_components_are_each_paid_once() ->
     };
     lab.submit(
         "pair",
-        json!({"script": script("echo $SLURM_HET_SIZE; sleep 2; exit 4")}),
+        json!({"script": script("echo $SLURM_HET_SIZE; while [ ! -e go-on ]; do sleep 0.1; done; exit 4")}),
     )
     .await?;
     let running = lab.until("pair", "runs", |status| status.cores == Some(5)).await;
     assert_eq!(running.tasks.map(|tasks| tasks.running), Some(2), "both of them");
+    // Once it was seen to run, and not after a time in which nobody may have looked.
+    let output = running.output_path.context("no output path")?;
+    let folder = Path::new(&output).parent().context("no folder")?;
+    fs::write(folder.join("go-on"), "")?;
     let status = lab.until_metered("pair").await;
     assert_eq!(
         (status.phase, status.exit_code),

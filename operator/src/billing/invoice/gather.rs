@@ -10,7 +10,7 @@ use crate::watch::key;
 use kube::ResourceExt;
 use mesocentre_api::{FundsCall, Invoice, InvoiceSeries, Tenant};
 use mesocentre_metering::invoice::{InvoiceNumber, IssuedInvoice, Purpose};
-use mesocentre_metering::{BillingMonth, MonthDocument, NamedPool, NamedTariff, TenantStatement};
+use mesocentre_metering::{BillingMonth, MonthDocument, NamedPool, TenantStatement};
 use mesocentre_tenancy::validate::seniority;
 use std::sync::Arc;
 
@@ -142,18 +142,6 @@ pub fn pool(context: &Context, name: &str) -> Result<NamedPool, Wrong> {
                 format!("there is no CostPool {name}: name one that kubectl get costpools shows"),
             )
         })
-}
-
-/// All tariffs, by which a share bears VAT or none.
-pub fn tariffs(context: &Context) -> Vec<NamedTariff> {
-    let tariffs = context.stores.tariffs.state();
-    tariffs
-        .iter()
-        .map(|tariff| NamedTariff {
-            name: tariff.name_any(),
-            spec: tariff.spec.clone(),
-        })
-        .collect()
 }
 
 /// The tenant's statement of a closed month, as the ledger keeps it.

@@ -3,6 +3,7 @@
 use super::gather::{self, number_of};
 use super::{Found, Wrong, parties};
 use crate::Context;
+use crate::billing::tariff;
 use crate::failure::Failure;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -108,7 +109,7 @@ async fn of_call(
     let tenant = or_say!(gather::tenant(context, invoice));
     let series = or_say!(gather::series(context, invoice));
     let pool = or_say!(gather::pool(context, &call.cost_pool));
-    let tariffs = gather::tariffs(context);
+    let tariffs = tariff::gather(context);
     let (seller, buyer) = (parties::seller(&series.spec), parties::buyer(&tenant.spec));
     let terms = parties::terms(&series.spec, replaces, Account::default());
     let called = Called {

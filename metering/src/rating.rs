@@ -371,6 +371,8 @@ pub struct Rating<'a> {
     zone: DatacentreZone,
     window: MonthWindow,
     tenants: BTreeMap<&'a str, TenantCategory>,
+    // In the order of their names.
+    co_investments: Vec<&'a NamedCoInvestment>,
     tariffs: Vec<TariffInForce<'a>>,
     cuts: Vec<Timestamp>,
     past: BTreeMap<BillingMonth, MonthWindow>,
@@ -487,7 +489,10 @@ impl<'a> Rating<'a> {
             });
         }
         true_ups.sort_by(|a, b| a.pool.name.cmp(&b.pool.name));
+        let mut co_investments: Vec<&NamedCoInvestment> = basis.co_investments.iter().collect();
+        co_investments.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self {
+            co_investments,
             key_days,
             true_ups,
             tenants: basis
@@ -935,7 +940,7 @@ impl<'a> Rating<'a> {
             Some(CreditOf::Right(_)) => Some("Own right: free".to_owned()),
         });
         let co_investment = match key.credit {
-            Some(CreditOf::Right(place)) => self.co_investments().get(place).map(|of| of.name.clone()),
+            Some(CreditOf::Right(place)) => self.co_investments.get(place).map(|of| of.name.clone()),
             _ => None,
         };
         let mut lines = Vec::new();
@@ -1120,13 +1125,6 @@ impl<'a> Rating<'a> {
         }
     }
 
-    /// The co-investments in the order of their names.
-    fn co_investments(&self) -> Vec<&'a NamedCoInvestment> {
-        let mut all: Vec<&NamedCoInvestment> = self.basis.co_investments.iter().collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
-    }
-
     /// Adds what is used within what is reserved as credits, of this month and of what changed in months before.
     fn cover_within_reserved(
         &self,
@@ -1191,13 +1189,13 @@ impl<'a> Rating<'a> {
         billed: &BilledBefore,
     ) -> Vec<RightUse> {
         let mut told = Vec::new();
-        for (place, of) in self.co_investments().into_iter().enumerate() {
+        for (place, of) in self.co_investments.clone().into_iter().enumerate() {
             let credit = CreditOf::Right(place);
             let rights = match rights_of_month(of, &self.window) {
                 Ok(rights) => rights,
                 Err(fault) => {
                     self.faults.insert(RatingFault::Rights {
-                        tenants: of.spec.shares.iter().map(|share| share.tenant.clone()).collect(),
+                        tenants: owners_of(of),
                         fault,
                     });
                     continue;
@@ -1208,7 +1206,7 @@ impl<'a> Rating<'a> {
                     self.faults.insert(RatingFault::RightsTenant {
                         co_investment: of.name.clone(),
                         tenant: tenant.to_owned(),
-                        tenants: of.spec.shares.iter().map(|share| share.tenant.clone()).collect(),
+                        tenants: owners_of(of),
                     });
                     continue;
                 }
@@ -1265,7 +1263,7 @@ impl<'a> Rating<'a> {
         for (key, sum) in sums.iter().filter(|(key, _)| key.corrects.is_none()) {
             *billed.entry(key.meter).or_default() += sum.quantity;
         }
-        for of in self.co_investments() {
+        for of in self.co_investments.clone() {
             let (Some(price), Some(billed)) = (of.spec.lending_price, billed.get_mut(&of.spec.meter)) else {
                 continue;
             };
@@ -1449,6 +1447,11 @@ fn begins(
 fn tenants_of(pool: &NamedPool) -> Vec<String> {
     let all: BTreeSet<&str> = pool.spec.tenants().collect();
     all.into_iter().map(str::to_owned).collect()
+}
+
+/// All tenants that a co-investment names.
+fn owners_of(of: &NamedCoInvestment) -> Vec<String> {
+    of.spec.shares.iter().map(|share| share.tenant.clone()).collect()
 }
 
 fn in_french(days: Days) -> String {

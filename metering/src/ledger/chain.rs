@@ -52,7 +52,10 @@ impl CanonicalRow<'_> {
 
     /// The row as a leaf of the tree.
     pub(super) fn leaf(&self) -> Result<Digest, serde_json::Error> {
-        Ok(merkle::leaf(&serde_json::to_vec(self)?))
+        // Most rows are shorter: no row makes it grow step by step.
+        let mut canonical = Vec::with_capacity(1_024);
+        serde_json::to_writer(&mut canonical, self)?;
+        Ok(merkle::leaf(&canonical))
     }
 }
 

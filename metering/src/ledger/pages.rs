@@ -2,17 +2,19 @@
 //!
 //! A row of SQLite's comes over from a thread of SQLite's own, with a copy of each of its 18 values, and that takes longer
 //! than all that is done with it. So SQLite puts a page of rows into one text, as JSON, which is one value of one row.
-//! PostgreSQL's rows come in a stream as they are. Where a page cannot be read, something in it is damaged: from there on
+//! The next page is made by that thread while this one is taken. PostgreSQL's rows come in a stream as they are. Where a page cannot be read, something in it is damaged: from there on
 //! rows are read one by one, so that the row is named.
 
 use super::database::{Session, query};
 use super::row::{COLUMNS, Row};
-use futures::TryStreamExt as _;
+use futures::{TryStreamExt as _, poll};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::pin::pin;
+use std::task::Poll;
 
 /// Rows of a page: half a megabyte or so.
 const PAGE: usize = 2_000;
@@ -63,22 +65,34 @@ impl Rows<'_> {
             return self.one_by_one(session, None, take).await;
         }
         let mut cursor = None;
+        let mut text = self.page(session, None).await;
         loop {
-            let Ok(text) = self.page(session, cursor).await else {
+            let Ok(page) = text.as_deref().map_err(drop).and_then(unpack) else {
                 return self.one_by_one(session, cursor, take).await;
             };
-            let Ok(page) = serde_json::from_str::<Vec<Packed<'_>>>(&text) else {
-                return self.one_by_one(session, cursor, take).await;
+            let next = page.last().filter(|_| page.len() == PAGE).map(Packed::cursor);
+            let following = async {
+                match next {
+                    Some(_) => Some(self.page(session, next).await),
+                    None => None,
+                }
             };
+            let mut following = pin!(following);
+            // Asked for now: what answers is another thread.
+            let already = poll!(following.as_mut());
             for packed in &page {
                 let hash = packed.hash();
                 if let ControlFlow::Break(said) = take(Ok(packed.row(&hash))) {
                     return Ok(Some(said));
                 }
             }
-            match page.last() {
-                Some(last) if page.len() == PAGE => cursor = Some(last.cursor()),
-                _ => return Ok(None),
+            let following = match already {
+                Poll::Ready(following) => following,
+                Poll::Pending => following.await,
+            };
+            match following {
+                Some(page) => (text, cursor) = (page, next),
+                None => return Ok(None),
             }
         }
     }
@@ -159,6 +173,10 @@ impl Rows<'_> {
         }
         Ok(None)
     }
+}
+
+fn unpack(page: &str) -> Result<Vec<Packed<'_>>, ()> {
+    serde_json::from_str(page).map_err(drop)
 }
 
 /// A row as a page holds it.

@@ -287,7 +287,7 @@ pub struct AllocationStatus {
     /// Users whose jobs the scheduler takes in it.
     #[serde(default)]
     pub members: Vec<String>,
-    /// Conditions: Ready, WithinBudget; CarriedOver: what became of hours that are carried over; Reconciled: whether Slurm's own count of what was used and the ledger's agree.
+    /// Conditions: Ready, WithinBudget; CarriedOver: what became of hours that are carried over; Reserved: whether Slurm's reservation keeps what is reserved; Reconciled: whether Slurm's own count of what was used and the ledger's agree.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

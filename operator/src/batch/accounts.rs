@@ -4,6 +4,7 @@
 //! nothing new can be submitted, and nothing that was used is forgotten. A suspended tenant's accounts are closed, members
 //! and all: what waits is not started, and after the grace whatever is left of them is cancelled, by whatever way it came.
 
+use super::allocation::reserved::by_reservation;
 use super::allocation::validate::{ValidAllocation, valid_tenant};
 use super::{Cluster, Engine, WaitsFor};
 use crate::Context;
@@ -12,7 +13,7 @@ use crate::watch::key;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use mesocentre_scheduler_bridge::slurm::accounts::{AllocationAccount, DesiredAccounts};
-use mesocentre_scheduler_bridge::slurm::{AccountUse, Slurm};
+use mesocentre_scheduler_bridge::slurm::{AccountUse, Reservation, Slurm};
 use mesocentre_scheduler_bridge::{AccountName, SchedulerError};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct AccountsView {
     pub known: HashSet<AccountName>,
     /// What slurmctld says is used of each account.
     pub used: HashMap<AccountName, AccountUse>,
+    /// Slurm's reservations, where an allocation's reserved capacity rests on one.
+    pub reservations: Option<Vec<Reservation>>,
     /// Why an account is not as it should be.
     pub wrong: HashMap<AccountName, String>,
     /// Why they could not be brought up to date the last time.
@@ -89,7 +92,8 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
             tokio::time::sleep(TOGETHER).await;
         }
         let desired = desired(&context, &cluster.name);
-        let due = looked_at.is_none_or(|at| at.elapsed() >= pause);
+        let due = looked_at.is_none_or(|at| at.elapsed() >= pause)
+            || view.reservations.is_none() && rests_on_reservations(&context, &cluster);
         if desired == view.desired && !due {
             empty(&context, &cluster, &mut emptied).await;
             continue;
@@ -99,6 +103,7 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
         let turned = next.desired != view.desired
             || next.known != view.known
             || next.wrong != view.wrong
+            || next.reservations != view.reservations
             || next.away != view.away;
         let moved: Vec<AccountName> = next
             .used
@@ -187,6 +192,7 @@ async fn keep(context: &Context, cluster: &Cluster, desired: DesiredAccounts) ->
         Engine::Kubernetes(_) => AccountsView {
             // Nothing to make there: who may submit, and how much, is seen to here.
             used: HashMap::new(),
+            reservations: None,
             known: desired
                 .tenants
                 .values()
@@ -252,14 +258,39 @@ async fn keep_in_slurm(
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
+    let reservations = match reservations(context, cluster, slurm).await {
+        Ok(reservations) => reservations,
+        Err(error) => return not_now(&before, &error),
+    };
     AccountsView {
         desired,
         known,
         used,
+        reservations,
         wrong,
         away: None,
         known_once: true,
     }
+}
+
+/// Whether somebody's reserved capacity rests on a reservation of Slurm's.
+fn rests_on_reservations(context: &Context, cluster: &Cluster) -> bool {
+    matches!(cluster.engine, Engine::Slurm(_))
+        && context.stores.allocations.state().iter().any(|allocation| {
+            allocation.spec.scheduler == cluster.name && by_reservation(&allocation.spec).is_some()
+        })
+}
+
+async fn reservations(
+    context: &Context,
+    cluster: &Cluster,
+    slurm: &Slurm,
+) -> Result<Option<Vec<Reservation>>, SchedulerError> {
+    if !rests_on_reservations(context, cluster) {
+        return Ok(None);
+    }
+    let asked = cluster.call(context, "reservations", slurm.reservations());
+    asked.await.map(Some)
 }
 
 fn not_now(before: &AccountsView, error: &SchedulerError) -> AccountsView {
@@ -267,6 +298,7 @@ fn not_now(before: &AccountsView, error: &SchedulerError) -> AccountsView {
         desired: before.desired.clone(),
         known: before.known.clone(),
         used: before.used.clone(),
+        reservations: before.reservations.clone(),
         wrong: before.wrong.clone(),
         away: Some(error.to_string()),
         known_once: before.known_once,

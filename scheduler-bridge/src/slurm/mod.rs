@@ -11,6 +11,7 @@
 //! | accounting | `sacct` | `sacct.rs`, `tres.rs` |
 //! | accounts, limits | `sacctmgr`, `scontrol` | `accounts.rs`, `sacctmgr.rs` |
 //! | health, partitions | `scontrol`, `sdiag` | `scontrol.rs` |
+//! | reservations | `scontrol` | `reservation.rs` |
 //! | a job's output | `setpriv` or `sudo` → `sh` → `tail` | `output.rs` |
 
 pub mod accounts;
@@ -18,6 +19,7 @@ mod command;
 mod job_state;
 mod output;
 mod posix_account;
+mod reservation;
 mod sacct;
 mod sacctmgr;
 mod sbatch;
@@ -29,6 +31,7 @@ mod tres;
 mod wait_reason;
 
 pub use output::{OutputError, OutputPiece, OutputStart, output_of_task};
+pub use reservation::Reservation;
 pub use sacctmgr::{AccountUse, FailedChange};
 pub use script_header::ScriptHeader;
 

@@ -5,6 +5,7 @@
 
 mod budget;
 pub mod carried;
+pub mod reserved;
 pub mod validate;
 
 use self::carried::Granted;
@@ -34,6 +35,8 @@ const SECONDS_AN_HOUR: i128 = 3_600;
 const WITHIN_BUDGET: &str = "WithinBudget";
 /// The condition that says what became of hours that are carried over.
 const CARRIED_OVER: &str = "CarriedOver";
+/// The condition that says whether what is reserved is kept.
+const RESERVED: &str = "Reserved";
 /// The condition that says whether Slurm's count and the ledger's agree.
 const RECONCILED: &str = "Reconciled";
 
@@ -91,6 +94,7 @@ pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Re
     };
     fill_in(&mut status, &allocation, &context, granted, valid.as_ref().ok());
     count(&mut status, &allocation, &context, cluster.as_deref());
+    say_whether_reserved(&mut status, &allocation, context.today(), accounts.as_deref());
     verdict.ready(&mut status.conditions, allocation.metadata.generation);
     let now = status.conditions.clone();
     let is_granted_otherwise = status.granted != before_granted;
@@ -100,7 +104,7 @@ pub async fn reconcile(allocation: Arc<Allocation>, context: Arc<Context>) -> Re
         context.batch.accounts_changed(&allocation.spec.scheduler);
     }
     report::warn_when_not_ready(&context, allocation.as_ref(), &before, &now).await;
-    for type_ in [WITHIN_BUDGET, CARRIED_OVER, RECONCILED] {
+    for type_ in [WITHIN_BUDGET, CARRIED_OVER, RESERVED, RECONCILED] {
         report::warn_when_not(&context, allocation.as_ref(), type_, &before, &now).await;
     }
     Ok(Action::requeue(LOOKED_AT_EVERY))
@@ -308,6 +312,29 @@ fn count(
     }
     if let Some(verdict) = cluster.counted.verdict(&account) {
         verdict.set(&mut status.conditions, RECONCILED, allocation.metadata.generation);
+    }
+}
+
+/// Whether the reservation that it names keeps what is reserved for it, within its days.
+fn say_whether_reserved(
+    status: &mut AllocationStatus,
+    allocation: &Allocation,
+    today: Date,
+    accounts: Option<&AccountsView>,
+) {
+    let spec = &allocation.spec;
+    let is_metered = (spec.valid_from..=spec.valid_until).contains(&today);
+    let Some((reserved, reservation)) = reserved::by_reservation(spec).filter(|_| is_metered) else {
+        status.conditions.retain(|condition| condition.type_ != RESERVED);
+        return;
+    };
+    // What was said stands until they are read.
+    if let Some(all) = accounts.and_then(|view| view.reservations.as_deref()) {
+        reserved::verdict(reserved, reservation, all).set(
+            &mut status.conditions,
+            RESERVED,
+            allocation.metadata.generation,
+        );
     }
 }
 

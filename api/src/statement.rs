@@ -103,6 +103,9 @@ pub struct StatementLine {
     /// The meter, of use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meter: Option<Meter>,
+    /// The model of GPU or device, where the tariff has a price for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The allocation that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<String>,

@@ -56,7 +56,7 @@ pub struct TariffSpec {
     pub node_failure: NodeFailure,
     /// Prices by meter.
     #[schemars(length(min = 1, max = 100))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("a tariff's prices do not change: bills rest on them; write a new tariff that follows, and set this one's validUntil"), validation = Rule::new("self.all(p, self.exists_one(q, q.meter == p.meter))").message("a meter has one price in a tariff: name each meter once"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a tariff's prices do not change: bills rest on them; write a new tariff that follows, and set this one's validUntil"), validation = Rule::new("self.all(p, self.exists_one(q, q.meter == p.meter && q.?model.orValue('') == p.?model.orValue('')))").message("a meter has one price in a tariff, and one for each of its models: name each once"))]
     pub prices: Vec<Price>,
 }
 
@@ -105,10 +105,16 @@ pub struct Vat {
 /// The price of a meter: one unit price, or tiers.
 #[derive(Clone, Debug, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.unitPrice) != has(self.tiers)").message("a price is a unitPrice or tiers: write one of them"))]
+#[x_kube(validation = Rule::new("has(self.unitPrice) != has(self.tiers)").message("a price is a unitPrice or tiers: write one of them"), validation = Rule::new("!has(self.model) || self.meter in ['compute.gpu-hours', 'cluster.device-hours']").message("only compute.gpu-hours and cluster.device-hours are priced by model: leave model out"))]
 pub struct Price {
     /// The meter.
     pub meter: Meter,
+    /// The model that it is for, as its source names it: Slurm's type of a GPU (`a100` of `gres/gpu:a100`), a class of
+    /// claimed devices (`h100.nvidia.com`), an extended resource of pods (`nvidia.com/mig-1g.5gb`). Absent, it is the price
+    /// of all that has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub model: Option<String>,
     /// Price a unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_decimal")]
@@ -157,6 +163,10 @@ pub enum Meter {
     /// A GPU requested by pods for one hour.
     #[serde(rename = "cluster.gpu-hours")]
     ClusterGpuHours,
+    /// A device held by pods for one hour that is no whole GPU of a device plugin: one claimed by its class, a slice of a
+    /// GPU, or what else a device plugin hands out.
+    #[serde(rename = "cluster.device-hours")]
+    ClusterDeviceHours,
     /// A GiB stored for one month.
     #[serde(rename = "storage.gib-months")]
     StorageGibMonths,
@@ -170,7 +180,7 @@ pub enum Meter {
 
 impl Meter {
     /// Every meter.
-    pub const ALL: [Meter; 10] = [
+    pub const ALL: [Meter; 11] = [
         Meter::ComputeCoreHours,
         Meter::ComputeGpuHours,
         Meter::ComputeReservedCoreHours,
@@ -178,6 +188,7 @@ impl Meter {
         Meter::ClusterCpuHours,
         Meter::ClusterMemoryGibHours,
         Meter::ClusterGpuHours,
+        Meter::ClusterDeviceHours,
         Meter::StorageGibMonths,
         Meter::EnergyKwh,
         Meter::ColocationUMonths,
@@ -193,6 +204,7 @@ impl Meter {
             Self::ClusterCpuHours => "cluster.cpu-hours",
             Self::ClusterMemoryGibHours => "cluster.memory-gib-hours",
             Self::ClusterGpuHours => "cluster.gpu-hours",
+            Self::ClusterDeviceHours => "cluster.device-hours",
             Self::StorageGibMonths => "storage.gib-months",
             Self::EnergyKwh => "energy.kwh",
             Self::ColocationUMonths => "colocation.u-months",

@@ -235,6 +235,7 @@ fn item(line: &StatementLine) -> String {
         }
     };
     add(line.meter.map(|meter| in_words(meter).to_owned()));
+    add(line.model.clone());
     add(line.allocation.clone());
     add(line.cost_pool.clone());
     add(line.co_investment.clone());
@@ -255,6 +256,7 @@ fn in_words(meter: Meter) -> &'static str {
         Meter::ClusterCpuHours => "Heures de CPU du cluster / Cluster CPU-hours",
         Meter::ClusterMemoryGibHours => "Gio-heures de mémoire / Memory GiB-hours",
         Meter::ClusterGpuHours => "Heures de GPU du cluster / Cluster GPU-hours",
+        Meter::ClusterDeviceHours => "Heures d'équipement du cluster / Cluster device-hours",
         Meter::StorageGibMonths => "Gio-mois de stockage / Storage GiB-months",
         Meter::EnergyKwh => "Électricité, kWh / Electricity, kWh",
         Meter::ColocationUMonths => "U-mois en baie / Rack unit-months",

@@ -43,12 +43,13 @@ pub fn focus(statements: &[Computed<'_>], issuer: &str) -> Result<String, Failur
 /// # Errors
 /// [`Failure::Failed`], when it cannot be written.
 pub fn lines(statements: &[Computed<'_>]) -> Result<String, Failure> {
-    const HEADINGS: [&str; 16] = [
+    const HEADINGS: [&str; 17] = [
         "Organisme",
         "Mois",
         "État",
         "Nature",
         "Mesure",
+        "Modèle",
         "Allocation",
         "Coût mutualisé",
         "Désignation",
@@ -85,6 +86,7 @@ pub fn lines(statements: &[Computed<'_>]) -> Result<String, Failure> {
                 line.meter
                     .map(|meter| meter.as_str().to_owned())
                     .unwrap_or_default(),
+                text(&line.model),
                 text(&line.allocation),
                 text(&line.cost_pool),
                 text(&line.description),

@@ -81,6 +81,33 @@ impl Made {
 
 #[tokio::test]
 #[ignore = "needs the development stack: cargo dev test runs it"]
+async fn gpus_of_a_job_are_in_the_ledger_by_the_model_that_slurm_tracks() -> Result<()> {
+    let lab = Lab::new("models").await?;
+    let spec = json!({"script": "#!/bin/bash\nsleep 2\n", "resources": {"gpus": 2, "timeLimit": "5m"}});
+    lab.submit("trains", spec).await?;
+    lab.until_metered("trains").await;
+    let records = lab.stack.ledger_records(&lab.tenant.name).await?;
+    let of_gpus: Vec<&Value> = records
+        .iter()
+        .filter(|record| record["meter"] == "compute.gpu-hours")
+        .collect();
+    let [record] = of_gpus[..] else {
+        panic!("{records:?}")
+    };
+    let evidence: Value = serde_json::from_str(record["evidence"].as_str().unwrap_or_default())?;
+    assert_eq!(
+        (&evidence["model"], &evidence["gpus"]),
+        (&json!("a100"), &json!("2"))
+    );
+    let at =
+        |name: &str| -> Result<jiff::Timestamp> { Ok(record[name].as_str().unwrap_or_default().parse()?) };
+    let seconds = at("end")?.duration_since(at("start")?).as_secs();
+    assert_eq!(record["quantity"], (2 * seconds).to_string());
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
 async fn a_secret_reaches_the_job_alone_and_only_once_the_workspaces_owner_lets_batch_jobs_read_it()
 -> Result<()> {
     let made = Made::new("sources").await?;
@@ -308,6 +335,23 @@ async fn an_allocation_says_which_qos_and_which_reservation_its_jobs_have() -> R
     assert_eq!(terms_of("usual").await?, format!("{urgent}|{reservation}"));
     lab.submit("asked", held("\n#SBATCH --qos=normal")).await?;
     assert_eq!(terms_of("asked").await?, format!("normal|{reservation}"));
+
+    // What is reserved, and billed, is held against what the reservation keeps.
+    for (cores, reason) in [(1, "Kept"), (100_000, "TooSmall")] {
+        let reserved = json!({"spec": {"reserved": {"cores": cores}}});
+        allocations
+            .patch(HOURS, &PatchParams::default(), &Patch::Merge(reserved))
+            .await?;
+        wait_for(&format!("{cores} reserved cores are {reason}"), PATIENCE, async || {
+            let found = allocations.get(HOURS).await.map_err(|error| error.to_string())?;
+            let conditions = found.status.map(|status| status.conditions).unwrap_or_default();
+            match find_condition(&conditions, "Reserved") {
+                Some(reserved) if reserved.reason == reason => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
 
     // Taken out, it is as it was.
     allocations

@@ -1,10 +1,11 @@
-//! Promise: what a tenant's own pods request and its volumes hold is in the ledger, each second once, also over an operator
-//! that is killed; and a gap in which nobody looked is said.
+//! Promise: what a tenant's own pods request, its claims of devices and its volumes hold is in the ledger, each second once,
+//! also over an operator that is killed; and a gap in which nobody looked is said.
 //!
 //! Real pods on a real node, made as a member; the records as `meso ledger export` writes them.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use mesocentre_e2e::lab::Lab;
@@ -25,7 +26,12 @@ impl Ground {
     }
 
     async fn run(&self, name: &str, command: &str) -> Result<()> {
-        let pod: Pod = serde_json::from_value(json!({
+        self.run_with(name, command, json!({})).await
+    }
+
+    /// The same with more in its spec.
+    async fn run_with(&self, name: &str, command: &str, more: Value) -> Result<()> {
+        let mut pod = json!({
             "metadata": {"name": name},
             "spec": {
                 "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
@@ -35,7 +41,11 @@ impl Ground {
                     "resources": {"requests": {"cpu": "20m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}},
                     "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
             },
-        }))?;
+        });
+        if let (Some(spec), Value::Object(more)) = (pod["spec"].as_object_mut(), more) {
+            spec.extend(more);
+        }
+        let pod: Pod = serde_json::from_value(pod)?;
         self.pods().create(&PostParams::default(), &pod).await?;
         Ok(())
     }
@@ -105,6 +115,89 @@ fn seconds(record: &Value) -> i128 {
         (Some(start), Some(end)) => i128::from(end.duration_since(start).as_secs()),
         _ => -1,
     }
+}
+
+/// Two devices that the scheduler allocates to a claim, by their class, until the claim is given back. There is no driver that
+/// would hand them to a container: what is held, and by whom, is between the scheduler and the claim.
+async fn claimed_devices(ground: &Ground) -> Result<()> {
+    let stack = &ground.lab.stack;
+    let (admin, tenant) = (stack.admin(), &ground.lab.tenant.name);
+    let class = format!("{tenant}.gpu.meso.test");
+    let made: DeviceClass = serde_json::from_value(json!({
+        "metadata": {"name": class},
+        "spec": {"selectors": [{"cel": {"expression": format!("device.driver == '{class}'")}}]},
+    }))?;
+    let slice: ResourceSlice = serde_json::from_value(json!({
+        "metadata": {"name": class},
+        "spec": {"driver": class, "pool": {"name": class, "generation": 1, "resourceSliceCount": 1}, "allNodes": true,
+            "devices": [{"name": "gpu-0"}, {"name": "gpu-1"}]},
+    }))?;
+    let (classes, slices): (Api<DeviceClass>, Api<ResourceSlice>) =
+        (Api::all(admin.clone()), Api::all(admin));
+    classes.create(&PostParams::default(), &made).await?;
+    slices.create(&PostParams::default(), &slice).await?;
+    let counted = json!({"spec": {"quota": {"devices": {&class: 2}}}}).to_string();
+    let patched = stack
+        .run(&[
+            "kubectl",
+            "patch",
+            "tenant",
+            tenant,
+            "--type=merge",
+            "-p",
+            &counted,
+        ])
+        .await?;
+    assert!(patched.is_success(), "{}", patched.stderr);
+
+    let claims: Api<ResourceClaim> = Api::namespaced(ground.lab.member.clone(), &ground.lab.namespace);
+    let claim: ResourceClaim = serde_json::from_value(json!({
+        "metadata": {"name": "gpus"},
+        "spec": {"devices": {"requests": [{"name": "two", "exactly": {"deviceClassName": class, "count": 2}}]}},
+    }))?;
+    wait_for("the quota counts the class", PATIENCE, async || {
+        let made = claims.create(&PostParams::default(), &claim).await;
+        made.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+    ground
+        .run_with(
+            "computes",
+            "sleep 600",
+            json!({"resourceClaims": [{"name": "gpus", "resourceClaimName": "gpus"}]}),
+        )
+        .await?;
+    let allocated = wait_for(
+        "the devices are allocated, for two seconds",
+        PATIENCE,
+        async || {
+            let claim = claims.get("gpus").await.map_err(|error| error.to_string())?;
+            let allocation = claim.status.and_then(|status| status.allocation);
+            let since = allocation
+                .and_then(|allocation| allocation.allocation_timestamp)
+                .ok_or("nothing is allocated, or nobody says since when")?
+                .0;
+            if jiff::Timestamp::now().duration_since(since).as_secs() >= 2 {
+                Ok(since)
+            } else {
+                Err(format!("since {since}"))
+            }
+        },
+    )
+    .await;
+    let at_once = DeleteParams::default().grace_period(0);
+    ground.pods().delete("computes", &at_once).await?;
+    let held = ground.records_of("gpus", "cluster.device-hours").await;
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert_eq!(held[0]["start"], allocated.to_string());
+    assert!(seconds(&held[0]) >= 2, "{held:?}");
+    assert_eq!(quantity(&held[0]), 2 * seconds(&held[0]));
+    let evidence = held[0]["evidence"].as_str().unwrap_or_default();
+    assert!(evidence.contains(&format!(r#""model":"{class}""#)), "{evidence}");
+    claims.delete("gpus", &DeleteParams::default()).await?;
+    slices.delete(&class, &DeleteParams::default()).await?;
+    classes.delete(&class, &DeleteParams::default()).await?;
+    Ok(())
 }
 
 #[tokio::test]
@@ -183,6 +276,8 @@ async fn what_pods_request_and_volumes_hold_is_metered_and_a_killed_operator_los
     })
     .await;
 
+    claimed_devices(&ground).await?;
+
     // One that is seen, and goes while no operator runs: up to the last look, and no second more.
     ground.run("goes", "sleep 600").await?;
     let pod = ground.until("goes", "Running").await;
@@ -245,6 +340,10 @@ async fn what_pods_request_and_volumes_hold_is_metered_and_a_killed_operator_los
 
     // Nothing of it twice.
     let all = ground.records().await.map_err(anyhow::Error::msg)?;
-    assert_eq!(all.len(), 5, "two meters of each pod, one of the volume: {all:?}");
+    assert_eq!(
+        all.len(),
+        8,
+        "two meters of each of three pods, one of the claim, one of the volume: {all:?}"
+    );
     node.end().await
 }

@@ -22,7 +22,7 @@ const QUANTITY_DECIMALS: usize = 12;
 const QUANTITY_PARTS: i128 = 1_000_000_000_000;
 
 /// The columns, in the order in which [`rows`] gives their values.
-pub const COLUMNS: [&str; 51] = [
+pub const COLUMNS: [&str; 52] = [
     "AllocatedMethodDetails",
     "AllocatedMethodId",
     "AllocatedResourceId",
@@ -68,6 +68,7 @@ pub const COLUMNS: [&str; 51] = [
     "x_Allocation",
     "x_CostPool",
     "x_LedgerHead",
+    "x_Model",
     "x_Month",
     "x_StatementState",
     "x_Tariff",
@@ -245,6 +246,7 @@ impl Telling<'_> {
             (None, _) => self.share(&mut row, line),
         }
         row.set_if("x_Allocation", line.allocation.as_deref());
+        row.set_if("x_Model", line.model.as_deref());
         row.set_if("x_CostPool", line.cost_pool.as_deref());
         row.set_if("x_Tariff", line.tariff.as_deref());
         row.set_if("x_Tier", line.tier.map(|tier| tier.to_string()));
@@ -293,7 +295,10 @@ impl Telling<'_> {
         }
         self.resource(row, line, meter);
         let tariff = line.tariff.as_deref().unwrap_or("none");
-        let sku = format!("{tariff}/{}", meter.as_str());
+        let sku = match &line.model {
+            Some(model) => format!("{tariff}/{}/{model}", meter.as_str()),
+            None => format!("{tariff}/{}", meter.as_str()),
+        };
         row.set(
             "SkuPriceId",
             match line.tier {
@@ -330,7 +335,10 @@ impl Telling<'_> {
                     "Calcul par lots / Batch computing",
                 );
             }
-            Meter::ClusterCpuHours | Meter::ClusterMemoryGibHours | Meter::ClusterGpuHours => {
+            Meter::ClusterCpuHours
+            | Meter::ClusterMemoryGibHours
+            | Meter::ClusterGpuHours
+            | Meter::ClusterDeviceHours => {
                 self.service(row, "Compute", "Containers", "Kubernetes");
             }
             Meter::StorageGibMonths => self.service(row, "Storage", "Block Storage", "Stockage / Storage"),
@@ -400,6 +408,7 @@ fn unit(meter: Meter) -> &'static str {
     match meter {
         Meter::ComputeCoreHours | Meter::ComputeReservedCoreHours => "Core-Hours",
         Meter::ComputeGpuHours | Meter::ComputeReservedGpuHours | Meter::ClusterGpuHours => "GPU-Hours",
+        Meter::ClusterDeviceHours => "Device-Hours",
         Meter::ClusterCpuHours => "CPU-Hours",
         Meter::ClusterMemoryGibHours => "GiB-Hours",
         Meter::StorageGibMonths => "GiB-Months",
@@ -416,6 +425,7 @@ fn description(line: &StatementLine) -> String {
     };
     [
         Some(what),
+        line.model.as_deref(),
         line.allocation.as_deref(),
         line.tariff.as_deref(),
         line.description.as_deref(),

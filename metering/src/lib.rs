@@ -47,7 +47,7 @@ pub use period::{
     unbilled_records,
 };
 pub use rating::{NamedPool, Rated, RatedTenant, Rating, RatingBasis, RatingFault};
-pub use record::{BatchRun, RecordFault, RecordKey, UsageRecord, ValidRecord, from_batch_run};
+pub use record::{BatchRun, MODEL, RecordFault, RecordKey, UsageRecord, ValidRecord, from_batch_run};
 pub use rights::{NamedCoInvestment, RightUse};
 pub use statement::{MonthDocument, TenantStatement};
 pub use tariff::{NamedTariff, TariffConflict, senseless_tiers, tariff_conflicts};

@@ -12,6 +12,7 @@
 //! | `cluster.cpu-hours` | cpu_milli_seconds | the smallest CPU that Kubernetes knows is `1m` | 3,600,000 |
 //! | `cluster.memory-gib-hours` | byte_seconds | a request of `100M` is no whole number of MiB | 2³⁰ × 3,600 |
 //! | `cluster.gpu-hours` | gpu_seconds | Kubernetes counts whole devices | 3,600 |
+//! | `cluster.device-hours` | device_seconds | the same | 3,600 |
 //! | `storage.gib-months` | byte_seconds | the same | 2³⁰ × the seconds of that civil month |
 //! | `energy.kwh` | watt_hours | what power meters count | 1,000 |
 //! | `colocation.u-months` | u_seconds | a rack unit is whole | the seconds of that civil month |
@@ -30,6 +31,7 @@ pub fn base_unit(meter: Meter) -> &'static str {
     match meter {
         Meter::ComputeCoreHours | Meter::ComputeReservedCoreHours => "core_seconds",
         Meter::ComputeGpuHours | Meter::ComputeReservedGpuHours | Meter::ClusterGpuHours => "gpu_seconds",
+        Meter::ClusterDeviceHours => "device_seconds",
         Meter::ClusterCpuHours => "cpu_milli_seconds",
         Meter::ClusterMemoryGibHours | Meter::StorageGibMonths => "byte_seconds",
         Meter::EnergyKwh => "watt_hours",
@@ -44,7 +46,8 @@ pub fn base_units_per_unit(meter: Meter, month: &MonthWindow) -> i128 {
         | Meter::ComputeGpuHours
         | Meter::ComputeReservedCoreHours
         | Meter::ComputeReservedGpuHours
-        | Meter::ClusterGpuHours => 3_600,
+        | Meter::ClusterGpuHours
+        | Meter::ClusterDeviceHours => 3_600,
         Meter::ClusterCpuHours => 3_600_000,
         Meter::ClusterMemoryGibHours => GIB * 3_600,
         Meter::StorageGibMonths => GIB * month.seconds(),

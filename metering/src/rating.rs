@@ -11,7 +11,9 @@
 //! Records are taken one by one and only their sums are kept, so memory grows with the lines and not with the records.
 //!
 //! The rules, where the words of a tariff leave a choice:
-//! - **Tiers** are filled by all that a tenant used of the meter under that tariff in the month. Where several
+//! - **Models** of GPUs and devices have the price that the tariff has for them, else the one that it has for all models; what
+//!   has that price is one line, whatever its model.
+//! - **Tiers** are filled by all that a tenant used at that price under that tariff in the month. Where several
 //!   allocations used it, they fill the tiers in the order of their names (use outside any allocation first), so the
 //!   lines are the same whatever came first. A new tariff in the middle of a month begins at its own first tier.
 //! - **Corrections** are what changed in closed months since they were closed: use that came late, and revisions (minus
@@ -23,7 +25,7 @@
 //!   credits take what was free of it off again, from the highest tier down. What is free does not count in a pool's part
 //!   by use.
 //! - **What is reserved** for an allocation covers that allocation's use of the month, and stands as credits.
-//! - **Co-investors' rights** cover use in the order of tariffs and allocations, after what is free already, and stand on the
+//! - **Co-investors' rights** cover use in the order of tariffs, models and allocations, after what is free already, and stand on the
 //!   statement as credits, too; what they lend comes after. See [`rights`](crate::rights).
 //! - **VAT** of use is its tariff's; VAT of a share in a cost pool is that of the tariff in force for the tenant's
 //!   category on the month's last day. VAT is computed on the sum of the lines at one rate, half-up, once.
@@ -42,7 +44,7 @@ use crate::sharing::{
     Days, SharedPool, SharingFault, TruedUp, amount_of_month, keys_over, share_over, true_up, true_up_of,
 };
 use crate::statement::{BilledBefore, MonthDocument, TenantStatement};
-use crate::tariff::{NamedTariff, TariffInForce, bands, fall_in_bands};
+use crate::tariff::{NamedTariff, TariffInForce, bands, fall_in_bands, priced};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use mesocentre_api::{
@@ -153,13 +155,13 @@ pub enum RatingFault {
     },
     /// A tariff without a price for it.
     #[error(
-        "{tenant} used {meter} on {day}, and the tariff {tariff} has no price for it: a tariff's prices do not change, so end {tariff} before that day and write a tariff that prices {meter} (\"0\" when it is free)"
+        "{tenant} used {what} on {day}, and the tariff {tariff} has no price for it: a tariff's prices do not change, so end {tariff} before that day and write a tariff that prices {what} (\"0\" when it is free)"
     )]
     NoPrice {
         /// The tenant.
         tenant: String,
-        /// The meter.
-        meter: &'static str,
+        /// The meter, with the model where there is one.
+        what: String,
         /// The first such day.
         day: Date,
         /// The tariff.
@@ -167,15 +169,15 @@ pub enum RatingFault {
     },
     /// Tiers that make no sense.
     #[error(
-        "the tariff {tariff} prices {meter} by tiers whose bounds do not rise or whose last has a bound, so {tenant} cannot be billed: let each upTo be above the one before, and leave it out in the last"
+        "the tariff {tariff} prices {what} by tiers whose bounds do not rise or whose last has a bound, so {tenant} cannot be billed: let each upTo be above the one before, and leave it out in the last"
     )]
     BadTiers {
         /// The tenant.
         tenant: String,
         /// The tariff.
         tariff: String,
-        /// The meter.
-        meter: &'static str,
+        /// The meter, with the model where the price is for one.
+        what: String,
     },
     /// A number that cannot be.
     #[error(
@@ -342,6 +344,8 @@ struct LineKey {
     corrects: Option<BillingMonth>,
     meter: Meter,
     tariff: usize,
+    /// The model that the price is for; none where it is for all that have none of their own.
+    model: Option<String>,
     /// What is free of the use before it: its highest tiers first.
     credit: Option<CreditOf>,
     allocation: Option<String>,
@@ -418,7 +422,8 @@ fn used_on(used: &BTreeMap<(String, Meter, Date), i128>, tenant: &str, meter: Me
 enum Unpriced {
     NoTariff,
     ManyTariffs(String),
-    NoPrice(usize),
+    /// In this tariff, for this model.
+    NoPrice(usize, Option<String>),
 }
 
 impl<'a> Rating<'a> {
@@ -758,15 +763,15 @@ impl<'a> Rating<'a> {
         let Some(&category) = self.tenants.get(record.tenant.as_str()) else {
             return false;
         };
-        let meter = record.key.meter;
-        let tariff = self.tariff_at(category, from).and_then(|tariff| {
+        let (meter, model) = (record.key.meter, record.model());
+        let priced = self.tariff_at(category, from).and_then(|tariff| {
             self.tariffs[tariff]
-                .price(meter)
-                .map(|_| tariff)
-                .ok_or(Unpriced::NoPrice(tariff))
+                .price(meter, model)
+                .map(|price| (tariff, price))
+                .ok_or_else(|| Unpriced::NoPrice(tariff, model.map(str::to_owned)))
         });
-        let tariff = match tariff {
-            Ok(tariff) => tariff,
+        let (tariff, price) = match priced {
+            Ok(priced) => priced,
             Err(unpriced) => {
                 let day = self.zone.day_of(from);
                 let first = self
@@ -782,6 +787,7 @@ impl<'a> Rating<'a> {
             corrects,
             meter,
             tariff,
+            model: price.model.clone(),
             credit: None,
             allocation: record.allocation.clone(),
         };
@@ -815,7 +821,7 @@ impl<'a> Rating<'a> {
         let mut sums = std::mem::take(&mut self.sums);
         let mut rights = self.cover_within_reserved(&mut sums, billed);
         rights.extend(self.cover_by_rights(&mut sums, billed));
-        // How far the tiers of one tenant, month, meter and tariff are filled.
+        // How far the tiers of one tenant, month, meter, tariff and model are filled.
         let mut filled: Option<(LineKey, i128)> = None;
         for (key, sum) in &sums {
             let group = LineKey {
@@ -826,12 +832,8 @@ impl<'a> Rating<'a> {
             let from = match filled.take() {
                 Some((of, position)) if of == group => position,
                 _ => key.corrects.map_or(0, |month| {
-                    billed.quantity(
-                        month,
-                        &key.tenant,
-                        key.meter,
-                        &self.tariffs[key.tariff].tariff.name,
-                    )
+                    let tariff = &self.tariffs[key.tariff].tariff.name;
+                    billed.quantity(month, &key.tenant, key.meter, key.model.as_deref(), tariff)
                 }),
             };
             filled = Some((group, from + sum.quantity));
@@ -879,24 +881,23 @@ impl<'a> Rating<'a> {
                 .tenants
                 .get(tenant.as_str())
                 .map_or("", |category| category.as_str());
-            let meter = meter.as_str();
             self.faults.insert(match unpriced {
                 Unpriced::NoTariff => RatingFault::NoTariff {
                     tenant,
-                    meter,
+                    meter: meter.as_str(),
                     day,
                     category,
                 },
                 Unpriced::ManyTariffs(tariffs) => RatingFault::ManyTariffs {
                     tenant,
-                    meter,
+                    meter: meter.as_str(),
                     day,
                     category,
                     tariffs,
                 },
-                Unpriced::NoPrice(tariff) => RatingFault::NoPrice {
+                Unpriced::NoPrice(tariff, model) => RatingFault::NoPrice {
                     tenant,
-                    meter,
+                    what: priced(meter, model.as_deref()),
                     day,
                     tariff: self.tariffs[tariff].tariff.name.clone(),
                 },
@@ -912,13 +913,13 @@ impl<'a> Rating<'a> {
         let tariff = self.tariffs[key.tariff].tariff;
         let units = base_units_per_unit(key.meter, &window);
         let Some(bands) = self.tariffs[key.tariff]
-            .price(key.meter)
+            .price(key.meter, key.model.as_deref())
             .and_then(|price| bands(price, units))
         else {
             self.faults.insert(RatingFault::BadTiers {
                 tenant: key.tenant.clone(),
                 tariff: tariff.name.clone(),
-                meter: key.meter.as_str(),
+                what: priced(key.meter, key.model.as_deref()),
             });
             return None;
         };
@@ -958,6 +959,7 @@ impl<'a> Rating<'a> {
                     (None, false) => LineKind::Usage,
                 },
                 meter: Some(key.meter),
+                model: key.model.clone(),
                 allocation: key.allocation.clone(),
                 tariff: Some(tariff.name.clone()),
                 tier: band.tier,
@@ -1086,6 +1088,7 @@ impl<'a> Rating<'a> {
             .push(StatementLine {
                 kind: share.kind,
                 meter: None,
+                model: None,
                 allocation: None,
                 tariff: None,
                 tier: None,
@@ -1143,7 +1146,7 @@ impl<'a> Rating<'a> {
                 reserved
                     .entry(of(meter))
                     .or_default()
-                    .get_or_insert((LineKey { meter, ..key.clone() }, LineSum { quantity: 0, ..*sum }))
+                    .get_or_insert_with(|| (self.used_within(key, meter), LineSum { quantity: 0, ..*sum }))
                     .1
                     .quantity += sum.quantity;
             } else if let Some(month) = key.corrects {
@@ -1180,6 +1183,16 @@ impl<'a> Rating<'a> {
             });
         }
         told
+    }
+
+    /// Where use within what is reserved stands, when nothing says where else.
+    fn used_within(&self, reserved: &LineKey, meter: Meter) -> LineKey {
+        let price = self.tariffs[reserved.tariff].any_price(meter);
+        LineKey {
+            meter,
+            model: price.and_then(|price| price.model.clone()),
+            ..reserved.clone()
+        }
     }
 
     /// Adds what rights cover of the use as credits, of this month and of what changed in months before.
@@ -1298,6 +1311,7 @@ impl<'a> Rating<'a> {
                     .push(StatementLine {
                         kind: LineKind::Lent,
                         meter: Some(of.spec.meter),
+                        model: None,
                         allocation: None,
                         tariff: None,
                         tier: None,

@@ -170,6 +170,9 @@ impl RecordFault {
     }
 }
 
+/// The evidence by which a record says of which model of GPU or device it is: prices may be by model.
+pub const MODEL: &str = "model";
+
 /// A usage record that can be billed: it has its names, its time runs forward, and its quantity fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidRecord(UsageRecord);
@@ -187,6 +190,11 @@ impl ValidRecord {
             from: self.0.start,
             to: self.0.end,
         }
+    }
+
+    /// The model of GPU or device, as its source names it.
+    pub fn model(&self) -> Option<&str> {
+        self.0.evidence.get(MODEL).map(String::as_str)
     }
 
     /// Whether a node failed under it, as its source says.
@@ -303,6 +311,8 @@ pub struct BatchRun {
     pub cpus: u64,
     /// GPUs allocated (AllocTRES `gres/gpu`).
     pub gpus: u64,
+    /// Of these, the ones whose model is known (AllocTRES `gres/gpu:a100`).
+    pub gpus_by_model: BTreeMap<String, u64>,
     /// When it started.
     pub start: Timestamp,
     /// When it ended.
@@ -314,7 +324,7 @@ pub struct BatchRun {
 }
 
 /// The records of a run that has ended: core seconds always (a run of zero seconds is kept, and costs nothing), GPU
-/// seconds where it held any. Quantity = allocated × (end − start − suspended), in whole seconds. Never from Slurm's
+/// seconds where it held any, of each model on their own. Quantity = allocated × (end − start − suspended), in whole seconds. Never from Slurm's
 /// `billing` TRES, which is truncated.
 ///
 /// The cores are taken as spread evenly over the run: where a month ends inside a run that was suspended, each side
@@ -340,11 +350,12 @@ pub fn from_batch_run(run: &BatchRun) -> Vec<UsageRecord> {
             "no cores allocated: nothing is billed".to_owned(),
         );
     }
-    let record = |meter, held: u64| UsageRecord {
+    let name = format!("{}@{}#{}", run.job_id, run.submitted, run.start);
+    let record = |native_key: String, meter, held: u64| UsageRecord {
         key: RecordKey {
             source: run.source.clone(),
             cluster: run.cluster.clone(),
-            native_key: format!("{}@{}#{}", run.job_id, run.submitted, run.start),
+            native_key,
             meter,
             revision: 0,
         },
@@ -358,9 +369,16 @@ pub fn from_batch_run(run: &BatchRun) -> Vec<UsageRecord> {
         end: run.end,
         evidence: evidence.clone(),
     };
-    let mut records = vec![record(Meter::ComputeCoreHours, run.cpus)];
-    if run.gpus > 0 {
-        records.push(record(Meter::ComputeGpuHours, run.gpus));
+    let mut records = vec![record(name.clone(), Meter::ComputeCoreHours, run.cpus)];
+    let mut of_no_known_model = run.gpus;
+    for (model, gpus) in run.gpus_by_model.iter().filter(|(_, gpus)| **gpus > 0) {
+        let mut of_model = record(format!("{name}/{model}"), Meter::ComputeGpuHours, *gpus);
+        of_model.evidence.insert(MODEL.to_owned(), model.clone());
+        records.push(of_model);
+        of_no_known_model = of_no_known_model.saturating_sub(*gpus);
+    }
+    if of_no_known_model > 0 {
+        records.push(record(name, Meter::ComputeGpuHours, of_no_known_model));
     }
     records
 }

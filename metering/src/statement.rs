@@ -53,9 +53,12 @@ impl MonthDocument {
 /// What closed statements already billed, so that late use takes up the tiers where they left them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BilledBefore {
-    quantities: BTreeMap<(BillingMonth, String, Meter, String), i128>,
+    quantities: BTreeMap<Billed, i128>,
     rights: BTreeMap<(BillingMonth, String, RightOf), RightUse>,
 }
+
+/// The month, the tenant, and what has a price: a meter, perhaps a model, and the tariff.
+type Billed = (BillingMonth, String, Meter, Option<String>, String);
 
 impl BilledBefore {
     /// Adds what a closed month billed: its own use, and its corrections of months before.
@@ -86,19 +89,27 @@ impl BilledBefore {
                     Some(month) => month.parse().ok(),
                 };
                 if let (Some(month), Ok(quantity)) = (month, quantity.parse::<i128>()) {
-                    let key = (month, statement.tenant.clone(), meter, tariff.clone());
+                    let (tenant, model) = (statement.tenant.clone(), line.model.clone());
+                    let key = (month, tenant, meter, model, tariff.clone());
                     *self.quantities.entry(key).or_default() += quantity;
                 }
             }
         }
     }
 
-    /// What was billed of a meter under a tariff in a month, in base units.
-    pub fn quantity(&self, month: BillingMonth, tenant: &str, meter: Meter, tariff: &str) -> i128 {
-        self.quantities
-            .get(&(month, tenant.to_owned(), meter, tariff.to_owned()))
-            .copied()
-            .unwrap_or(0)
+    /// What was billed of a meter, at the price of this model or else at that of all, under a tariff in a month; in base
+    /// units.
+    pub fn quantity(
+        &self,
+        month: BillingMonth,
+        tenant: &str,
+        meter: Meter,
+        model: Option<&str>,
+        tariff: &str,
+    ) -> i128 {
+        let model = model.map(str::to_owned);
+        let key = (month, tenant.to_owned(), meter, model, tariff.to_owned());
+        self.quantities.get(&key).copied().unwrap_or(0)
     }
 }
 

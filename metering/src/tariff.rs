@@ -120,9 +120,9 @@ pub fn tariff_conflicts(tariffs: &[NamedTariff]) -> Vec<TariffConflict> {
     conflicts
 }
 
-/// The meters that a tariff prices by tiers which make no sense: a bound that is not above the one before, or a last
-/// tier with a bound. What is used of them could not be billed.
-pub fn senseless_tiers(spec: &TariffSpec) -> Vec<Meter> {
+/// What a tariff prices by tiers which make no sense: a bound that is not above the one before, or a last tier with a
+/// bound. What is used of it could not be billed.
+pub fn senseless_tiers(spec: &TariffSpec) -> Vec<String> {
     let makes_sense = |tiers: &[Tier]| {
         let bounds: Vec<Decimal> = tiers.iter().map_while(|tier| tier.up_to).collect();
         bounds.windows(2).all(|two| two[0] < two[1]) && bounds.len() + 1 == tiers.len()
@@ -130,8 +130,16 @@ pub fn senseless_tiers(spec: &TariffSpec) -> Vec<Meter> {
     spec.prices
         .iter()
         .filter(|price| price.tiers.as_deref().is_some_and(|tiers| !makes_sense(tiers)))
-        .map(|price| price.meter)
+        .map(|price| priced(price.meter, price.model.as_deref()))
         .collect()
+}
+
+/// What has a price of its own, for people.
+pub(crate) fn priced(meter: Meter, model: Option<&str>) -> String {
+    match model {
+        Some(model) => format!("{} of the model {model}", meter.as_str()),
+        None => meter.as_str().to_owned(),
+    }
 }
 
 /// A tariff with the span of UTC in which it is in force.
@@ -153,8 +161,23 @@ impl<'a> TariffInForce<'a> {
         self.tariff.spec.categories.contains(&category) && self.span.contains(instant)
     }
 
-    pub(crate) fn price(&self, meter: Meter) -> Option<&'a Price> {
-        self.tariff.spec.prices.iter().find(|price| price.meter == meter)
+    /// The price of this model, else that of all models.
+    pub(crate) fn price(&self, meter: Meter, model: Option<&str>) -> Option<&'a Price> {
+        let of_meter = || {
+            self.tariff
+                .spec
+                .prices
+                .iter()
+                .filter(|price| price.meter == meter)
+        };
+        let of_model = model.and_then(|model| of_meter().find(|price| price.model.as_deref() == Some(model)));
+        of_model.or_else(|| of_meter().find(|price| price.model.is_none()))
+    }
+
+    /// A price of the meter where no model is known: that of all models, or where there is none, the first.
+    pub(crate) fn any_price(&self, meter: Meter) -> Option<&'a Price> {
+        let first = || self.tariff.spec.prices.iter().find(|price| price.meter == meter);
+        self.price(meter, None).or_else(first)
     }
 }
 

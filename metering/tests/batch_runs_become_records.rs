@@ -10,6 +10,7 @@ mod support;
 use jiff::Timestamp;
 use mesocentre_api::Meter;
 use mesocentre_metering::*;
+use std::collections::BTreeMap;
 use support::*;
 
 fn run() -> BatchRun {
@@ -25,6 +26,7 @@ fn run() -> BatchRun {
         activity_reason: "category University".to_owned(),
         cpus: 2,
         gpus: 0,
+        gpus_by_model: BTreeMap::new(),
         start: at("2026-11-24T10:00:02Z"),
         end: at("2026-11-24T10:00:09Z"),
         suspended_seconds: 0,

@@ -9,6 +9,7 @@ mod support;
 
 use mesocentre_api::LineKind;
 use mesocentre_metering::*;
+use std::collections::BTreeMap;
 use support::*;
 
 fn page() -> String {
@@ -38,6 +39,7 @@ fn runs(page: &str) -> Vec<UsageRecord> {
                 activity_reason: "category University".into(),
                 cpus: cpus.parse().unwrap(),
                 gpus: 0,
+                gpus_by_model: BTreeMap::new(),
                 start: at(&format!("{start}Z")),
                 end: at(&format!("{end}Z")),
                 suspended_seconds: 0,

@@ -504,6 +504,17 @@ pub struct Tres {
     pub others: BTreeMap<String, u64>,
 }
 
+impl Tres {
+    /// How many GPUs of each model (`gres/gpu:a100`), where Slurm tracks models.
+    pub fn gpus_by_model(&self) -> BTreeMap<String, u64> {
+        let models = self
+            .others
+            .iter()
+            .filter_map(|(name, gpus)| Some((name.strip_prefix("gres/gpu:")?.to_owned(), *gpus)));
+        models.collect()
+    }
+}
+
 /// A task of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArrayTask {

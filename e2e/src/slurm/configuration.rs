@@ -58,7 +58,7 @@ fn graphics() -> Result<()> {
         }
     }
     let text = format!(
-        "# Written by cargo dev up.\nNodeName={GPU_NODE} Name=gpu File={}/gpu[0-3]\n",
+        "# Written by cargo dev up.\nNodeName={GPU_NODE} Name=gpu Type=a100 File={}/gpu[0-3]\n",
         devices.display()
     );
     fs::write(base().join("gres.conf"), text).context("writing gres.conf")
@@ -125,7 +125,7 @@ AccountingStoragePort={accounting}
 AccountingStoragePass={socket}
 AccountingStorageEnforce=associations,limits,qos,safe
 AccountingStoreFlags=job_comment,job_script
-AccountingStorageTRES=gres/gpu
+AccountingStorageTRES=gres/gpu,gres/gpu:a100
 GresTypes=gpu
 # Hours granted are spent once: what was used never decays.
 PriorityType=priority/multifactor
@@ -136,7 +136,7 @@ PriorityCalcPeriod=00:01:00
 "
     );
     for node in NODES {
-        let gpus = if node == GPU_NODE { " Gres=gpu:4" } else { "" };
+        let gpus = if node == GPU_NODE { " Gres=gpu:a100:4" } else { "" };
         folder(&self::base().join("spool").join(node))?;
         let port = state::port(&format!("slurmd-{node}"))?;
         text += &format!(

@@ -109,7 +109,8 @@ fn unit_of(meter: Meter) -> Unit {
         | Meter::ComputeReservedCoreHours
         | Meter::ComputeReservedGpuHours
         | Meter::ClusterCpuHours
-        | Meter::ClusterGpuHours => Unit::Hour,
+        | Meter::ClusterGpuHours
+        | Meter::ClusterDeviceHours => Unit::Hour,
         Meter::EnergyKwh => Unit::KilowattHour,
         Meter::ClusterMemoryGibHours | Meter::StorageGibMonths | Meter::ColocationUMonths => Unit::One,
     }
@@ -130,6 +131,7 @@ fn names_of(meter: Meter) -> (&'static str, &'static str) {
             "Containers, memory in GiB-hours",
         ),
         Meter::ClusterGpuHours => ("Conteneurs, heures de GPU", "Containers, GPU-hours"),
+        Meter::ClusterDeviceHours => ("Conteneurs, heures d’équipement", "Containers, device-hours"),
         Meter::StorageGibMonths => ("Stockage, en Gio × mois", "Storage, in GiB-months"),
         Meter::EnergyKwh => ("Électricité, kWh", "Electricity, kWh"),
         Meter::ColocationUMonths => ("Hébergement en baie, U × mois", "Colocation, rack units × months"),
@@ -194,6 +196,7 @@ pub(super) fn invoice_line(
     let mut detail = |label: &str, value: Option<String>| {
         details.extend(value.map(|value| (label.to_owned(), value)));
     };
+    detail("Modèle", line.model.clone());
     detail("Allocation", line.allocation.clone());
     detail("Charges", line.cost_pool.clone());
     detail("Co-investissement", line.co_investment.clone());

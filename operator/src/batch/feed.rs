@@ -390,6 +390,7 @@ fn to_batch_run(
         activity_reason,
         cpus: run.tres.cpus,
         gpus: run.tres.gpus,
+        gpus_by_model: run.tres.gpus_by_model(),
         start: run.started_at?,
         end: run.ended_at?,
         suspended_seconds: run.suspended_seconds,

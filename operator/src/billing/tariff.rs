@@ -46,12 +46,11 @@ pub fn gather(context: &Context) -> Vec<NamedTariff> {
 
 fn judge(name: &str, spec: &mesocentre_api::TariffSpec, all: &[NamedTariff]) -> Verdict {
     let senseless = senseless_tiers(spec);
-    if let Some(meter) = senseless.first() {
+    if let Some(priced) = senseless.first() {
         return Verdict::no(
             "SenselessTiers",
             format!(
-                "the bounds of the tiers of {} do not rise, so nothing used of it could be billed: a tariff's prices do not change, so delete {name} and write one in which each upTo is above the one before and the last tier has none",
-                meter.as_str()
+                "the bounds of the tiers of {priced} do not rise, so nothing used of it could be billed: a tariff's prices do not change, so delete {name} and write one in which each upTo is above the one before and the last tier has none"
             ),
         );
     }

@@ -1,13 +1,15 @@
-//! What tenants hold of the cluster itself: their pods' requests, and their volumes. Into the ledger, each second once.
+//! What tenants hold of the cluster itself: their pods' requests, the devices that they claimed, and their volumes. Into the
+//! ledger, each second once.
 //!
 //! ```text
-//!  watch of pods and claims ─► caches ─┐  every minute, and soon after one ended
+//!  watch of pods, claims … ─► caches  ─┐  every minute, and soon after one ended
 //!        └─ those that went ───────────┴─► shown ─► metering::holding::look ─► ledger: records, and what is held now
 //! ```
 //!
 //! Pods of batch jobs are metered by their scheduler's feed and left out here. All judgement about time is in
 //! [`mesocentre_metering::holding`].
 
+mod devices;
 mod pods;
 mod volumes;
 
@@ -19,10 +21,12 @@ use crate::looks::{self, Looks};
 use crate::watch::Watch;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
-use mesocentre_api::{TenantCategory, judged_by_category};
+use mesocentre_api::{Meter, TenantCategory, judged_by_category};
+use mesocentre_metering::MODEL;
 use mesocentre_metering::holding::{Holding, Known, Shown, Source};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -41,15 +45,30 @@ const HEARD_OF: SignedDuration = SignedDuration::from_secs(30);
 struct Held {
     id: String,
     namespace: String,
-    amounts: BTreeMap<mesocentre_api::Meter, u64>,
+    amounts: BTreeMap<Meter, u64>,
     evidence: BTreeMap<String, String>,
     from: Timestamp,
     until: Option<Timestamp>,
 }
 
+impl Held {
+    /// Devices of one model that are held beside it, for the same time.
+    fn device(&self, model: &str, count: u64) -> Self {
+        let mut evidence = self.evidence.clone();
+        evidence.insert(MODEL.to_owned(), model.to_owned());
+        Self {
+            id: format!("{}/{model}", self.id),
+            amounts: BTreeMap::from([(Meter::ClusterDeviceHours, count)]),
+            evidence,
+            ..self.clone()
+        }
+    }
+}
+
 /// The watches, and what is known of what went.
 pub struct Platform {
     pods: Store<Pod>,
+    devices: Store<ResourceClaim>,
     volumes: Store<PersistentVolumeClaim>,
     gone: Mutex<Vec<Held>>,
     looks: Looks,
@@ -59,20 +78,27 @@ impl Platform {
     /// Begins to watch.
     pub fn start(client: &Client) -> Arc<Self> {
         let mut pods = Watch::<Pod>::all(Api::all(client.clone())).slim(pods::slim);
+        let mut devices = Watch::<ResourceClaim>::all(Api::all(client.clone())).slim(devices::slim);
         let mut volumes = Watch::<PersistentVolumeClaim>::all(Api::all(client.clone())).slim(volumes::slim);
         let platform = Arc::new(Self {
             pods: pods.store(),
+            devices: devices.store(),
             volumes: volumes.store(),
             gone: Mutex::default(),
             looks: Looks::default(),
         });
         let of_pods = Arc::clone(&platform);
-        pods.on_difference(move |before, now| {
-            let ended = |pod: &Pod| pods::held(pod).is_some_and(|held| held.until.is_some());
-            match (before, now) {
-                (Some(gone), None) => of_pods.went(pods::went(gone, Timestamp::now())),
-                (before, Some(now)) if ended(now) && !before.is_some_and(ended) => of_pods.looks.soon(),
-                _ => {}
+        pods.on_difference(move |before, now| match (before, now) {
+            (Some(gone), None) => of_pods.went(pods::went(gone, Timestamp::now())),
+            (before, Some(now)) if pods::is_over(now) && !before.is_some_and(pods::is_over) => {
+                of_pods.looks.soon();
+            }
+            _ => {}
+        });
+        let of_devices = Arc::clone(&platform);
+        devices.on_difference(move |before, now| {
+            if let Some(before) = before {
+                of_devices.went(devices::went(before, now, Timestamp::now()));
             }
         });
         let of_volumes = Arc::clone(&platform);
@@ -82,14 +108,17 @@ impl Platform {
             }
         });
         tokio::spawn(pods.run());
+        tokio::spawn(devices.run());
         tokio::spawn(volumes.run());
         platform
     }
 
-    fn went(&self, held: Option<Held>) {
+    fn went(&self, held: impl IntoIterator<Item = Held>) {
         // How it ended nobody saw, when it was missed by an interrupted watch: it then counts up to the last look.
-        if let Some(held) = held {
-            locked(&self.gone).push(held);
+        let mut gone = locked(&self.gone);
+        let before = gone.len();
+        gone.extend(held);
+        if gone.len() > before {
             self.looks.soon();
         }
     }
@@ -107,6 +136,7 @@ pub async fn meter(context: Arc<Context>, shutdown: impl Future<Output = ()>) {
     };
     let metering = async {
         let _ = platform.pods.wait_until_ready().await;
+        let _ = platform.devices.wait_until_ready().await;
         let _ = platform.volumes.wait_until_ready().await;
         looks::each_minute(&context, &platform.looks, SOURCE, async || {
             look_now(&context, platform).await
@@ -129,11 +159,13 @@ async fn look_now(context: &Context, platform: &Platform) -> Result<(), Failure>
     let now = Timestamp::now();
     let gone: Vec<Held> = locked(&platform.gone).clone();
     let pods = platform.pods.state();
+    let devices = platform.devices.state();
     let volumes = platform.volumes.state();
     let held = gone
         .iter()
         .cloned()
-        .chain(pods.iter().filter_map(|pod| pods::held(pod)))
+        .chain(pods.iter().flat_map(|pod| pods::held(pod)))
+        .chain(devices.iter().flat_map(|claim| devices::held(claim)))
         .chain(volumes.iter().filter_map(|volume| volumes::held(volume)));
     let known = context.ledger.known_holdings(SOURCE).await?;
     let shown = shown(held, &Tenants::of(&context.stores), &known);
@@ -209,7 +241,6 @@ fn shown(held: impl Iterator<Item = Held>, tenants: &Tenants, known: &Known) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesocentre_api::Meter;
     use mesocentre_metering::holding::Kept;
 
     fn held(namespace: &str) -> Held {

@@ -1,4 +1,6 @@
-//! What a pod holds: what its scheduler set aside for it on a node, from the moment that it has one until it is over.
+//! What a pod holds: what its scheduler set aside for it on a node, from the moment that it has one until it is over. What a
+//! device plugin hands out and is no whole GPU is held on its own, by the resource's name; devices that are claimed are the
+//! claim's ([`devices`](super::devices)).
 
 use super::Held;
 use jiff::Timestamp;
@@ -8,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mesocentre_api::Meter;
 use mesocentre_scheduler_bridge::kubernetes::SCHEDULER;
 use mesocentre_tenancy::quantity::{Fraction, Unit, parse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 type Requests = BTreeMap<String, Quantity>;
 
@@ -48,8 +50,26 @@ fn requests_alone(resources: ResourceRequirements) -> ResourceRequirements {
     }
 }
 
-/// What a pod holds; none while it has no node, or for a batch job, which is metered by its scheduler.
-pub(super) fn held(pod: &Pod) -> Option<Held> {
+/// What a pod holds; nothing while it has no node, or for a batch job, which is metered by its scheduler.
+pub(super) fn held(pod: &Pod) -> Vec<Held> {
+    let Some(of_pod) = of_pod(pod) else {
+        return Vec::new();
+    };
+    let devices: Vec<Held> = pod
+        .spec
+        .iter()
+        .flat_map(devices)
+        .map(|(resource, count)| of_pod.device(&resource, count))
+        .collect();
+    std::iter::once(of_pod).chain(devices).collect()
+}
+
+/// Whether it held something, and is over.
+pub(super) fn is_over(pod: &Pod) -> bool {
+    of_pod(pod).is_some_and(|held| held.until.is_some())
+}
+
+fn of_pod(pod: &Pod) -> Option<Held> {
     if pod
         .metadata
         .labels
@@ -88,19 +108,18 @@ pub(super) fn held(pod: &Pod) -> Option<Held> {
     })
 }
 
-/// The same of one that was there and is not: until its last container ended, else now. None when nothing says that it was
-/// deleted: then a watch was interrupted, and when it went is not known.
-pub(super) fn went(pod: &Pod, now: Timestamp) -> Option<Held> {
-    let held = held(pod)?;
-    let until = match held.until.or_else(|| finished(pod)) {
-        Some(until) => until,
-        None if pod.metadata.deletion_timestamp.is_some() => now,
-        None => return None,
+/// The same of one that was there and is not: until its last container ended, else now. Nothing when nothing says that it
+/// was deleted: then a watch was interrupted, and when it went is not known.
+pub(super) fn went(pod: &Pod, now: Timestamp) -> Vec<Held> {
+    let deleted = || pod.metadata.deletion_timestamp.as_ref().map(|_| now);
+    let ended = |held: Held| {
+        let until = held.until.or_else(|| finished(pod)).or_else(deleted)?;
+        Some(Held {
+            until: Some(until.min(now)),
+            ..held
+        })
     };
-    Some(Held {
-        until: Some(until.min(now)),
-        ..held
-    })
+    held(pod).into_iter().filter_map(ended).collect()
 }
 
 /// When the last container ended; none while one has not.
@@ -123,52 +142,79 @@ fn instant(time: &Time) -> Timestamp {
 /// What Kubernetes sets aside for a pod: its own requests where it has any, else its containers' and its sidecars' together,
 /// or what one of its init containers takes beside the sidecars before it, whichever is more; and its overhead
 /// (Kubernetes, "Resource Management for Pods and Containers", "Sidecar containers", "Pod Overhead").
-fn amounts(spec: &PodSpec) -> BTreeMap<Meter, u64> {
-    let mut amounts = BTreeMap::new();
-    let mut sum = |meter: Meter, resource: &str, unit: Unit| {
-        let of = |requests: Option<&Requests>| of(requests, resource, unit);
-        let asked = |container: &Container| of(requests(container.resources.as_ref()));
-        let mut sidecars = 0_u64;
-        let mut at_start = 0_u64;
-        for container in spec.init_containers.iter().flatten() {
-            if container.restart_policy.as_deref() == Some("Always") {
-                sidecars = sidecars.saturating_add(asked(container));
-                at_start = at_start.max(sidecars);
-            } else {
-                at_start = at_start.max(sidecars.saturating_add(asked(container)));
-            }
+fn set_aside(spec: &PodSpec, resource: &str, unit: Unit) -> u64 {
+    let of = |requests: Option<&Requests>| of(requests, resource, unit);
+    let asked = |container: &Container| of(requests(container.resources.as_ref()));
+    let mut sidecars = 0_u64;
+    let mut at_start = 0_u64;
+    for container in spec.init_containers.iter().flatten() {
+        if container.restart_policy.as_deref() == Some("Always") {
+            sidecars = sidecars.saturating_add(asked(container));
+            at_start = at_start.max(sidecars);
+        } else {
+            at_start = at_start.max(sidecars.saturating_add(asked(container)));
         }
-        let running = spec
-            .containers
-            .iter()
-            .fold(sidecars, |sum, container| sum.saturating_add(asked(container)));
-        let whole = requests(spec.resources.as_ref()).filter(|whole| whole.contains_key(resource));
-        let own = match whole {
-            Some(whole) => of(Some(whole)),
-            None => running.max(at_start),
-        };
-        let all = own.saturating_add(of(spec.overhead.as_ref()));
-        if all > 0 {
-            let before = amounts.get(&meter).copied().unwrap_or(0_u64);
-            amounts.insert(meter, before.saturating_add(all));
-        }
-    };
-    sum(Meter::ClusterCpuHours, "cpu", Unit::MilliCpu);
-    sum(Meter::ClusterMemoryGibHours, "memory", Unit::Byte);
-    for gpu in gpus(spec) {
-        sum(Meter::ClusterGpuHours, &gpu, Unit::Count);
     }
-    amounts
+    let running = spec
+        .containers
+        .iter()
+        .fold(sidecars, |sum, container| sum.saturating_add(asked(container)));
+    let whole = requests(spec.resources.as_ref()).filter(|whole| whole.contains_key(resource));
+    let own = match whole {
+        Some(whole) => of(Some(whole)),
+        None => running.max(at_start),
+    };
+    own.saturating_add(of(spec.overhead.as_ref()))
 }
 
-/// Extended resources that are whole GPUs, as their makers' device plugins name them: nvidia.com/gpu, amd.com/gpu.
-fn gpus(spec: &PodSpec) -> std::collections::BTreeSet<String> {
+fn amounts(spec: &PodSpec) -> BTreeMap<Meter, u64> {
+    let gpus = extended_resources(spec)
+        .iter()
+        .filter(|resource| is_whole_gpu(resource))
+        .fold(0_u64, |sum, gpu| {
+            sum.saturating_add(set_aside(spec, gpu, Unit::Count))
+        });
+    let amounts = [
+        (Meter::ClusterCpuHours, set_aside(spec, "cpu", Unit::MilliCpu)),
+        (
+            Meter::ClusterMemoryGibHours,
+            set_aside(spec, "memory", Unit::Byte),
+        ),
+        (Meter::ClusterGpuHours, gpus),
+    ];
+    amounts.into_iter().filter(|(_, amount)| *amount > 0).collect()
+}
+
+/// What else device plugins hand out to it, and how many: slices of GPUs (`nvidia.com/mig-1g.5gb`), network cards.
+fn devices(spec: &PodSpec) -> Vec<(String, u64)> {
+    extended_resources(spec)
+        .into_iter()
+        .filter(|resource| !is_whole_gpu(resource))
+        .map(|resource| {
+            let count = set_aside(spec, &resource, Unit::Count);
+            (resource, count)
+        })
+        .collect()
+}
+
+/// As their makers' device plugins name them: nvidia.com/gpu, amd.com/gpu.
+fn is_whole_gpu(resource: &str) -> bool {
+    resource.ends_with("/gpu")
+}
+
+/// What is asked for by a name of somebody's domain, outside of Kubernetes' own ("Extended resources for a Container").
+fn extended_resources(spec: &PodSpec) -> BTreeSet<String> {
+    let is_extended = |resource: &str| {
+        resource
+            .split_once('/')
+            .is_some_and(|(domain, _)| !domain.ends_with("kubernetes.io"))
+    };
     spec.containers
         .iter()
         .chain(spec.init_containers.iter().flatten())
         .filter_map(|container| requests(container.resources.as_ref()))
         .flat_map(|requests| requests.keys())
-        .filter(|resource| resource.ends_with("/gpu"))
+        .filter(|resource| is_extended(resource))
         .cloned()
         .collect()
 }
@@ -188,6 +234,7 @@ fn of(requests: Option<&Requests>, resource: &str, unit: Unit) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mesocentre_metering::MODEL;
     use serde_json::{Value, json};
 
     fn pod(spec: Value, status: Value) -> Pod {
@@ -212,11 +259,12 @@ mod tests {
     }
 
     fn amounts_of(spec: Value) -> Vec<(Meter, u64)> {
-        held(&pod(spec, scheduled()))
-            .unwrap()
-            .amounts
-            .into_iter()
-            .collect()
+        one(held(&pod(spec, scheduled()))).amounts.into_iter().collect()
+    }
+
+    fn one(held: Vec<Held>) -> Held {
+        let [held] = <[Held; 1]>::try_from(held).unwrap();
+        held
     }
 
     #[test]
@@ -243,19 +291,34 @@ mod tests {
                 (Meter::ClusterMemoryGibHours, 64 << 20)
             ]
         );
-        let gpus = json!({"nodeName": "n1", "containers": [
-            {"name": "c", "resources": {"requests": {"nvidia.com/gpu": "2", "nvidia.com/mig-1g.5gb": "1"}}}]});
+        let gpus = json!({"nodeName": "n1", "containers": [{"name": "c", "resources": {"requests": {"nvidia.com/gpu": "2"}}}]});
         assert_eq!(amounts_of(gpus), [(Meter::ClusterGpuHours, 2)]);
+    }
+
+    #[test]
+    fn a_slice_of_a_gpu_is_held_on_its_own_by_its_name() {
+        let spec = json!({"nodeName": "n1", "containers": [
+            {"name": "c", "resources": {"requests": {"cpu": "1", "nvidia.com/gpu": "2", "nvidia.com/mig-1g.5gb": "3",
+                "hugepages-2Mi": "4Mi", "x.kubernetes.io/y": "1"}}}]});
+        let [own, slice] = <[Held; 2]>::try_from(held(&pod(spec, scheduled()))).unwrap();
+        assert_eq!(
+            own.amounts,
+            BTreeMap::from([(Meter::ClusterCpuHours, 1_000), (Meter::ClusterGpuHours, 2)])
+        );
+        assert_eq!(slice.id, "pod/u/nvidia.com/mig-1g.5gb");
+        assert_eq!(slice.amounts, BTreeMap::from([(Meter::ClusterDeviceHours, 3)]));
+        assert_eq!(slice.evidence[MODEL], "nvidia.com/mig-1g.5gb");
+        assert_eq!(slice.from, own.from);
     }
 
     #[test]
     fn it_holds_it_from_its_node_on_and_until_its_last_container_ends() {
         let spec = json!({"nodeName": "n1", "containers": [asking("1", "0")]});
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let running = held(&pod(spec.clone(), scheduled())).unwrap();
+        let running = one(held(&pod(spec.clone(), scheduled())));
         assert_eq!((running.from, running.until), (at("2026-11-10T10:00:00Z"), None));
         let waiting = json!({"containers": [asking("1", "0")]});
-        assert_eq!(held(&pod(waiting, json!({"phase": "Pending"}))), None);
+        assert_eq!(held(&pod(waiting, json!({"phase": "Pending"}))), []);
         let mut done = scheduled();
         done["phase"] = json!("Succeeded");
         done["containerStatuses"] = json!([
@@ -263,7 +326,7 @@ mod tests {
                 "state": {"terminated": {"exitCode": 0, "finishedAt": "2026-11-10T10:05:00Z"}}},
             {"name": "d", "ready": false, "restartCount": 0, "image": "i", "imageID": "",
                 "state": {"terminated": {"exitCode": 0, "finishedAt": "2026-11-10T10:07:00Z"}}}]);
-        let done = held(&pod(spec, done)).unwrap();
+        let done = one(held(&pod(spec, done)));
         assert_eq!(done.until, Some(at("2026-11-10T10:07:00Z")));
         assert_eq!(done.evidence["pod"], "caen--web/web");
     }
@@ -272,10 +335,10 @@ mod tests {
     fn one_that_was_deleted_ends_then_and_one_that_a_watch_missed_is_not_guessed() {
         let spec = json!({"nodeName": "n1", "containers": [asking("1", "0")]});
         let now: Timestamp = "2026-11-10T11:00:00Z".parse().unwrap();
-        let mut one = pod(spec, scheduled());
-        assert_eq!(went(&one, now), None);
-        one.metadata.deletion_timestamp = Some(Time("2026-11-10T11:00:30Z".parse().unwrap()));
-        assert_eq!(went(&one, now).unwrap().until, Some(now));
+        let mut missed = pod(spec, scheduled());
+        assert_eq!(went(&missed, now), []);
+        missed.metadata.deletion_timestamp = Some(Time("2026-11-10T11:00:30Z".parse().unwrap()));
+        assert_eq!(one(went(&missed, now)).until, Some(now));
     }
 
     #[test]
@@ -285,6 +348,6 @@ mod tests {
         let kept = serde_json::to_string(&one).unwrap();
         assert!(!kept.contains("secret") && !kept.contains("volumes"), "{kept}");
         one.metadata.labels = Some(BTreeMap::from([(SCHEDULER.to_owned(), "jobs".to_owned())]));
-        assert_eq!(held(&one), None);
+        assert_eq!(held(&one), []);
     }
 }

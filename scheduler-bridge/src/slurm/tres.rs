@@ -25,13 +25,12 @@ pub(super) fn parse(list: &str) -> Result<Tres, String> {
             }
         }
     }
-    // Where only kinds of GPUs are tracked, their sum is what was held.
+    // Where only models of GPUs are tracked, their sum is what was held.
     if tres.gpus == 0 {
         tres.gpus = tres
-            .others
-            .iter()
-            .filter(|(name, _)| name.starts_with("gres/gpu:"))
-            .try_fold(0_u64, |sum, (_, amount)| sum.checked_add(*amount))
+            .gpus_by_model()
+            .into_values()
+            .try_fold(0_u64, u64::checked_add)
             .ok_or_else(|| format!("the number of GPUs in {list:?}"))?;
     }
     Ok(tres)

@@ -161,7 +161,7 @@ mod tests {
         assert!(rows[0].starts_with("\u{feff}Organisme;Mois;"), "{table}");
         assert_eq!(
             rows[1],
-            "univ-caen;2026-11;Définitif;Usage;compute.core-hours;climate-2026;;;public-2026;;20,000278;0,0120;0,24;20;;22"
+            "univ-caen;2026-11;Définitif;Usage;compute.core-hours;;climate-2026;;;public-2026;;20,000278;0,0120;0,24;20;;22"
         );
         assert!(
             rows[2].contains(";\"'=HYPERLINK(\"\"x\"\"); Bâtiment\";") && rows[2].contains(";18240,00;20;"),

@@ -1,7 +1,7 @@
 //! Taking records in: once each, in one transaction, whatever is wrong with some of them.
 
 use super::chain::FORM;
-use super::database::{KEY, Session, query, rows_at_once, with_rows};
+use super::database::{KEY, Session, query, rows_at_once, while_waiting, with_rows};
 use super::head_file::{self, HeadFile};
 use super::row::Row;
 use super::{Head, Ledger, LedgerError, months};
@@ -49,9 +49,10 @@ impl Quarantined {
 /// A known key with another body.
 const CONFLICT: &str = "Conflict";
 
-/// A row that will be, its names already replaced.
+/// A row that will be.
 struct NewRow {
     record: ValidRecord,
+    /// A pseudonym.
     person: Option<String>,
     evidence: String,
     quantity: String,
@@ -60,6 +61,22 @@ struct NewRow {
 }
 
 impl NewRow {
+    fn nameless(record: ValidRecord) -> Result<Self, LedgerError> {
+        let evidence = canonical_json(&record.evidence).map_err(|source| LedgerError::Canonical {
+            what: "the evidence of a usage record",
+            source,
+        })?;
+        let nanoseconds = |instant: Timestamp| i64::try_from(instant.as_nanosecond()).unwrap_or(i64::MAX);
+        Ok(Self {
+            person: None,
+            evidence: String::from_utf8_lossy(&evidence).into_owned(),
+            quantity: record.quantity.to_string(),
+            start_ns: nanoseconds(record.start),
+            end_ns: nanoseconds(record.end),
+            record,
+        })
+    }
+
     fn as_row(&self, seq: i64, received_ns: i64) -> Row<'_> {
         let key = &self.record.key;
         Row {
@@ -111,6 +128,30 @@ struct Rejected<'a> {
     message: String,
 }
 
+/// A record that can stand in the ledger: its place in the batch, as it was reported, and as it will be, but for the name.
+type Proven<'a> = (usize, &'a UsageRecord, NewRow);
+
+/// What of these can stand in the ledger, and what cannot; the first has this place in the batch. Asks no database.
+fn prepare(
+    first: usize,
+    records: &[UsageRecord],
+) -> Result<(Vec<Proven<'_>>, Vec<Rejected<'_>>), LedgerError> {
+    let mut proven = Vec::with_capacity(records.len());
+    let mut rejected = Vec::new();
+    for (index, record) in (first..).zip(records) {
+        match ValidRecord::try_from(record.clone()) {
+            Ok(valid) => proven.push((index, record, NewRow::nameless(valid)?)),
+            Err(fault) => rejected.push(Rejected {
+                index,
+                record,
+                reason: fault.reason(),
+                message: fault.to_string(),
+            }),
+        }
+    }
+    Ok((proven, rejected))
+}
+
 impl Ledger {
     /// Takes a batch in: all in one transaction, durable when answered. Each record is new, or known (the same key with
     /// the same body: nothing is done), or quarantined (it is malformed, or its key is known with another body). The
@@ -153,25 +194,18 @@ impl Ledger {
         let mut pseudonyms = HashMap::new();
         let mut months = BTreeSet::new();
         let at_once = rows_at_once(tx);
-        for (chunk_index, chunk) in records.chunks(at_once).enumerate() {
-            let mut valid = Vec::with_capacity(chunk.len());
-            for (i, record) in chunk.iter().enumerate() {
-                let index = chunk_index * at_once + i;
-                match ValidRecord::try_from(record.clone()) {
-                    Ok(proven) => {
-                        valid.push((index, record, self.new_row(tx, proven, &mut pseudonyms).await?))
-                    }
-                    Err(fault) => rejected.push(Rejected {
-                        index,
-                        record,
-                        reason: fault.reason(),
-                        message: fault.to_string(),
-                    }),
-                }
-            }
+        let mut chunks = records
+            .chunks(at_once)
+            .enumerate()
+            .map(|(place, chunk)| prepare(place * at_once, chunk));
+        let mut next = chunks.next();
+        while let Some(prepared) = next {
+            let (mut valid, faulty) = prepared?;
+            rejected.extend(faulty);
+            self.name_persons(tx, &mut valid, &mut pseudonyms).await?;
             let there = self.known_among(tx, &valid).await?;
             let mut rows: Vec<(NewRow, i64, Digest)> = Vec::with_capacity(valid.len());
-            let mut in_batch: HashMap<RecordKey, usize> = HashMap::new();
+            let mut in_batch: HashMap<&RecordKey, usize> = HashMap::new();
             for (place, (index, record, row)) in valid.into_iter().enumerate() {
                 let twin = match in_batch.get(&record.key) {
                     Some(earlier) => {
@@ -211,7 +245,7 @@ impl Ledger {
                             .hash(head.hash)
                             .map_err(|source| LedgerError::Canonical { what: "a usage record", source })?;
                         head = Head { seq, hash };
-                        in_batch.insert(record.key.clone(), rows.len());
+                        in_batch.insert(&record.key, rows.len());
                         rows.push((row, seq, hash));
                     }
                 }
@@ -219,9 +253,9 @@ impl Ledger {
             months::make(tx, rows.iter().map(|(row, ..)| row.end_ns), &mut months)
                 .await
                 .map_err(self.failed("appending to"))?;
-            insert(tx, &rows, received_ns)
-                .await
-                .map_err(self.failed("appending to"))?;
+            let (inserted, after) = while_waiting(insert(tx, &rows, received_ns), || chunks.next()).await;
+            inserted.map_err(self.failed("appending to"))?;
+            next = after;
         }
         let mut quarantined = Vec::with_capacity(rejected.len());
         for rejected in rejected {
@@ -281,15 +315,16 @@ impl Ledger {
         })
     }
 
-    async fn new_row(
+    /// Replaces names by pseudonyms.
+    async fn name_persons(
         &self,
         tx: &mut Session,
-        record: ValidRecord,
+        rows: &mut [Proven<'_>],
         pseudonyms: &mut HashMap<String, String>,
-    ) -> Result<NewRow, LedgerError> {
-        let person = match &record.user {
-            None => None,
-            Some(name) => match pseudonyms.get(name) {
+    ) -> Result<(), LedgerError> {
+        for (_, record, row) in rows {
+            let Some(name) = &record.user else { continue };
+            row.person = match pseudonyms.get(name) {
                 Some(pseudonym) => Some(pseudonym.clone()),
                 None => {
                     let pseudonym = pseudonym_of(tx, name)
@@ -298,28 +333,16 @@ impl Ledger {
                     pseudonyms.insert(name.clone(), pseudonym.clone());
                     Some(pseudonym)
                 }
-            },
-        };
-        let evidence = canonical_json(&record.evidence).map_err(|source| LedgerError::Canonical {
-            what: "the evidence of a usage record",
-            source,
-        })?;
-        let nanoseconds = |instant: Timestamp| i64::try_from(instant.as_nanosecond()).unwrap_or(i64::MAX);
-        Ok(NewRow {
-            person,
-            evidence: String::from_utf8_lossy(&evidence).into_owned(),
-            quantity: record.quantity.to_string(),
-            start_ns: nanoseconds(record.start),
-            end_ns: nanoseconds(record.end),
-            record,
-        })
+            };
+        }
+        Ok(())
     }
 
     /// Which of these are in the ledger, by their place.
     async fn known_among(
         &self,
         tx: &mut Session,
-        rows: &[(usize, &UsageRecord, NewRow)],
+        rows: &[Proven<'_>],
     ) -> Result<HashMap<usize, Known>, LedgerError> {
         if rows.is_empty() {
             return Ok(HashMap::new());

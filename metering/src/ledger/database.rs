@@ -6,7 +6,7 @@
 
 use super::url::LedgerUrl;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _, poll};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query as BoundQuery;
 use sqlx::sqlite::{
@@ -19,6 +19,8 @@ use sqlx::{
 };
 use std::borrow::Cow;
 use std::path::Path;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Small on purpose: the operator's whole memory is small, and rows are read in order.
@@ -409,6 +411,19 @@ pub(super) fn with_rows<'q>(
             }
         }
     }
+}
+
+/// Asks, and works while the database, which is another thread or process, makes its answer.
+pub(super) async fn while_waiting<A, W>(asked: impl Future<Output = A>, work: impl FnOnce() -> W) -> (A, W) {
+    let mut asked = pin!(asked);
+    // A future does nothing until it is polled: then the statement is on its way.
+    let already = poll!(asked.as_mut());
+    let worked = work();
+    let answer = match already {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => asked.await,
+    };
+    (answer, worked)
 }
 
 /// A statement that is made of constants of this crate: what comes from outside is bound to it.

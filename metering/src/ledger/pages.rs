@@ -5,16 +5,15 @@
 //! The next page is made by that thread while this one is taken. PostgreSQL's rows come in a stream as they are. Where a page cannot be read, something in it is damaged: from there on
 //! rows are read one by one, so that the row is named.
 
-use super::database::{Session, query};
+use super::database::{Session, query, while_waiting};
 use super::row::{COLUMNS, Row};
-use futures::{TryStreamExt as _, poll};
+use futures::TryStreamExt as _;
+use futures::future::OptionFuture;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::pin::pin;
-use std::task::Poll;
 
 /// Rows of a page: half a megabyte or so.
 const PAGE: usize = 2_000;
@@ -71,28 +70,17 @@ impl Rows<'_> {
                 return self.one_by_one(session, cursor, take).await;
             };
             let next = page.last().filter(|_| page.len() == PAGE).map(Packed::cursor);
-            let following = async {
-                match next {
-                    Some(_) => Some(self.page(session, next).await),
-                    None => None,
-                }
+            let taken = || {
+                page.iter().try_for_each(|packed| {
+                    let hash = packed.hash();
+                    take(Ok(packed.row(&hash)))
+                })
             };
-            let mut following = pin!(following);
-            // Asked for now: what answers is another thread.
-            let already = poll!(following.as_mut());
-            for packed in &page {
-                let hash = packed.hash();
-                if let ControlFlow::Break(said) = take(Ok(packed.row(&hash))) {
-                    return Ok(Some(said));
-                }
-            }
-            let following = match already {
-                Poll::Ready(following) => following,
-                Poll::Pending => following.await,
-            };
-            match following {
-                Some(page) => (text, cursor) = (page, next),
-                None => return Ok(None),
+            let following = OptionFuture::from(next.map(|_| self.page(session, next)));
+            match while_waiting(following, taken).await {
+                (_, ControlFlow::Break(said)) => return Ok(Some(said)),
+                (None, ControlFlow::Continue(())) => return Ok(None),
+                (Some(page), ControlFlow::Continue(())) => (text, cursor) = (page, next),
             }
         }
     }

@@ -32,6 +32,14 @@ impl Cents {
         let scale = 10_i128.checked_pow(rate.scale())?;
         round_half_up(&[self.0, rate.mantissa()], &[100, scale]).map(Self)
     }
+
+    /// VAT at a rate in percent that is in this amount with VAT, rounded half-up once. Of an amount and its own
+    /// [`vat`](Self::vat) together it is that VAT again.
+    pub fn vat_within(self, rate: Decimal) -> Option<Self> {
+        let scale = 10_i128.checked_pow(rate.scale())?;
+        let whole = scale.checked_mul(100)?.checked_add(rate.mantissa())?;
+        round_half_up(&[self.0, rate.mantissa()], &[whole]).map(Self)
+    }
 }
 
 impl std::fmt::Display for Cents {
@@ -99,6 +107,17 @@ mod tests {
         assert_eq!(Cents(-1_824_024).vat(twenty), Some(Cents(-364_805)));
         assert_eq!(Cents(1).vat("50".parse().unwrap()), Some(Cents(1)));
         assert_eq!(Cents(3).vat("5.5".parse().unwrap()), Some(Cents(0)));
+    }
+
+    #[test]
+    fn the_vat_within_an_amount_with_vat_is_the_vat_that_was_added_to_it() {
+        for rate in ["20", "10", "5.5", "2.1", "0.9"] {
+            let rate: Decimal = rate.parse().unwrap();
+            for net in (0..2_000).chain([1_824_024, -1, -7, -1_824_024]).map(Cents) {
+                let vat = net.vat(rate).unwrap();
+                assert_eq!((net + vat).vat_within(rate), Some(vat), "{net} at {rate} %");
+            }
+        }
     }
 
     #[test]

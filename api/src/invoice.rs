@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
     category = "meso",
     namespaced,
     status = "InvoiceStatus",
-    doc = "A closed month of a tenant as an invoice, in its home namespace, a credit note on one, or a call for funds of a cost pool ahead. A draft until issue: true; then it has its number and nothing of it changes, here or in the ledger, which keeps it. Written by administrators, read by the tenant's Owners and Billing.",
+    doc = "A closed month of a tenant as an invoice, in its home namespace, a credit note on one, or a call for funds of a cost pool ahead, which is a prepayment invoice where its shares bear VAT. A draft until issue: true; then it has its number and nothing of it changes, here or in the ledger, which keeps it. Written by administrators, read by the tenant's Owners and Billing.",
     derive = "PartialEq",
     printcolumn(name = "Kind", type_ = "string", json_path = ".status.kind"),
     printcolumn(name = "Number", type_ = "string", json_path = ".status.number"),
@@ -56,7 +56,7 @@ pub struct InvoiceSpec {
     /// Makes it a credit note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credits: Option<InvoiceCredit>,
-    /// Makes it a call for funds.
+    /// Makes it a call for funds; a prepayment invoice where the shares bear VAT by the tariff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<FundsCall>,
     /// What was paid on it, one entry a payment.
@@ -148,10 +148,12 @@ pub enum InvoicePhase {
 pub enum InvoiceKind {
     /// An invoice (type 380).
     Invoice,
-    /// A credit note (type 381): on an invoice, on a call for funds, or over a month that comes to less than nothing.
+    /// A credit note (type 381): on an invoice, a prepayment invoice, a call for funds, or over a month that comes to less than nothing.
     CreditNote,
     /// A call for funds, which is no invoice.
     Call,
+    /// A call for funds whose shares bear VAT: a prepayment invoice (type 386).
+    Prepayment,
 }
 
 /// What the operator knows of the invoice, out of the ledger. Amounts are in the currency, with two decimals.
@@ -199,7 +201,7 @@ pub struct InvoiceStatus {
     /// With VAT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gross: Option<String>,
-    /// What the tenant had paid in advance, on calls for funds, and is taken off.
+    /// What the tenant had paid in advance, on calls for funds and prepayment invoices, and is taken off; with VAT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advances: Option<String>,
     /// What credit notes took back, with VAT.

@@ -22,10 +22,10 @@ pub struct InvoiceDocumentSpec {
     /// The document's number.
     #[schemars(length(max = 35))]
     pub number: String,
-    /// PDF/A-3 with the XML inside (Factur-X), in base64; of a call for funds without one.
+    /// PDF/A-3 with the XML inside (Factur-X), in base64; of a call for funds without VAT without one.
     #[schemars(schema_with = "bytes")]
     pub pdf: String,
-    /// EN 16931 in the syntax CII; a call for funds, which is no invoice, has none.
+    /// EN 16931 in the syntax CII; a call for funds without VAT, which is no invoice, has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xml: Option<String>,
 }

@@ -44,7 +44,7 @@ pub struct InvoiceSeriesSpec {
     #[x_kube(validation = Rule::new("self.matches('^[A-Z0-9]([A-Z0-9-]*[A-Z0-9])?$')").message("write capitals and digits, with dashes between them, for example A2026"))]
     pub credit_series: Option<String>,
     /// What the numbers of calls for funds begin with: a series of their own, since they are no invoices. Without it none is
-    /// issued.
+    /// issued. Calls whose shares bear VAT are prepayment invoices, with numbers of the series of invoices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Z0-9]([A-Z0-9-]*[A-Z0-9])?$')").message("write capitals and digits, with dashes between them, for example AF2026"))]

@@ -226,6 +226,7 @@ fn kind(invoice: &Invoice, status: &InvoiceStatus) -> &'static str {
         InvoiceKind::Invoice => "Facture / Invoice",
         InvoiceKind::CreditNote => "Avoir / Credit note",
         InvoiceKind::Call => "Appel de fonds / Call",
+        InvoiceKind::Prepayment => "Facture d'acompte / Prepayment invoice",
     }
 }
 

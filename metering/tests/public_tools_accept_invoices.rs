@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::*;
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 12] = [
     "invoice-univ-caen.xml",
     "invoice-nova-motors.xml",
     "invoice-exempt.xml",
@@ -23,6 +23,9 @@ const ALL: [&str; 9] = [
     "credit-note-whole.xml",
     "credit-note-month.xml",
     "invoice-less-advances.xml",
+    "prepayment-invoice.xml",
+    "invoice-after-prepayment.xml",
+    "credit-note-prepayment.xml",
 ];
 
 /// What the public tools find wrong with it; nothing when they accept it.
@@ -88,6 +91,30 @@ fn a_spoiled_invoice_fails_by_the_rule_that_it_breaks() {
             found.contains(rule),
             "{this} ► {instead}: {rule} is not in\n{found}"
         );
+    }
+    // A prepayment invoice is no final one, and what was prepaid is taken off what is due.
+    for (name, this, instead, rule) in [
+        (
+            "prepayment-invoice.xml",
+            "<ram:ID>S1</ram:ID>",
+            "<ram:ID>S4</ram:ID>",
+            "BR-FR-CO-08",
+        ),
+        (
+            "invoice-after-prepayment.xml",
+            "<ram:TotalPrepaidAmount>8400.00</ram:TotalPrepaidAmount>",
+            "",
+            "[BR-CO-16]",
+        ),
+        (
+            "credit-note-prepayment.xml",
+            "<ram:IssuerAssignedID>F2026-000001</ram:IssuerAssignedID>",
+            "",
+            "BR-FR-CO-05",
+        ),
+    ] {
+        let found = spoiled(name, this, instead);
+        assert!(found.contains(rule), "{name}: {rule} is not in\n{found}");
     }
     let cited = "<ram:IssuerAssignedID>F2026-000001</ram:IssuerAssignedID>";
     let found = spoiled("credit-note-nova-motors.xml", cited, "");

@@ -19,8 +19,10 @@ pub async fn of_the_month(stack: &Stack, month: &str) -> Result<()> {
     let numbers = numbers_have_no_gap_whatever_is_killed(stack, &name, month).await?;
     the_documents_are_the_same_everywhere_and_for_some_eyes_only(stack, &name, &numbers[0]).await?;
     what_was_issued_stays(stack, &name, month).await?;
-    let advance = funds_are_called_ahead(stack).await?;
-    what_is_credited_paid_and_replaced_adds_up(stack, &name, month, advance).await?;
+    let taxed = taxed_shares_are_asked_for_by_prepayment_invoices(stack).await?;
+    let exempt = funds_are_called_ahead(stack).await?;
+    what_is_credited_paid_and_replaced_adds_up(stack, &name, month, taxed + exempt).await?;
+    the_invoice_after_a_prepayment_names_it_and_its_vat(stack).await?;
     let verified = stack.run(&["meso", "ledger", "verify"]).await?;
     ensure!(verified.is_success(), "{verified:?}");
     Ok(())
@@ -284,25 +286,106 @@ async fn what_was_issued_stays(stack: &Stack, name: &str, month: &str) -> Result
     Ok(())
 }
 
+/// Shares of this year bear VAT, so a call for them is a prepayment invoice, with a number of the series of invoices. Gives
+/// what univ-caen paid of it.
+async fn taxed_shares_are_asked_for_by_prepayment_invoices(stack: &Stack) -> Result<Decimal> {
+    let tenant = "univ-caen";
+    apply_yaml(&stack.admin(), &series_of_calls(false)).await?;
+    invoice(
+        stack,
+        tenant,
+        "acompte",
+        &called("datacentre-2026", "2026-12", "2026-12"),
+    )
+    .await?;
+    let issued = says(stack, tenant, "acompte", "Issued").await;
+    for (field, value) in [("kind", "Prepayment"), ("number", "FA2027-000001")] {
+        ensure!(issued["status"][field] == value, "{field}: {issued}");
+    }
+    let (net, vat) = (
+        decimal(&issued["status"]["net"])?,
+        decimal(&issued["status"]["vat"])?,
+    );
+    ensure!(
+        vat == net / Decimal::from(5) && decimal(&issued["status"]["gross"])? == net + vat,
+        "{issued}"
+    );
+    let payment = json!({"reference": "VIR-T1", "amount": "300.00", "paidOn": "2026-12-19"});
+    change(stack, tenant, "acompte", &json!({"payments": [payment]})).await?;
+    until(stack, tenant, "acompte", "is paid in part", |invoice| {
+        invoice["status"]["phase"] == "PartlyPaid" && invoice["status"]["paid"] == "300.00"
+    })
+    .await;
+    let xml = xml_of(stack, "FA2027-000001").await?;
+    ensure!(xml.contains("<ram:TypeCode>386</ram:TypeCode>"), "{xml}");
+    Ok(Decimal::new(30_000, 2))
+}
+
+/// What was paid of the prepayment invoice is invoiced, and cannot be credited any more; the rest can.
+async fn the_invoice_after_a_prepayment_names_it_and_its_vat(stack: &Stack) -> Result<()> {
+    let tenant = "univ-caen";
+    let xml = xml_of(stack, "F2026-000006").await?;
+    for part in [
+        "<ram:ID>S4</ram:ID>",
+        "<ram:TotalPrepaidAmount>800.00</ram:TotalPrepaidAmount>",
+        "<ram:IssuerAssignedID>FA2027-000001</ram:IssuerAssignedID>",
+        "250,00\u{a0}€ HT et 50,00\u{a0}€ de TVA à 20\u{a0}%",
+    ] {
+        ensure!(xml.contains(part), "{part} is not in {xml}");
+    }
+    let whole = json!({
+        "series": "appels", "issue": true, "credits": {"invoice": "acompte", "reason": "clé modifiée"},
+    });
+    invoice(stack, tenant, "avoir-acompte", &whole).await?;
+    let refused = says(stack, tenant, "avoir-acompte", "NotIssued").await;
+    ensure!(
+        refused["status"]
+            .to_string()
+            .contains("300.00 of what was paid on the prepayment invoice FA2027-000001"),
+        "{refused}"
+    );
+    let part = json!({
+        "invoice": "acompte", "reason": "clé modifiée", "lines": [{"line": 1, "amount": "100.00"}],
+    });
+    change(stack, tenant, "avoir-acompte", &json!({"credits": part})).await?;
+    let note = says(stack, tenant, "avoir-acompte", "Issued").await;
+    for (field, value) in [
+        ("kind", "CreditNote"),
+        ("number", "FA2027-000002"),
+        ("gross", "120.00"),
+    ] {
+        ensure!(note["status"][field] == value, "{field}: {note}");
+    }
+    Ok(())
+}
+
+/// A document's XML, as who keeps the tenant's accounts reads it.
+async fn xml_of(stack: &Stack, number: &str) -> Result<String> {
+    let as_billing = stack.kubeconfig_for("comptable", &["univ-caen:billing"]).await?;
+    let read = [
+        "meso",
+        "invoice",
+        "xml",
+        number,
+        "--tenant",
+        "univ-caen",
+        "-o",
+        "-",
+    ];
+    let xml = stack.run_as(&as_billing, &read).await?;
+    ensure!(xml.is_success(), "{xml:?}");
+    Ok(xml.stdout)
+}
+
+/// The spec of an Invoice that asks ahead.
+fn called(pool: &str, from: &str, until: &str) -> Value {
+    json!({"series": "appels", "issue": true, "call": {"costPool": pool, "from": from, "until": until}})
+}
+
 /// A year to come, whose shares bear no VAT: univ-caen is called for its first quarter and pays half of a month. Gives what
 /// it paid.
 async fn funds_are_called_ahead(stack: &Stack) -> Result<Decimal> {
     let tenant = "univ-caen";
-    // Shares of this year bear VAT, so nothing is called for them.
-    apply_yaml(&stack.admin(), &series_of_calls(false)).await?;
-    let of = |pool: &str, from: &str, until: &str| json!({"series": "appels", "issue": true, "call": {"costPool": pool, "from": from, "until": until}});
-    invoice(
-        stack,
-        tenant,
-        "appel-taxe",
-        &of("datacentre-2026", "2026-12", "2026-12"),
-    )
-    .await?;
-    let refused = says(stack, tenant, "appel-taxe", "CannotBeInvoiced").await;
-    let why = refused["status"].to_string();
-    ensure!(why.contains("bears 20 % VAT"), "{why}");
-    delete(stack, tenant, "appel-taxe").await?;
-
     apply_yaml(
         &stack.admin(),
         "apiVersion: mesocentre.io/v1alpha1\nkind: Tariff\nmetadata: {name: exempt-2027}\nspec:\n  currency: EUR\n  \
@@ -318,25 +401,25 @@ async fn funds_are_called_ahead(stack: &Stack) -> Result<Decimal> {
         stack,
         tenant,
         "appel",
-        &of("datacentre-2027", "2027-01", "2027-03"),
+        &called("datacentre-2027", "2027-01", "2027-03"),
     )
     .await?;
     says(stack, tenant, "appel", "NoCallSeries").await;
     apply_yaml(&stack.admin(), &series_of_calls(true)).await?;
-    let called = says(stack, tenant, "appel", "Issued").await;
+    let issued = says(stack, tenant, "appel", "Issued").await;
     for (field, value) in [
         ("kind", "Call"),
         ("number", "AF2027-000001"),
         ("gross", "3000.00"),
         ("until", "2027-03"),
     ] {
-        ensure!(called["status"][field] == value, "{field}: {called}");
+        ensure!(issued["status"][field] == value, "{field}: {issued}");
     }
     invoice(
         stack,
         tenant,
         "appel-encore",
-        &of("datacentre-2027", "2027-03", "2027-04"),
+        &called("datacentre-2027", "2027-03", "2027-04"),
     )
     .await?;
     let twice = says(stack, tenant, "appel-encore", "NotIssued").await;
@@ -459,7 +542,7 @@ async fn what_is_credited_paid_and_replaced_adds_up(
     .await;
     let replaced = says(stack, tenant, "nouvelle", "Issued").await;
     ensure!(replaced["status"]["number"] == "F2026-000006", "{replaced}");
-    // What was paid on the call is set against it, since it is the next invoice.
+    // What was paid ahead is set against it, since it is the next invoice.
     ensure!(decimal(&replaced["status"]["advances"])? == advance, "{replaced}");
     ensure!(
         decimal(&replaced["status"]["due"])? == decimal(&replaced["status"]["gross"])? - advance,

@@ -1,9 +1,10 @@
 //! A call for funds (*appel de fonds*): a tenant's foreseen share of a cost pool for months to come, asked for ahead.
 //!
-//! It is no invoice: what is paid on it is set against the invoices that follow, and the true-up of the pool makes what was
-//! billed up to the real costs. The part by use goes by weight, as in a month without any use: nobody has used anything yet.
-//! Only shares without VAT are called: an advance on a taxed service would be an invoice with VAT (CGI, art. 269, 2, c and
-//! 289, I, 1, c).
+//! What is paid on it is set against the invoices that follow, and the true-up of the pool makes what was billed up to the
+//! real costs. The part by use goes by weight, as in a month without any use: nobody has used anything yet.
+//!
+//! Of shares without VAT it is no invoice. An advance on a taxed service is taxed when it is paid and needs an invoice (CGI,
+//! art. 269, 2, c and 289, I, 1, c): of shares with VAT it is a prepayment invoice (*facture d'acompte*, type 386).
 
 use super::document::{Purpose, Sums, Terms, ValidInvoice, VatCategory};
 use super::draft::{parties_and_term, vat_of};
@@ -35,7 +36,7 @@ pub struct Called<'a> {
     pub tariffs: &'a [NamedTariff],
 }
 
-/// A call over months of a pool, a line for each month.
+/// A call over months of a pool, a line for each month; a prepayment invoice where its shares bear VAT.
 ///
 /// # Errors
 /// All reasons why it cannot be made.
@@ -47,12 +48,6 @@ pub fn call_for_funds(
 ) -> Result<ValidInvoice, Vec<Fault>> {
     let mut faults = Vec::new();
     let (seller, buyer) = parties_and_term(seller, buyer, terms, &mut faults);
-    if terms.exemption.is_none() {
-        faults.push(Fault::NoExemption {
-            tenant: called.tenant.to_owned(),
-            month: called.from.to_string(),
-        });
-    }
     let (lines, digest) = match (lines(called), basis(called)) {
         (Ok(lines), Ok(digest)) => (lines, digest),
         (lines, digest) => {
@@ -61,14 +56,36 @@ pub fn call_for_funds(
             return Err(faults);
         }
     };
+    let category = match one_category(called, &lines) {
+        Ok(VatCategory::Exempt) if terms.exemption.is_none() => {
+            faults.push(Fault::NoExemption {
+                tenant: called.tenant.to_owned(),
+                month: called.from.to_string(),
+            });
+            VatCategory::Exempt
+        }
+        Ok(category) => category,
+        Err(fault) => {
+            faults.push(fault);
+            return Err(faults);
+        }
+    };
     let Some(vat) = vat_of(lines.iter()).filter(|_| faults.is_empty()) else {
         return Err(faults);
     };
+    let (cost_pool, until, replaces) = (called.pool.name.clone(), called.until, terms.replaces.clone());
     Ok(ValidInvoice {
-        purpose: Purpose::Call {
-            cost_pool: called.pool.name.clone(),
-            until: called.until,
-            replaces: terms.replaces.clone(),
+        purpose: match category {
+            VatCategory::Exempt => Purpose::Call {
+                cost_pool,
+                until,
+                replaces,
+            },
+            VatCategory::Rate(_) => Purpose::Prepayment {
+                cost_pool,
+                until,
+                replaces,
+            },
         },
         tenant: called.tenant.to_owned(),
         month: called.from,
@@ -77,7 +94,7 @@ pub fn call_for_funds(
         seller,
         buyer,
         payment_days: terms.payment_days,
-        exemption: terms.exemption,
+        exemption: terms.exemption.filter(|_| category == VatCategory::Exempt),
         lines,
         sums: Sums::of(&vat),
         vat,
@@ -157,7 +174,7 @@ fn line(called: &Called<'_>, month: BillingMonth, before: usize) -> Result<Optio
     if share == Cents(0) {
         return Ok(None);
     }
-    bears_no_vat(called, month)?;
+    let vat = vat_of_share(called, month)?;
     let mut details = vec![
         ("Charges".to_owned(), name.clone()),
         ("Montant du mois".to_owned(), amount.to_string().replace('.', ",")),
@@ -175,43 +192,59 @@ fn line(called: &Called<'_>, month: BillingMonth, before: usize) -> Result<Optio
         });
     }
     let number = u32::try_from(before + 1).map_err(|_| not("it has too many months".to_owned()))?;
+    let (what, what_en) = match vat {
+        VatCategory::Exempt => ("Appel de fonds", "Call for funds"),
+        VatCategory::Rate(_) => ("Acompte", "Advance on"),
+    };
     Ok(Some(InvoiceLine {
         number,
-        name: format!("Appel de fonds {month} : part des charges mutualisées"),
-        name_en: format!("Call for funds {month}: share of mutualised costs"),
+        name: format!("{what} {month} : part des charges mutualisées"),
+        name_en: format!("{what_en} {month}: share of mutualised costs"),
         details,
         note: Some(note),
         quantity: Quantity::lump(share).ok_or_else(|| not("its amount is too large".to_owned()))?,
         amount: share,
-        vat: VatCategory::Exempt,
+        vat,
         credits: None,
     }))
 }
 
 /// VAT on a share is that of the tariff in force for the tenant's category on the month's last day.
-fn bears_no_vat(called: &Called<'_>, month: BillingMonth) -> Result<(), Fault> {
+fn vat_of_share(called: &Called<'_>, month: BillingMonth) -> Result<VatCategory, Fault> {
     let day = month.last_day();
     let tariff = called.tariffs.iter().find(|tariff| {
         tariff.spec.categories.contains(&called.category)
             && tariff.spec.valid_from <= day
             && day <= tariff.spec.valid_until
     });
-    match tariff {
-        None => Err(cannot(
+    let Some(tariff) = tariff else {
+        return Err(cannot(
             called,
             format!(
                 "no tariff covers {} on {day}, and whether a share bears VAT is the tariff's to say: write that tariff first",
                 called.category.as_str()
             ),
-        )),
-        Some(tariff) if !tariff.spec.vat.rate.is_zero() => Err(cannot(
+        ));
+    };
+    let rate = tariff.spec.vat.rate;
+    VatCategory::french(rate).ok_or_else(|| Fault::VatRate {
+        rate: rate.normalize().to_string(),
+    })
+}
+
+/// One document asks for one rate, so that what is paid on it has one.
+fn one_category(called: &Called<'_>, lines: &[InvoiceLine]) -> Result<VatCategory, Fault> {
+    let mut categories = lines.iter().map(|line| line.vat);
+    let first = categories.next().unwrap_or(VatCategory::Exempt);
+    match categories.find(|other| *other != first) {
+        None => Ok(first),
+        Some(other) => Err(cannot(
             called,
             format!(
-                "its share bears {} % VAT by the tariff {}, and an advance on it would be an invoice with VAT (CGI, art. 269, 2, c): bill its months instead",
-                tariff.spec.vat.rate.normalize(),
-                tariff.name
+                "its share bears {} % VAT in some of these months and {} % in others, and one call asks for one rate: call the months of each rate by themselves",
+                first.rate(),
+                other.rate()
             ),
         )),
-        Some(_) => Ok(()),
     }
 }

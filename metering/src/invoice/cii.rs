@@ -6,7 +6,7 @@
 use super::document::{Purpose, ValidInvoice, VatCategory, VatSum};
 use super::issued::IssuedInvoice;
 use super::line::InvoiceLine;
-use super::mentions::{BELOW_NOTHING, TO_BE_PAID_BACK, mentions};
+use super::mentions::{BELOW_NOTHING, PREPAYMENT, TO_BE_PAID_BACK, invoiced_with, mentions};
 use super::party::{Address, ElectronicAddress};
 use jiff::civil::Date;
 use quick_xml::Writer;
@@ -17,6 +17,8 @@ use std::fmt::Display;
 const GUIDELINE: &str = "urn:cen.eu:en16931:2017";
 /// The business process (BT-23): an invoice for services, sent by the seller (BR-FR-08).
 const PROCESS: &str = "S1";
+/// The same after prepayment invoices (*facture définitive après acompte*).
+const PROCESS_AFTER_PREPAYMENT: &str = "S4";
 
 const NAMESPACES: [(&str, &str); 4] = [
     (
@@ -84,7 +86,15 @@ fn write(issued: &IssuedInvoice) -> std::io::Result<Vec<u8>> {
     xml.0.write_event(Event::Start(root))?;
     xml.within("rsm:ExchangedDocumentContext", |xml| {
         xml.within("ram:BusinessProcessSpecifiedDocumentContextParameter", |xml| {
-            xml.text("ram:ID", PROCESS)
+            let is_after_prepayment = !issued.document().vat_of_advances().is_empty();
+            xml.text(
+                "ram:ID",
+                if is_after_prepayment {
+                    PROCESS_AFTER_PREPAYMENT
+                } else {
+                    PROCESS
+                },
+            )
         })?;
         xml.within("ram:GuidelineSpecifiedDocumentContextParameter", |xml| {
             xml.text("ram:ID", GUIDELINE)
@@ -99,11 +109,17 @@ fn write(issued: &IssuedInvoice) -> std::io::Result<Vec<u8>> {
         xml.within("ram:ApplicableHeaderTradeAgreement", |xml| {
             agreement(xml, document)
         })?;
-        // A service of a whole month is rendered on its last day (BT-72).
         xml.within("ram:ApplicableHeaderTradeDelivery", |xml| {
-            xml.within("ram:ActualDeliverySupplyChainEvent", |xml| {
-                xml.day("ram:OccurrenceDateTime", document.month().last_day())
-            })
+            match document.purpose().ahead() {
+                // Nothing is rendered yet. The element must be there and not empty: for whom it will be (BT-70).
+                Some(_) => xml.within("ram:ShipToTradeParty", |xml| {
+                    xml.text("ram:Name", &document.buyer().name)
+                }),
+                // A service of a whole month is rendered on its last day (BT-72).
+                None => xml.within("ram:ActualDeliverySupplyChainEvent", |xml| {
+                    xml.day("ram:OccurrenceDateTime", document.month().last_day())
+                }),
+            }
         })?;
         xml.within("ram:ApplicableHeaderTradeSettlement", |xml| {
             settlement(xml, issued)
@@ -121,6 +137,7 @@ fn header(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
     xml.text("ram:ID", issued.number())?;
     let code = match document.purpose() {
         Purpose::Invoice { .. } | Purpose::Call { .. } => "380",
+        Purpose::Prepayment { .. } => "386",
         Purpose::CreditNote { .. } | Purpose::MonthCredit { .. } => "381",
     };
     xml.text("ram:TypeCode", code)?;
@@ -128,10 +145,12 @@ fn header(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
     let reason = match document.purpose() {
         Purpose::CreditNote { reason, .. } => Some(reason.as_str()),
         Purpose::MonthCredit { .. } => Some(BELOW_NOTHING.french),
+        Purpose::Prepayment { .. } => Some(PREPAYMENT.french),
         Purpose::Invoice { .. } | Purpose::Call { .. } => None,
     };
-    if let Some(reason) = reason {
-        xml.within("ram:IncludedNote", |xml| xml.text("ram:Content", reason))?;
+    let invoiced: Vec<String> = document.advances().iter().filter_map(invoiced_with).collect();
+    for note in reason.into_iter().chain(invoiced.iter().map(String::as_str)) {
+        xml.within("ram:IncludedNote", |xml| xml.text("ram:Content", note))?;
     }
     for mention in mentions(document.buyer().kind) {
         xml.within("ram:IncludedNote", |xml| {
@@ -267,7 +286,9 @@ fn settlement(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
     let (sums, currency) = (document.sums(), document.currency().as_str());
     xml.text("ram:PaymentReference", issued.number())?;
     xml.text("ram:InvoiceCurrencyCode", currency)?;
-    if let (Purpose::Invoice { .. }, Some(account)) = (document.purpose(), &document.seller().account) {
+    if let (Purpose::Invoice { .. } | Purpose::Prepayment { .. }, Some(account)) =
+        (document.purpose(), &document.seller().account)
+    {
         xml.within("ram:SpecifiedTradeSettlementPaymentMeans", |xml| {
             // UNTDID 4461: a SEPA credit transfer.
             xml.text("ram:TypeCode", "58")?;
@@ -287,7 +308,8 @@ fn settlement(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
     }
     xml.within("ram:BillingSpecifiedPeriod", |xml| {
         xml.day("ram:StartDateTime", document.month().first_day())?;
-        xml.day("ram:EndDateTime", document.month().last_day())
+        let last = document.purpose().until().unwrap_or(document.month());
+        xml.day("ram:EndDateTime", last.last_day())
     })?;
     xml.within("ram:SpecifiedTradePaymentTerms", |xml| {
         match (document.purpose(), issued.due_on()) {
@@ -296,7 +318,7 @@ fn settlement(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
                 format!("À déduire de la facture {corrects}, ou à rembourser si elle est payée."),
             ),
             (Purpose::MonthCredit { .. }, _) => xml.text("ram:Description", TO_BE_PAID_BACK.french),
-            (Purpose::Invoice { .. } | Purpose::Call { .. }, due) => {
+            (Purpose::Invoice { .. } | Purpose::Call { .. } | Purpose::Prepayment { .. }, due) => {
                 let days = document.payment_days();
                 xml.text(
                     "ram:Description",
@@ -320,8 +342,16 @@ fn settlement(xml: &mut Xml, issued: &IssuedInvoice) -> Written {
         }
         xml.text("ram:DuePayableAmount", sums.gross - prepaid)
     })?;
-    let referenced = match document.purpose() {
-        Purpose::Invoice { replaces } => replaces.iter().map(|number| (number, None)).collect(),
+    let referenced: Vec<_> = match document.purpose() {
+        Purpose::Invoice { replaces } => {
+            let prepayments = document
+                .advances()
+                .iter()
+                .filter_map(|advance| Some((&advance.call, Some(advance.taxed?.issued_on))));
+            let replaced = replaces.iter().map(|number| (number, None));
+            replaced.chain(prepayments).collect()
+        }
+        Purpose::Prepayment { replaces, .. } => replaces.iter().map(|number| (number, None)).collect(),
         Purpose::MonthCredit { corrects } => corrects
             .iter()
             .map(|cited| (&cited.number, Some(cited.issued_on)))

@@ -52,7 +52,7 @@ pub fn credit(
     }
     if !matches!(
         original.document().purpose(),
-        Purpose::Invoice { .. } | Purpose::Call { .. }
+        Purpose::Invoice { .. } | Purpose::Call { .. } | Purpose::Prepayment { .. }
     ) {
         faults.push(Fault::NotAnInvoice {
             number: original.number().to_string(),
@@ -97,7 +97,7 @@ pub fn credit(
             corrected_on: original.issued_on(),
             reason,
             after: numbers(issued),
-            call: document.purpose.until(),
+            ahead: document.purpose.ahead(),
         },
         advances: Vec::new(),
         year: Vec::new(),

@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use mesocentre_api::Currency;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What an invoice needs to know besides its statement and its parties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,11 @@ impl Exemption {
     }
 }
 
+/// The rates that French invoices may bear, in hundredths of a percent (BR-FR-16).
+const FRENCH_RATES: [i64; 14] = [
+    90, 105, 175, 210, 550, 700, 850, 920, 960, 1_000, 1_300, 1_960, 2_000, 2_060,
+];
+
 /// VAT on a line: a rate, or none and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +73,17 @@ pub enum VatCategory {
 }
 
 impl VatCategory {
+    /// That of a rate in percent, where it is a French one or 0.
+    pub(super) fn french(rate: Decimal) -> Option<Self> {
+        match Cents::from_decimal(rate)?.0 {
+            0 => Some(Self::Exempt),
+            hundredths if FRENCH_RATES.iter().any(|known| i128::from(*known) == hundredths) => {
+                Some(Self::Rate(rate.normalize()))
+            }
+            _ => None,
+        }
+    }
+
     /// The rate in percent; 0 where it is exempt.
     pub fn rate(self) -> Decimal {
         match self {
@@ -138,6 +155,17 @@ pub enum Purpose {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaces: Option<InvoiceNumber>,
     },
+    /// A prepayment invoice (type 386): a call for funds whose shares bear VAT, all at one rate. Its month is the first
+    /// that it calls for.
+    Prepayment {
+        /// The cost pool.
+        cost_pool: String,
+        /// The last month that it calls for.
+        until: BillingMonth,
+        /// The prepayment invoice that it takes the place of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<InvoiceNumber>,
+    },
     /// A credit note (type 381).
     CreditNote {
         /// The invoice that it corrects (BT-25).
@@ -149,29 +177,63 @@ pub enum Purpose {
         /// The credit notes on the same invoice that were counted when it was drafted. Another one issued meanwhile makes
         /// it void.
         after: Vec<InvoiceNumber>,
-        /// The last month of the call for funds that it takes back; such a note is no more an invoice than the call.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        call: Option<BillingMonth>,
+        /// What it takes back, where that asks ahead.
+        #[serde(flatten)]
+        ahead: Option<Ahead>,
     },
+}
+
+/// What asks ahead, with the last month that it calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ahead {
+    /// A call for funds; what takes it back is no more an invoice than the call.
+    Call(BillingMonth),
+    /// A prepayment invoice.
+    Prepayment(BillingMonth),
 }
 
 impl Purpose {
     /// Whether the law of invoices holds for it: an invoice or a credit note on one. Else it is a call for funds, or takes
     /// one back, and has no XML.
     pub fn is_invoice(&self) -> bool {
+        !matches!(self.ahead(), Some(Ahead::Call(_)))
+    }
+
+    /// Whether it asks ahead, or takes back what does.
+    pub fn ahead(&self) -> Option<Ahead> {
         match self {
-            Self::Invoice { .. } | Self::MonthCredit { .. } => true,
-            Self::CreditNote { call, .. } => call.is_none(),
-            Self::Call { .. } => false,
+            Self::Call { until, .. } => Some(Ahead::Call(*until)),
+            Self::Prepayment { until, .. } => Some(Ahead::Prepayment(*until)),
+            Self::CreditNote { ahead, .. } => *ahead,
+            Self::Invoice { .. } | Self::MonthCredit { .. } => None,
+        }
+    }
+
+    /// The cost pool and the last month that it asks ahead for.
+    pub fn called(&self) -> Option<(&str, BillingMonth)> {
+        match self {
+            Self::Call { cost_pool, until, .. } | Self::Prepayment { cost_pool, until, .. } => {
+                Some((cost_pool, *until))
+            }
+            Self::Invoice { .. } | Self::MonthCredit { .. } | Self::CreditNote { .. } => None,
         }
     }
 
     /// The last month that it is about, where that is another than its month.
     pub fn until(&self) -> Option<BillingMonth> {
+        self.ahead().map(|ahead| match ahead {
+            Ahead::Call(until) | Ahead::Prepayment(until) => until,
+        })
+    }
+
+    /// The document that it takes the place of.
+    pub fn replaces(&self) -> Option<&InvoiceNumber> {
         match self {
-            Self::Call { until, .. } => Some(*until),
-            Self::CreditNote { call, .. } => *call,
-            Self::Invoice { .. } | Self::MonthCredit { .. } => None,
+            Self::Invoice { replaces } | Self::Call { replaces, .. } | Self::Prepayment { replaces, .. } => {
+                replaces.as_ref()
+            }
+            Self::MonthCredit { .. } | Self::CreditNote { .. } => None,
         }
     }
 }
@@ -271,11 +333,26 @@ impl ValidInvoice {
         self.advances.iter().map(|advance| advance.amount).sum()
     }
 
+    /// What of its VAT was invoiced before it, with the advances that are set against it, by rate.
+    pub fn vat_of_advances(&self) -> Vec<VatSum> {
+        let mut by_rate: BTreeMap<VatCategory, VatSum> = BTreeMap::new();
+        for sum in self.advances.iter().filter_map(Advance::vat) {
+            let of_rate = by_rate.entry(sum.category).or_insert(VatSum {
+                base: Cents(0),
+                amount: Cents(0),
+                ..sum
+            });
+            of_rate.base = of_rate.base + sum.base;
+            of_rate.amount = of_rate.amount + sum.amount;
+        }
+        by_rate.into_values().collect()
+    }
+
     /// What it comes to for who pays: below zero where it gives back; nothing of a credit note on another document, whose
     /// own account it lowers.
     pub fn owed(&self) -> Cents {
         match self.purpose {
-            Purpose::Invoice { .. } | Purpose::Call { .. } => self.sums.gross,
+            Purpose::Invoice { .. } | Purpose::Call { .. } | Purpose::Prepayment { .. } => self.sums.gross,
             Purpose::MonthCredit { .. } => Cents(0) - self.sums.gross,
             Purpose::CreditNote { .. } => Cents(0),
         }

@@ -15,11 +15,6 @@ use mesocentre_api::{StatementLine, StatementState};
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The rates that French invoices may bear, in hundredths of a percent (BR-FR-16).
-const FRENCH_RATES: [i64; 14] = [
-    90, 105, 175, 210, 550, 700, 850, 920, 960, 1_000, 1_300, 1_960, 2_000, 2_060,
-];
-
 /// An invoice over a statement, whose every amount it keeps; a credit note over one that comes to less than nothing.
 ///
 /// # Errors
@@ -43,7 +38,7 @@ pub fn draft(
     match billed {
         Some(billed) if faults.is_empty() => Ok(ValidInvoice {
             advances: match billed.purpose {
-                Purpose::Invoice { .. } => terms.account.advances_on(Sums::of(&billed.vat).gross),
+                Purpose::Invoice { .. } => terms.account.advances_on(&billed.vat),
                 _ => Vec::new(),
             },
             year: terms.account.year_before(billed.month),
@@ -217,18 +212,9 @@ impl Reader<'_> {
             None => VatCategory::Exempt,
             Some(text) => {
                 let rate: Decimal = text.parse().map_err(|_| self.unreadable("VAT rate", text))?;
-                let hundredths = Cents::from_decimal(rate).map(|cents| cents.0);
-                match hundredths {
-                    Some(0) => VatCategory::Exempt,
-                    Some(rate_of) if FRENCH_RATES.iter().any(|known| i128::from(*known) == rate_of) => {
-                        VatCategory::Rate(rate.normalize())
-                    }
-                    _ => {
-                        return Err(Fault::VatRate {
-                            rate: text.to_owned(),
-                        });
-                    }
-                }
+                VatCategory::french(rate).ok_or_else(|| Fault::VatRate {
+                    rate: text.to_owned(),
+                })?
             }
         };
         let units = match line.meter {

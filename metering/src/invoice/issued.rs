@@ -113,7 +113,7 @@ impl IssuedInvoice {
     /// The day until which it is to be paid (BT-9); what gives back has none.
     pub fn due_on(&self) -> Option<Date> {
         match self.document.purpose() {
-            Purpose::Invoice { .. } | Purpose::Call { .. } => self
+            Purpose::Invoice { .. } | Purpose::Call { .. } | Purpose::Prepayment { .. } => self
                 .issued_on
                 .checked_add(i64::from(self.document.payment_days()).days())
                 .ok(),

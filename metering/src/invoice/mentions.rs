@@ -1,5 +1,7 @@
 //! What the law wants to stand on an invoice, word for word (BG-1; BR-FR-05: PMT, PMD and AAB, once each).
 
+use super::account::Advance;
+use super::page::french;
 use super::party::BuyerKind;
 
 /// Words in both languages.
@@ -27,6 +29,27 @@ pub(super) const CALL: Words = Words {
     french: "Appel de fonds provisionnel sur les charges mutualisées : ce document n'est pas une facture. Ce qui est versé est déduit des factures qui suivent ; la part variable est appelée selon la clé fixe, et les dépenses réelles sont régularisées après la clôture de l'exercice.",
     english: "Provisional call for funds on mutualised costs; this is no invoice. What is paid is deducted from the invoices that follow; the part by use is called by weight, and the real costs are made up after the end of the year.",
 };
+
+/// What a prepayment invoice is.
+pub(super) const PREPAYMENT: Words = Words {
+    french: "Facture d'acompte sur les charges mutualisées : la TVA est exigible à l'encaissement de l'acompte (CGI, article 269, 2, c). Ce qui est payé est déduit des factures définitives qui portent de la TVA au même taux ; la part variable est appelée selon la clé fixe, et les dépenses réelles sont régularisées après la clôture de l'exercice.",
+    english: "Prepayment invoice on mutualised costs: VAT is due when the advance is paid. What is paid is deducted from the final invoices that bear VAT at the same rate; the part by use is called by weight, and the real costs are made up after the end of the year.",
+};
+
+/// Of an advance that was paid on a prepayment invoice: which one, and the VAT that was asked for with it. EN 16931 has no
+/// other place for it (BT-22).
+pub(super) fn invoiced_with(advance: &Advance) -> Option<String> {
+    let (taxed, vat) = (advance.taxed?, advance.vat()?);
+    Some(format!(
+        "Déjà facturé et payé avec la facture d'acompte {} du {} : {} TTC, dont {} HT et {} de TVA à {}.",
+        advance.call,
+        french::day(taxed.issued_on),
+        french::euros(advance.amount),
+        french::euros(vat.base),
+        french::euros(vat.amount),
+        french::percent(taxed.rate),
+    ))
+}
 
 /// A mention.
 pub(super) struct Mention {

@@ -7,8 +7,8 @@
 //!
 //! Who issues a draft again, after a crash or beside somebody else, is given what was issued: a month of a tenant is
 //! invoiced once, whatever the series. What an invoice stands at (paid, credited, due) is no field of it: it is
-//! computed from the rows that came after it. Calls for funds are documents of the same table: what is paid on one is set
-//! against invoices of its tenant that are issued later, never twice.
+//! computed from the rows that came after it. Calls for funds and prepayment invoices are documents of the same table: what is
+//! paid on one is set against invoices of its tenant that are issued later, never twice.
 
 use super::database::{Session, Stored, query};
 use super::head_file::{AnchoredIssue, HeadFile};
@@ -85,6 +85,18 @@ pub enum IssueError {
     AdvancesChanged {
         /// The tenant.
         tenant: String,
+    },
+    /// What was set against invoices would be credited.
+    #[error(
+        "{used} of what was paid on the prepayment invoice {number} was set against invoices, and a credit note leaves as much of it: credit lines and amounts, at most {left} with VAT"
+    )]
+    SetOff {
+        /// The prepayment invoice.
+        number: InvoiceNumber,
+        /// What was set off.
+        used: Cents,
+        /// What is left to be credited.
+        left: Cents,
     },
     /// Another credit note came first.
     #[error(
@@ -194,11 +206,13 @@ impl Ledger {
                     month: draft.month(),
                     number: there.number().clone(),
                 }),
-                Purpose::Call { cost_pool, .. } => Err(IssueError::Called {
-                    tenant: draft.tenant().to_owned(),
-                    pool: cost_pool.clone(),
-                    number: there.number().clone(),
-                }),
+                Purpose::Call { cost_pool, .. } | Purpose::Prepayment { cost_pool, .. } => {
+                    Err(IssueError::Called {
+                        tenant: draft.tenant().to_owned(),
+                        pool: cost_pool.clone(),
+                        number: there.number().clone(),
+                    })
+                }
                 Purpose::CreditNote { corrects, .. } => Err(IssueError::CreditedMeanwhile {
                     number: corrects.clone(),
                 }),
@@ -211,7 +225,7 @@ impl Ledger {
                     self.check_replaceable(&mut tx, number, draft).await?;
                 }
                 let account = self.account_in(&mut tx, draft.tenant()).await?;
-                if account.advances_on(draft.sums().gross) != draft.advances() {
+                if account.advances_on(draft.vat()) != draft.advances() {
                     return Err(IssueError::AdvancesChanged {
                         tenant: draft.tenant().to_owned(),
                     });
@@ -233,6 +247,9 @@ impl Ledger {
             }
             Purpose::Call {
                 cost_pool, replaces, ..
+            }
+            | Purpose::Prepayment {
+                cost_pool, replaces, ..
             } => {
                 if let Some(number) = replaces {
                     self.check_replaceable(&mut tx, number, draft).await?;
@@ -240,16 +257,20 @@ impl Ledger {
                 self.check_not_called(&mut tx, cost_pool, draft).await?;
             }
             Purpose::CreditNote { corrects, after, .. } => {
-                let known = self.invoice_by(&mut tx, "number", &corrects.0).await?;
-                if known.is_none() {
+                let Some(known) = self.invoice_by(&mut tx, "number", &corrects.0).await? else {
                     return Err(IssueError::Unknown {
                         number: corrects.clone(),
                     });
-                }
-                if numbers(&self.credits_on(&mut tx, corrects).await?) != *after {
+                };
+                let credits = self.credits_on(&mut tx, corrects).await?;
+                if numbers(&credits) != *after {
                     return Err(IssueError::CreditedMeanwhile {
                         number: corrects.clone(),
                     });
+                }
+                if matches!(known.document().purpose(), Purpose::Prepayment { .. }) {
+                    let left = known.document().sums().gross - gross_of(&credits);
+                    self.check_not_set_off(&mut tx, corrects, left, draft).await?;
                 }
             }
         }
@@ -284,7 +305,10 @@ impl Ledger {
         // Of a month below nothing, what it gives back is in no invoice's own account.
         let corrects = match draft.purpose() {
             Purpose::CreditNote { corrects, .. } => Some(corrects.0.as_str()),
-            Purpose::Invoice { .. } | Purpose::MonthCredit { .. } | Purpose::Call { .. } => None,
+            Purpose::Invoice { .. }
+            | Purpose::MonthCredit { .. }
+            | Purpose::Call { .. }
+            | Purpose::Prepayment { .. } => None,
         };
         query(
             "INSERT INTO invoice \
@@ -543,14 +567,10 @@ impl Ledger {
         };
         let document = replaced.document();
         let is_alike = match (document.purpose(), draft.purpose()) {
-            (
-                Purpose::Call { cost_pool, until, .. },
-                Purpose::Call {
-                    cost_pool: pool,
-                    until: last,
-                    ..
-                },
-            ) => cost_pool == pool && until == last,
+            (before @ Purpose::Call { .. }, after @ Purpose::Call { .. })
+            | (before @ Purpose::Prepayment { .. }, after @ Purpose::Prepayment { .. }) => {
+                before.called() == after.called()
+            }
             (Purpose::Invoice { .. }, Purpose::Invoice { .. }) => true,
             _ => false,
         };
@@ -574,10 +594,10 @@ impl Ledger {
         let last = draft.purpose().until();
         for before in self.documents_of(tx, draft.tenant()).await? {
             let document = before.document();
-            let Purpose::Call { cost_pool, until, .. } = document.purpose() else {
+            let Some((cost_pool, until)) = document.purpose().called() else {
                 continue;
             };
-            let meets = document.month() <= last.unwrap_or(draft.month()) && draft.month() <= *until;
+            let meets = document.month() <= last.unwrap_or(draft.month()) && draft.month() <= until;
             if cost_pool == pool
                 && meets
                 && gross_of(&self.credits_on(tx, before.number()).await?) != document.sums().gross
@@ -590,6 +610,27 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// What was set against invoices stays invoiced: its VAT is taken off theirs. `left` is what of the prepayment invoice
+    /// is not credited yet.
+    async fn check_not_set_off(
+        &self,
+        tx: &mut Session,
+        number: &InvoiceNumber,
+        left: Cents,
+        draft: &ValidInvoice,
+    ) -> Result<(), IssueError> {
+        let account = self.account_in(tx, draft.tenant()).await?;
+        let used = account.used.get(number).copied().unwrap_or_default();
+        if draft.sums().gross <= left - used {
+            return Ok(());
+        }
+        Err(IssueError::SetOff {
+            number: number.clone(),
+            used,
+            left: left - used,
+        })
     }
 
     async fn invoice_by(
@@ -685,6 +726,11 @@ fn claim(draft: &ValidInvoice) -> Result<String, LedgerError> {
             None::<InvoiceNumber>,
         )),
         Purpose::Call {
+            cost_pool,
+            until,
+            replaces,
+        }
+        | Purpose::Prepayment {
             cost_pool,
             until,
             replaces,

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 const NO_BREAK: char = '\u{a0}';
 
 /// `1 234,56 €`.
-pub(super) fn euros(amount: Cents) -> String {
+pub(in crate::invoice) fn euros(amount: Cents) -> String {
     format!("{}{NO_BREAK}€", number(&amount.to_string()))
 }
 
@@ -18,12 +18,12 @@ pub(super) fn decimal(value: Decimal) -> String {
 }
 
 /// `5,5 %`.
-pub(super) fn percent(rate: Decimal) -> String {
+pub(in crate::invoice) fn percent(rate: Decimal) -> String {
     format!("{}{NO_BREAK}%", decimal(rate))
 }
 
 /// `27/11/2026`.
-pub(super) fn day(day: Date) -> String {
+pub(in crate::invoice) fn day(day: Date) -> String {
     format!("{:02}/{:02}/{:04}", day.day(), day.month(), day.year())
 }
 

@@ -2,12 +2,13 @@
 
 use super::french;
 use super::ink::{Face, Faces, Ink, Milli, PAPER_HEIGHT, PAPER_WIDTH, Shade, Style};
-use crate::invoice::document::{Purpose, ValidInvoice, VatCategory};
-use crate::invoice::issued::IssuedInvoice;
+use crate::invoice::document::{Ahead, Purpose, ValidInvoice, VatCategory, VatSum};
+use crate::invoice::issued::{InvoiceNumber, IssuedInvoice};
 use crate::invoice::line::{InvoiceLine, Unit};
-use crate::invoice::mentions::{BELOW_NOTHING, CALL, TO_BE_PAID_BACK, mentions};
+use crate::invoice::mentions::{BELOW_NOTHING, CALL, PREPAYMENT, TO_BE_PAID_BACK, mentions};
 use crate::invoice::party::Address;
 use crate::money::Cents;
+use jiff::civil::Date;
 
 const LEFT: Milli = 48_000;
 const RIGHT: Milli = PAPER_WIDTH - 48_000;
@@ -119,17 +120,7 @@ impl Sheet<'_> {
     fn head(&mut self, issued: &IssuedInvoice) {
         let document = issued.document();
         let (seller, buyer) = (document.seller(), document.buyer());
-        let (title, title_en) = match document.purpose() {
-            Purpose::Invoice { .. } => ("FACTURE", "Invoice"),
-            Purpose::CreditNote { call: None, .. } | Purpose::MonthCredit { .. } => ("AVOIR", "Credit note"),
-            Purpose::Call { .. } => ("APPEL DE FONDS", "Call for funds"),
-            Purpose::CreditNote { call: Some(_), .. } => ("ANNULATION", "Call taken back"),
-        };
-        self.text(WINDOW, TOP + 8_000, TITLE, title);
-        let after = WINDOW + self.faces.width(TITLE, title) + 8_000;
-        self.text(after, TOP + 8_000, BESIDE, title_en);
-        let number = format!("n° {}", issued.number());
-        self.text(WINDOW, TOP + 26_000, NAME, &number);
+        self.title_and_number(issued);
 
         self.y = TOP + 4_000;
         self.wrapped(LEFT, NAME, WINDOW - LEFT - 20_000, 13_000, &seller.name);
@@ -163,6 +154,26 @@ impl Sheet<'_> {
         self.y = self.y.max(under_seller) + 14_000;
     }
 
+    fn title_and_number(&mut self, issued: &IssuedInvoice) {
+        let (title, title_en) = title(issued.document());
+        let titles = self.faces.wrap(TITLE, title, RIGHT - WINDOW);
+        let (mut y, mut after) = (TOP - 13_000, WINDOW);
+        for text in titles {
+            y += 21_000;
+            self.text(WINDOW, y, TITLE, &text);
+            after = WINDOW + self.faces.width(TITLE, &text) + 8_000;
+        }
+        if after + self.faces.width(BESIDE, title_en) <= RIGHT {
+            self.text(after, y, BESIDE, title_en);
+        } else {
+            y += 10_000;
+            self.text(WINDOW, y, BESIDE, title_en);
+            y -= 6_000;
+        }
+        let number = format!("n° {}", issued.number());
+        self.text(WINDOW, y + 18_000, NAME, &number);
+    }
+
     /// Days, period and the buyer's references, two beside each other.
     fn references(&mut self, issued: &IssuedInvoice) {
         let document = issued.document();
@@ -178,10 +189,9 @@ impl Sheet<'_> {
         if let Some(due) = issued.due_on() {
             fields.push(("Date d'échéance", "Due on", french::day(due)));
         }
-        fields.push(if document.purpose().is_invoice() {
-            ("Période facturée", "Billing period", period)
-        } else {
-            ("Période appelée", "Period called", period)
+        fields.push(match document.purpose().ahead() {
+            None => ("Période facturée", "Billing period", period),
+            Some(_) => ("Période appelée", "Period called", period),
         });
         let optional = [
             ("Code service", "Service code", &buyer.service_code),
@@ -191,29 +201,27 @@ impl Sheet<'_> {
         for (label, label_en, value) in optional {
             fields.extend(value.clone().map(|value| (label, label_en, value)));
         }
-        match document.purpose() {
-            Purpose::Invoice { replaces: None } | Purpose::Call { replaces: None, .. } => {}
-            Purpose::Invoice {
-                replaces: Some(number),
-            } => fields.push(("Remplace la facture", "Replaces invoice", number.to_string())),
-            Purpose::Call {
-                replaces: Some(number),
-                ..
-            } => fields.push(("Remplace l'appel", "Replaces call", number.to_string())),
-            Purpose::CreditNote {
-                corrects,
-                corrected_on,
-                call,
-                ..
-            } => {
-                let cited = format!("{corrects} ({})", french::day(*corrected_on));
-                fields.push(match call {
-                    None => ("Facture corrigée", "Corrected invoice", cited),
-                    Some(_) => ("Appel annulé", "Call taken back", cited),
-                });
-            }
-            // They may be many: below, over the whole width.
-            Purpose::MonthCredit { .. } => {}
+        let is_call = !document.purpose().is_invoice();
+        if let Some(number) = document.purpose().replaces() {
+            fields.push(if is_call {
+                ("Remplace l'appel", "Replaces call", number.to_string())
+            } else {
+                ("Remplace la facture", "Replaces invoice", number.to_string())
+            });
+        }
+        // Those that a month gives back of may be many: below, over the whole width.
+        if let Purpose::CreditNote {
+            corrects,
+            corrected_on,
+            ..
+        } = document.purpose()
+        {
+            let cited = cited(corrects, *corrected_on);
+            fields.push(if is_call {
+                ("Appel annulé", "Call taken back", cited)
+            } else {
+                ("Facture corrigée", "Corrected invoice", cited)
+            });
         }
         self.rule(self.y, Shade::Blue, 700);
         self.y += 15_000;
@@ -238,13 +246,13 @@ impl Sheet<'_> {
                 self.y += 8_000;
             }
             Purpose::MonthCredit { corrects } => {
-                let cited: Vec<String> = corrects
+                let all: Vec<String> = corrects
                     .iter()
-                    .map(|cited| format!("{} ({})", cited.number, french::day(cited.issued_on)))
+                    .map(|one| cited(&one.number, one.issued_on))
                     .collect();
                 self.across(&format!(
                     "Factures corrigées / Corrected invoices : {}",
-                    cited.join(", ")
+                    all.join(", ")
                 ));
                 self.across(&format!(
                     "Motif / Reason : {} / {}",
@@ -252,7 +260,21 @@ impl Sheet<'_> {
                 ));
                 self.y += 8_000;
             }
-            Purpose::Invoice { .. } | Purpose::Call { .. } => {}
+            Purpose::Invoice { .. } => {
+                let prepayments: Vec<String> = document
+                    .advances()
+                    .iter()
+                    .filter_map(|advance| Some(cited(&advance.call, advance.taxed?.issued_on)))
+                    .collect();
+                if !prepayments.is_empty() {
+                    self.across(&format!(
+                        "Factures d'acompte / Prepayment invoices : {}",
+                        prepayments.join(", ")
+                    ));
+                    self.y += 8_000;
+                }
+            }
+            Purpose::Call { .. } | Purpose::Prepayment { .. } => {}
         }
     }
 
@@ -350,8 +372,9 @@ impl Sheet<'_> {
     }
 
     fn sums(&mut self, document: &ValidInvoice) {
-        let rates = Milli::try_from(document.vat().len()).unwrap_or(1);
-        self.room((rates * 13_000 + 40_000).max(92_000), false);
+        let of_advances = document.vat_of_advances();
+        let rates = Milli::try_from(document.vat().len() + of_advances.len()).unwrap_or(1);
+        self.room((rates * 13_000 + 66_000).max(92_000), false);
         self.y += 6_000;
         let top = self.y;
         let (base, tax) = (LEFT + 150_000, LEFT + 226_000);
@@ -367,14 +390,38 @@ impl Sheet<'_> {
             shade: Shade::Blue,
         });
         self.y += 12_000;
-        for sum in document.vat() {
+        let by_rate = |sheet: &mut Self, sum: &VatSum| {
             let label = match sum.category {
                 VatCategory::Exempt => "Exonéré / Exempt".to_owned(),
                 VatCategory::Rate(rate) => french::percent(rate),
             };
-            self.text(LEFT, self.y, TEXT, &label);
-            self.text_to(base, self.y, TEXT, &french::euros(sum.base));
-            self.text_to(tax, self.y, TEXT, &french::euros(sum.amount));
+            sheet.text(LEFT, sheet.y, TEXT, &label);
+            sheet.text_to(base, sheet.y, TEXT, &french::euros(sum.base));
+            sheet.text_to(tax, sheet.y, TEXT, &french::euros(sum.amount));
+            sheet.y += 13_000;
+        };
+        for sum in document.vat() {
+            by_rate(self, sum);
+        }
+        if !of_advances.is_empty() {
+            self.y += 3_000;
+            let label = "Déjà facturé avec les acomptes / already invoiced with the advances";
+            self.text(LEFT, self.y, BESIDE, label);
+            self.y += 12_000;
+            for sum in &of_advances {
+                let taken_off = VatSum {
+                    base: Cents(0) - sum.base,
+                    amount: Cents(0) - sum.amount,
+                    ..*sum
+                };
+                by_rate(self, &taken_off);
+            }
+            let invoiced: Cents = of_advances.iter().map(|sum| sum.amount).sum();
+            let left = french::euros(document.sums().vat - invoiced);
+            self.text(LEFT, self.y, STRONG, "TVA restante");
+            let after = LEFT + self.faces.width(STRONG, "TVA restante") + 5_000;
+            self.text(after, self.y, BESIDE, "VAT that is left");
+            self.text_to(tax, self.y, STRONG, &left);
             self.y += 13_000;
         }
         let under_rates = self.y;
@@ -389,7 +436,12 @@ impl Sheet<'_> {
             above.push(("Total TTC".to_owned(), "Gross total", sums.gross));
         }
         above.extend(document.advances().iter().map(|advance| {
-            let label = format!("Avance {}", advance.call);
+            let what = if advance.taxed.is_some() {
+                "Acompte"
+            } else {
+                "Avance"
+            };
+            let label = format!("{what} {}", advance.call);
             (label, "Paid in advance", Cents(0) - advance.amount)
         }));
         self.room(Milli::try_from(above.len()).unwrap_or(0) * 15_000, false);
@@ -402,8 +454,11 @@ impl Sheet<'_> {
         }
         let (label, label_en) = match document.purpose() {
             Purpose::Invoice { .. } => ("Net à payer TTC", "Total due"),
+            Purpose::Prepayment { .. } => ("Acompte à payer TTC", "Advance due"),
             Purpose::Call { .. } => ("Montant appelé", "Called"),
-            Purpose::CreditNote { call: Some(_), .. } => ("Montant annulé", "Taken back"),
+            Purpose::CreditNote { .. } if !document.purpose().is_invoice() => {
+                ("Montant annulé", "Taken back")
+            }
             Purpose::CreditNote { .. } | Purpose::MonthCredit { .. } => {
                 ("Total de l'avoir TTC", "Total credited")
             }
@@ -444,7 +499,7 @@ impl Sheet<'_> {
                     TO_BE_PAID_BACK.french, TO_BE_PAID_BACK.english
                 ));
             }
-            (Purpose::Invoice { .. } | Purpose::Call { .. }, due) => {
+            (Purpose::Invoice { .. } | Purpose::Call { .. } | Purpose::Prepayment { .. }, due) => {
                 self.text(LEFT, self.y, STRONG, "Règlement");
                 let after = LEFT + self.faces.width(STRONG, "Règlement") + 5_000;
                 self.text(after, self.y, BESIDE, "Payment");
@@ -476,7 +531,7 @@ impl Sheet<'_> {
         let own = match document.purpose() {
             Purpose::Invoice { .. } => document.sums().net,
             Purpose::MonthCredit { .. } => Cents(0) - document.sums().net,
-            Purpose::CreditNote { .. } | Purpose::Call { .. } => return,
+            Purpose::CreditNote { .. } | Purpose::Call { .. } | Purpose::Prepayment { .. } => return,
         };
         if document.year().is_empty() {
             return;
@@ -554,6 +609,12 @@ impl Sheet<'_> {
             self.wrapped(LEFT, BESIDE, RIGHT - LEFT, 9_500, CALL.english);
             return;
         }
+        if let Purpose::Prepayment { .. } = document.purpose() {
+            self.room(40_000, false);
+            self.wrapped(LEFT, SMALL, RIGHT - LEFT, 9_500, PREPAYMENT.french);
+            self.wrapped(LEFT, BESIDE, RIGHT - LEFT, 9_500, PREPAYMENT.english);
+            self.y += 2_500;
+        }
         for mention in mentions(document.buyer().kind) {
             self.room(30_000, false);
             self.wrapped(LEFT, SMALL, RIGHT - LEFT, 9_500, mention.french);
@@ -572,7 +633,7 @@ impl Sheet<'_> {
             seller.legal_form,
             french::siret(&seller.siren())
         );
-        let what = if document.purpose().is_invoice() {
+        let what = if document.purpose().ahead().is_none() {
             format!(
                 "Établi sur le décompte {} / made from the statement {} : SHA-256 {}",
                 document.month(),
@@ -608,6 +669,29 @@ impl Sheet<'_> {
             self.text(LEFT, y + 9_500, smaller, &what);
         }
     }
+}
+
+/// What it is, in French and in English.
+fn title(document: &ValidInvoice) -> (&'static str, &'static str) {
+    match document.purpose() {
+        Purpose::Invoice { .. } if document.vat_of_advances().is_empty() => ("FACTURE", "Invoice"),
+        Purpose::Invoice { .. } => (
+            "FACTURE DÉFINITIVE APRÈS ACOMPTE",
+            "Final invoice after an advance",
+        ),
+        Purpose::Prepayment { .. } => ("FACTURE D'ACOMPTE", "Prepayment invoice"),
+        Purpose::Call { .. } => ("APPEL DE FONDS", "Call for funds"),
+        Purpose::CreditNote {
+            ahead: Some(Ahead::Call(_)),
+            ..
+        } => ("ANNULATION", "Call taken back"),
+        Purpose::CreditNote { .. } | Purpose::MonthCredit { .. } => ("AVOIR", "Credit note"),
+    }
+}
+
+/// A document as another names it.
+fn cited(number: &InvoiceNumber, issued_on: Date) -> String {
+    format!("{number} ({})", french::day(issued_on))
 }
 
 fn rate(vat: VatCategory) -> String {

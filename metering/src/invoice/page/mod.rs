@@ -10,7 +10,7 @@
 //! (`metering/fonts`, SIL Open Font License), of which only the glyphs that are used are embedded.
 
 mod factur_x;
-mod french;
+pub(super) mod french;
 mod ink;
 mod layout;
 

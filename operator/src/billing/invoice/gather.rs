@@ -104,11 +104,11 @@ pub async fn issued(
     Ok(all.into_iter().find(|issued| match issued.document().purpose() {
         Purpose::Invoice { replaces: replaced } => replaced.as_ref() == replaces,
         Purpose::MonthCredit { .. } => replaces.is_none(),
-        Purpose::CreditNote { .. } | Purpose::Call { .. } => false,
+        Purpose::CreditNote { .. } | Purpose::Call { .. } | Purpose::Prepayment { .. } => false,
     }))
 }
 
-/// What the ledger has issued as this call, in place of that one or of none.
+/// What the ledger has issued for this call, in place of that one or of none.
 pub async fn called(
     context: &Context,
     tenant: &str,
@@ -118,11 +118,11 @@ pub async fn called(
 ) -> Result<Option<IssuedInvoice>, Failure> {
     let all = context.ledger.invoices_of(tenant, from).await?;
     Ok(all.into_iter().find(|issued| {
-        matches!(
-            issued.document().purpose(),
-            Purpose::Call { cost_pool, until, replaces: replaced }
-                if *cost_pool == call.cost_pool && until.to_string() == call.until && replaced.as_ref() == replaces
-        )
+        let purpose = issued.document().purpose();
+        purpose.replaces() == replaces
+            && purpose
+                .called()
+                .is_some_and(|(pool, until)| pool == call.cost_pool && until.to_string() == call.until)
     }))
 }
 

@@ -7,7 +7,7 @@ use crate::report::event;
 use kube::runtime::events::EventType;
 use mesocentre_api::Invoice;
 use mesocentre_metering::Cents;
-use mesocentre_metering::invoice::{IssuedInvoice, Purpose, Series, ValidInvoice};
+use mesocentre_metering::invoice::{Ahead, IssuedInvoice, Purpose, Series, ValidInvoice};
 use mesocentre_metering::ledger::{IssueError, Payment};
 
 /// Issues a draft today; a draft that was issued before is given what it was issued as.
@@ -24,11 +24,15 @@ pub async fn issue(
         Err(wrong) => return Ok(Err(wrong)),
     };
     let prefix = match draft.purpose() {
-        Purpose::Invoice { .. } => Some(&series.spec.series),
-        Purpose::CreditNote { call: None, .. } | Purpose::MonthCredit { .. } => {
+        Purpose::Invoice { .. } | Purpose::Prepayment { .. } => Some(&series.spec.series),
+        Purpose::Call { .. }
+        | Purpose::CreditNote {
+            ahead: Some(Ahead::Call(_)),
+            ..
+        } => series.spec.call_series.as_ref(),
+        Purpose::CreditNote { .. } | Purpose::MonthCredit { .. } => {
             series.spec.credit_series.as_ref().or(Some(&series.spec.series))
         }
-        Purpose::Call { .. } | Purpose::CreditNote { call: Some(_), .. } => series.spec.call_series.as_ref(),
     };
     let Some(prefix) = prefix else {
         return Ok(Err(Wrong::new(

@@ -1,4 +1,4 @@
-//! Invoice: a closed month of a tenant, from draft to paid; or a credit note on one.
+//! Invoice: a closed month of a tenant, from draft to paid; a credit note on one; or a call for funds ahead.
 //!
 //! ```text
 //!  gather    the series, the tenant, the closed month and what was issued, from the ledger    gather.rs

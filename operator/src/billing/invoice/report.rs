@@ -120,6 +120,7 @@ fn say(status: &mut InvoiceStatus, document: &ValidInvoice) {
     let (kind, corrects) = match document.purpose() {
         Purpose::Invoice { .. } => (InvoiceKind::Invoice, None),
         Purpose::Call { .. } => (InvoiceKind::Call, None),
+        Purpose::Prepayment { .. } => (InvoiceKind::Prepayment, None),
         Purpose::CreditNote { corrects, .. } => (InvoiceKind::CreditNote, Some(corrects.to_string())),
         Purpose::MonthCredit { corrects } => {
             let numbers: Vec<&str> = corrects.iter().map(|cited| cited.number.0.as_str()).collect();

@@ -342,14 +342,18 @@ async fn an_allocation_says_which_qos_and_which_reservation_its_jobs_have() -> R
         allocations
             .patch(HOURS, &PatchParams::default(), &Patch::Merge(reserved))
             .await?;
-        wait_for(&format!("{cores} reserved cores are {reason}"), PATIENCE, async || {
-            let found = allocations.get(HOURS).await.map_err(|error| error.to_string())?;
-            let conditions = found.status.map(|status| status.conditions).unwrap_or_default();
-            match find_condition(&conditions, "Reserved") {
-                Some(reserved) if reserved.reason == reason => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
+        wait_for(
+            &format!("{cores} reserved cores are {reason}"),
+            PATIENCE,
+            async || {
+                let found = allocations.get(HOURS).await.map_err(|error| error.to_string())?;
+                let conditions = found.status.map(|status| status.conditions).unwrap_or_default();
+                match find_condition(&conditions, "Reserved") {
+                    Some(reserved) if reserved.reason == reason => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            },
+        )
         .await;
     }
 

@@ -285,7 +285,7 @@ async fn a_prepayment_invoice_is_credited_as_any_but_for_what_was_set_against_in
     let told = refused.to_string();
     assert!(
         matches!(refused, IssueError::SetOff { .. })
-            && told.contains("21600.00 of what was paid on the prepayment invoice F2026-000001")
+            && told.contains("21600.00 of what was paid on F2026-000001")
             && told.contains("at most 39600.00 with VAT"),
         "{told}"
     );

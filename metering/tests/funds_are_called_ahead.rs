@@ -255,6 +255,17 @@ async fn what_was_paid_on_calls_is_set_against_invoices_once_and_the_rest_is_kep
         .unwrap();
     assert_eq!(again.number(), november.number());
     assert_eq!(test.ledger.account_of(TENANT).await.unwrap().advances, []);
+
+    // What it paid for cannot be taken back with the call: it would count twice.
+    let whole = credit(&called, &[], &Credit::Whole, "Délibération rapportée").unwrap();
+    let refused = test.ledger.issue(&calls(), &whole, ISSUED).await.unwrap_err();
+    assert!(matches!(refused, IssueError::SetOff { .. }), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .starts_with("26000.00 of what was paid on AF2026-000001"),
+        "{refused}"
+    );
     assert_eq!(verify(&test.url).await.unwrap().faults, []);
 }
 

@@ -341,7 +341,7 @@ async fn the_invoice_after_a_prepayment_names_it_and_its_vat(stack: &Stack) -> R
     ensure!(
         refused["status"]
             .to_string()
-            .contains("300.00 of what was paid on the prepayment invoice FA2027-000001"),
+            .contains("300.00 of what was paid on FA2027-000001"),
         "{refused}"
     );
     let part = json!({

@@ -88,10 +88,10 @@ pub enum IssueError {
     },
     /// What was set against invoices would be credited.
     #[error(
-        "{used} of what was paid on the prepayment invoice {number} was set against invoices, and a credit note leaves as much of it: credit lines and amounts, at most {left} with VAT"
+        "{used} of what was paid on {number} was set against invoices, and a credit note leaves as much of it: credit lines and amounts, at most {left} with VAT"
     )]
     SetOff {
-        /// The prepayment invoice.
+        /// The call or prepayment invoice.
         number: InvoiceNumber,
         /// What was set off.
         used: Cents,
@@ -268,7 +268,7 @@ impl Ledger {
                         number: corrects.clone(),
                     });
                 }
-                if matches!(known.document().purpose(), Purpose::Prepayment { .. }) {
+                if known.document().purpose().called().is_some() {
                     let left = known.document().sums().gross - gross_of(&credits);
                     self.check_not_set_off(&mut tx, corrects, left, draft).await?;
                 }
@@ -612,8 +612,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// What was set against invoices stays invoiced: its VAT is taken off theirs. `left` is what of the prepayment invoice
-    /// is not credited yet.
+    /// What was set against invoices stays asked for: it paid them, and its VAT is taken off theirs. `left` is what of the call
+    /// or prepayment invoice is not credited yet.
     async fn check_not_set_off(
         &self,
         tx: &mut Session,

@@ -540,7 +540,13 @@ async fn what_a_job_made_of_its_cores_and_memory_is_told_when_it_ends() -> Resul
         usage.allocated_memory.as_ref().map(|memory| memory.0.as_str()),
         Some("200Mi")
     );
-    assert!(usage.peak_memory.is_some(), "{usage:?}");
+    let peak = usage
+        .peak_memory
+        .as_ref()
+        .map(|memory| memory.0.trim_end_matches("Ki"));
+    let peak: u64 = peak.context("its memory was not measured")?.parse()?;
+    // A shell's, in KiB: more than nothing, and less than it was given.
+    assert!((500..200 * 1024).contains(&peak), "{usage:?}");
 
     let member = lab.stack.kubeconfig_for(&lab.tenant.member, &[]).await?;
     let told = lab

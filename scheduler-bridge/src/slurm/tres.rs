@@ -42,11 +42,14 @@ fn count(text: &str) -> Option<u64> {
     text.parse().ok()
 }
 
-/// The memory of a list that tells what was measured, in KiB: `cpu=00:00:07,fs/disk=2012,mem=5468K,pages=0`. None where
-/// it was not measured.
+/// The memory of a list that tells what was measured, in KiB: `cpu=00:00:07,fs/disk=2012,mem=5599232,pages=0`, in bytes
+/// (`--noconvert`), other than what is allocated. None where it was not measured.
 pub(super) fn measured_memory(list: &str) -> Option<u64> {
     let memory = list.split(',').find_map(|part| part.strip_prefix("mem="))?;
-    kibibytes(memory)
+    match memory.parse::<u64>() {
+        Ok(bytes) => Some(bytes.div_ceil(1024)),
+        Err(_) => kibibytes(memory),
+    }
 }
 
 /// `1024M`, `1.50G`, `512K`, `2T`; a bare number is MiB.
@@ -94,6 +97,9 @@ mod tests {
         assert_eq!(parse("").unwrap(), Tres::default());
         assert_eq!(parse("cpu=1,mem=512K").unwrap().memory_mib, 1);
         assert_eq!(parse("gres/gpu:a100=1,gres/gpu:h100=2").unwrap().gpus, 3);
+        assert_eq!(measured_memory("cpu=00:00:07,mem=5599232,pages=0"), Some(5468));
+        assert_eq!(measured_memory("cpu=00:00:07,mem=5468K"), Some(5468));
+        assert_eq!(measured_memory("energy=0"), None);
         for bad in ["cpu", "cpu=x", "cpu=-1", "mem=1X", "mem=.", "cpu=1.5", "cpu=2K"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

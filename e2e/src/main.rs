@@ -40,8 +40,8 @@ enum Task {
     },
     /// From nothing to a bill: tenants, jobs on Slurm, use in the ledger, statements. Leaves the stack up
     Demo,
-    /// Run unit, property and end-to-end tests: all on a fresh stack; with a filter, those whose name holds it, on the
-    /// stack that stands
+    /// Run unit, property and end-to-end tests: all on a fresh stack; with a later Slurm, those that read what it answers;
+    /// with a filter, those whose name holds it, on the stack that stands
     Test {
         /// Part of a test's name
         filter: Option<String>,

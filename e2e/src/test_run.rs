@@ -2,8 +2,8 @@
 //!
 //! All of them begin from nothing, since they close months and use up names, which happens once in a stack's life. Then
 //! those that read what Slurm's commands answer, or keep what they do in a ledger, run again: on a stack with a much later
-//! Slurm, with its ledger in PostgreSQL and its invoices in a bucket. Those that a filter picks run on the stack that
-//! stands, for who works on one.
+//! Slurm, with its ledger in PostgreSQL and its invoices in a bucket. These alone run, on a fresh stack as well, where a
+//! later Slurm is asked for. Those that a filter picks run on the stack that stands, for who works on one.
 
 use crate::slurm::Release;
 use crate::state::{InvoicePlace, LedgerPlace};
@@ -55,33 +55,50 @@ pub async fn test(filter: Option<&str>, mut options: up::Options) -> Result<Exit
     if code != 0 {
         return Ok(ExitCode::from(code));
     }
-    up::up(options).await?;
-    if filter.is_none() {
-        // Minutes, on a new machine: they are no test's time.
-        pods::prepare().await?;
-    }
-    public_tools::prepare().await?;
-    parts::build(&[bucket::NAME]).await?;
-    let mut code = run_on_the_stack(&arguments(filter), &[]).await?;
-    if filter.is_none() {
-        let in_postgres = [("MESO_TEST_LEDGERS_IN_POSTGRES", "yes".to_owned())];
-        let again = run_on_the_stack(&with_ledgers_in_postgres(), &in_postgres).await?;
-        code = code.max(again);
-    }
-    if filter.is_none() && !options.existing && options.slurm.is_none() {
-        let later = up::Options {
-            fresh: true,
-            pods: false,
-            slurm: Some(Release::Forky),
-            ledger: Some(LedgerPlace::Postgres),
-            invoices: Some(InvoicePlace::Bucket),
-            ..options
-        };
-        up::up(later).await?;
-        let again = run_on_the_stack(&with_a_later_slurm(), &[]).await?;
-        code = code.max(again);
-    }
+    let code = match (filter, options.slurm) {
+        (None, Some(release)) if release.is_later() => on_a_later_slurm(release, options).await?,
+        (None, _) => all(options).await?,
+        (Some(_), _) => {
+            up(options).await?;
+            run_on_the_stack(&arguments(filter), &[]).await?
+        }
+    };
     Ok(ExitCode::from(code))
+}
+
+/// Every test; those of the ledger, and those that a later Slurm may answer otherwise, twice.
+async fn all(options: up::Options) -> Result<u8> {
+    up(options).await?;
+    // Minutes, on a new machine: they are no test's time.
+    pods::prepare().await?;
+    let mut code = run_on_the_stack(&arguments(None), &[]).await?;
+    let in_postgres = [("MESO_TEST_LEDGERS_IN_POSTGRES", "yes".to_owned())];
+    code = code.max(run_on_the_stack(&with_ledgers_in_postgres(), &in_postgres).await?);
+    if !options.existing && options.slurm.is_none() {
+        code = code.max(on_a_later_slurm(Release::Forky, options).await?);
+    }
+    Ok(code)
+}
+
+/// On a stack of their own, where all else that may be otherwise is, too.
+async fn on_a_later_slurm(release: Release, options: up::Options) -> Result<u8> {
+    up(up::Options {
+        fresh: true,
+        pods: false,
+        slurm: Some(release),
+        ledger: Some(LedgerPlace::Postgres),
+        invoices: Some(InvoicePlace::Bucket),
+        ..options
+    })
+    .await?;
+    run_on_the_stack(&with_a_later_slurm(), &[]).await
+}
+
+/// Brings the stack up, and what tests take beside it.
+async fn up(options: up::Options) -> Result<()> {
+    up::up(options).await?;
+    public_tools::prepare().await?;
+    parts::build(&[bucket::NAME]).await
 }
 
 async fn run_on_the_stack(arguments: &[&str], more: &[(&'static str, String)]) -> Result<u8> {

@@ -136,9 +136,8 @@ fn start_nodes(release: Release) -> Result<()> {
         if process::running(&name)?.is_none() {
             let mut slurmd = daemon("slurmd")?;
             slurmd.args(["-N", node]);
-            if release != Release::Bookworm {
-                // Installed, it knows itself where this is.
-                slurmd.arg("-d").arg(release.program("slurmstepd"));
+            if let Some(stepd) = release.stepd() {
+                slurmd.arg("-d").arg(stepd);
             }
             process::start(&name, &mut slurmd)?;
         }

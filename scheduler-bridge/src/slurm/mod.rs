@@ -362,5 +362,8 @@ mod tests {
         assert!(!is_left_alone(
             "9_1: Job has already finished; 9_2: Access/permission denied"
         ));
+        // Of a job of 24.11's that is over.
+        let of_24_11 = include_str!("answers/24.11/release-of-what-is-over.complaint");
+        assert!(is_left_alone(&of_24_11.trim_end().replace('\n', "; ")));
     }
 }

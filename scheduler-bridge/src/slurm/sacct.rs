@@ -640,6 +640,61 @@ mod tests {
     }
 
     #[test]
+    fn what_24_11_keeps_of_each_kind_of_job_is_read() {
+        let answer = include_str!("answers/24.11/sacct");
+        let runs: Vec<Run> = rows(answer, "~x~", FIELDS.len() + 1)
+            .iter()
+            .map(|row| read(row).unwrap())
+            .collect();
+        assert_eq!(runs.len(), 9);
+        assert!(runs.iter().all(|run| run.restarts == Some(0)));
+        let of = |token: &str| {
+            let identity = JobIdentity {
+                token: Token::of_attempt(token, 1).unwrap(),
+                ..identity(None)
+            };
+            sum_up(&[identity], &runs).unwrap().remove(0)
+        };
+        let one = of("one");
+        assert_eq!((one.phase, one.exit_code), (Phase::Failed, Some(3)));
+        assert!(
+            one.core_seconds.0 >= 2 && one.gpu_seconds.0 == one.core_seconds.0,
+            "{one:?}"
+        );
+        let array = of("array");
+        assert_eq!(array.phase, Phase::Cancelled);
+        assert_eq!(
+            (
+                array.tasks.total,
+                array.tasks.succeeded,
+                array.tasks.cancelled,
+                array.never_ran
+            ),
+            (20, 1, 19, 17)
+        );
+        let parts = of("parts");
+        assert_eq!((parts.phase, parts.tasks.total), (Phase::Cancelled, 2));
+        assert!(parts.core_seconds.0 > 0);
+        for never_ran in [of("held"), of("cancelled")] {
+            assert_eq!(
+                (never_ran.phase, never_ran.never_ran, never_ran.core_seconds.0),
+                (Phase::Cancelled, 1, 0)
+            );
+        }
+        let measured = read_measured(&rows(
+            include_str!("answers/24.11/measured"),
+            "~x~",
+            MEASURED.len(),
+        ));
+        let of_one = runs.iter().find(|run| run.name == "one").unwrap();
+        let measured = measured[&(of_one.job_id, of_one.submitted_at)];
+        assert_eq!(
+            (measured.cpu_milliseconds, measured.peak_memory_kib),
+            (Some(4), Some(3172))
+        );
+    }
+
+    #[test]
     fn what_was_measured_is_each_runs_own_and_memory_is_the_hungriest_steps() {
         let rows = [
             ["12", "1764000000", "01:02.250", ""],

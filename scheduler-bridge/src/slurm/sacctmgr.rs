@@ -499,6 +499,60 @@ mod tests {
     }
 
     #[test]
+    fn what_24_11_answers_is_read() {
+        let actual = read_accounts(
+            include_str!("answers/24.11/accounts"),
+            include_str!("answers/24.11/associations"),
+            include_str!("answers/24.11/users"),
+            include_str!("answers/24.11/tres"),
+        )
+        .unwrap();
+        let limits = Limits {
+            core_minutes: Some(6000),
+            gpu_minutes: Some(60),
+            closed: false,
+        };
+        let hours = account("lab.hours");
+        let there = &actual.accounts[&hours];
+        assert_eq!(
+            (there.ours, there.parent.as_ref(), there.limits),
+            (true, Some(&account("lab")), limits)
+        );
+        let alice = UserName::new("alice").unwrap();
+        assert!(actual.tracks_gpus);
+        assert!(actual.members.contains(&(hours.clone(), alice.clone())));
+        assert_eq!(actual.default_accounts[&alice], hours);
+        let used = read_use(include_str!("answers/24.11/assoc_mgr"))[&hours];
+        assert_eq!(used.limits, limits);
+        assert!(used.booked_core_minutes > 0, "{used:?}");
+    }
+
+    #[test]
+    fn what_24_11_says_of_a_change_is_told_apart() {
+        let of = |code, stdout: &str, stderr: &str| {
+            let said = Said {
+                code: Some(code),
+                signal: None,
+                stdout: stdout.to_owned(),
+                stderr: stderr.to_owned(),
+            };
+            answer(said, "change its accounts")
+        };
+        assert!(of(0, include_str!("answers/24.11/sacctmgr-of-what-is-so"), "").is_ok());
+        assert!(of(1, include_str!("answers/24.11/sacctmgr-of-what-is-there"), "").is_ok());
+        assert!(of(1, include_str!("answers/24.11/sacctmgr-of-who-is-there"), "").is_ok());
+        let refusal = of(
+            1,
+            "",
+            include_str!("answers/24.11/sacctmgr-of-what-is-not.complaint"),
+        );
+        assert!(
+            matches!(refusal, Err(SchedulerError::Refused { .. })),
+            "{refusal:?}"
+        );
+    }
+
+    #[test]
     fn what_is_so_already_is_no_refusal_in_any_release_and_a_missing_account_is_one() {
         let of = |stdout: &str, stderr: &str| {
             let said = Said {

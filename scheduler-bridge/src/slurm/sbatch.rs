@@ -812,6 +812,16 @@ mod tests {
                 "Invalid partition name specified".to_owned()
             ))
         );
+        assert_eq!(
+            said(
+                Some(1),
+                "",
+                include_str!("answers/24.11/sbatch-of-no-account.complaint")
+            ),
+            Err(SubmitError::Refused(
+                "Invalid account or account/partition combination specified".to_owned()
+            ))
+        );
         assert!(matches!(
             said(
                 Some(1),

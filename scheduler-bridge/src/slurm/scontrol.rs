@@ -126,15 +126,10 @@ impl Slurm {
                 why: complaint,
             });
         }
-        let waiting = said
-            .stdout
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("DBD Agent queue size:"))
-            .and_then(|number| number.trim().parse::<u64>().ok())
-            .ok_or_else(|| SchedulerError::Garbled {
-                command: "sdiag",
-                why: "it does not say the length of the DBD agent's queue".to_owned(),
-            })?;
+        let waiting = read_waiting(&said.stdout).ok_or_else(|| SchedulerError::Garbled {
+            command: "sdiag",
+            why: "it does not say the length of the DBD agent's queue".to_owned(),
+        })?;
         if waiting == 0 {
             Ok(())
         } else {
@@ -144,6 +139,14 @@ impl Slurm {
             })
         }
     }
+}
+
+/// `DBD Agent queue size: 0`, of sdiag.
+fn read_waiting(answer: &str) -> Option<u64> {
+    answer
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("DBD Agent queue size:"))
+        .and_then(|number| number.trim().parse().ok())
 }
 
 /// `Slurmctld(primary) at ctl1 is UP`.
@@ -300,6 +303,28 @@ mod tests {
         let forgetful = read_config(&config.replace("job_comment,", "")).unwrap();
         assert!(!forgetful.keeps_comments);
         assert!(read_config("").unwrap_err().to_string().contains("does not say"));
+    }
+
+    #[test]
+    fn what_24_11_says_of_itself_is_read() {
+        let controllers = read_ping(include_str!("answers/24.11/ping"));
+        assert!(matches!(controllers.as_slice(), [(_, true)]), "{controllers:?}");
+        let setup = read_config(include_str!("answers/24.11/config")).unwrap();
+        assert_eq!(
+            (
+                setup.version.as_str(),
+                setup.cluster.as_str(),
+                setup.message_timeout_seconds,
+                setup.keeps_comments
+            ),
+            ("24.11.5", "meso", 10, true)
+        );
+        assert_eq!(setup.caveats(), Vec::<String>::new());
+        let partitions = read_partitions(include_str!("answers/24.11/partitions")).unwrap();
+        let standard = partitions.first().unwrap();
+        assert_eq!((standard.nodes, standard.cpus, standard.gpus), (4, 256, 4));
+        assert_eq!(standard.max_time_seconds, Some(604_800));
+        assert_eq!(read_waiting(include_str!("answers/24.11/sdiag")), Some(0));
     }
 
     #[test]

@@ -355,6 +355,46 @@ mod tests {
     }
 
     #[test]
+    fn what_24_11_answers_of_each_kind_of_job_is_read() {
+        let jobs = parse(include_str!("answers/24.11/squeue"), "~x~").unwrap();
+        let queue = Queue::of_everybody(Timestamp::UNIX_EPOCH, jobs);
+        assert_eq!(queue.jobs().len(), 5);
+        let of = |token: &str| {
+            let token = Token::of_attempt(token, 1).ok();
+            queue.jobs().iter().find(|job| job.token == token).unwrap()
+        };
+        assert_eq!((of("one").phase, of("one").name.as_str()), (Phase::Failed, "one"));
+        let array = of("array");
+        assert_eq!(
+            array.tasks,
+            TaskCounts {
+                total: 20,
+                queued: 17,
+                running: 2,
+                succeeded: 1,
+                failed: 0,
+                cancelled: 0
+            }
+        );
+        assert_eq!((array.phase, array.cores), (Phase::Running, 2));
+        assert!(
+            array
+                .waits_for
+                .as_deref()
+                .unwrap()
+                .contains("other tasks of its array")
+        );
+        let parts = of("parts");
+        assert_eq!((parts.tasks.total, parts.tasks.running, parts.cores), (2, 2, 3));
+        assert_eq!(of("held").held_by, Some(Holder::User));
+        assert_eq!((of("held").phase, of("held").started_at), (Phase::Queued, None));
+        assert_eq!(
+            (of("cancelled").phase, of("cancelled").never_ran),
+            (Phase::Cancelled, 1)
+        );
+    }
+
+    #[test]
     fn a_waiting_jobs_expected_start_is_not_its_start() {
         let queue = queue(&[row("7", "N/A", "PENDING", "Resources", "meso:5b0e/1")]);
         assert_eq!(queue.jobs()[0].started_at, None);

@@ -21,7 +21,7 @@ enum Taken {
 use Taken::{No, Yes};
 
 /// A kind of script, its head, and whether this Slurm takes it.
-const SCRIPTS: [(&str, &str, Taken); 36] = [
+const SCRIPTS: [(&str, &str, Taken); 46] = [
     (
         "hello",
         "#!/bin/bash\n#SBATCH --job-name=hello\n#SBATCH --ntasks=1\n#SBATCH --time=00:05:00\n",
@@ -177,6 +177,55 @@ const SCRIPTS: [(&str, &str, Taken); 36] = [
         "#!/bin/bash\n#SBATCH --cpus-per-task=2 --mem-per-cpu=1g --ntasks=1\n#SBATCH hetjob\n#SBATCH --cpus-per-task=4 --mem-per-cpu=2g  --ntasks=2\n",
         Yes,
     ),
+    // Written for other schedulers: sbatch reads their lines as well.
+    (
+        "pbs-mpi",
+        "#!/bin/bash\n#PBS -N mpi_job\n#PBS -l nodes=2:ppn=4,walltime=00:20:00,mem=2gb\n#PBS -q standard\n#PBS -A chem-2026\n#PBS -j oe\n#PBS -m abe\n#PBS -M lab@univ.test\n#PBS -V\n\ncd $PBS_O_WORKDIR\n",
+        Yes,
+    ),
+    (
+        "pbs-chunks",
+        "#!/bin/bash\n#PBS -N chunks\n#PBS -l select=2:ncpus=8:mpiprocs=4:mem=4gb\n#PBS -l walltime=01:00:00\n#PBS -l place=scatter\n#PBS -o chunks.log\n",
+        Yes,
+    ),
+    (
+        "pbs-array",
+        "#!/bin/sh\n#PBS -t 1-20%5\n#PBS -l nodes=1:ppn=1\n#PBS -S /bin/bash\n#PBS -r n\n#PBS -k oe\n",
+        Yes,
+    ),
+    // sbatch takes all up to a colon for the number of CPUs.
+    (
+        "pbs-cpus",
+        "#!/bin/bash\n#PBS -J 1-9:2\n#PBS -l select=1:ncpus=2,walltime=10\n",
+        No,
+    ),
+    (
+        "pbs-gpu",
+        "#!/bin/bash\n#PBS -J 0-3\n#PBS -l nodes=1:ppn=2:gpus=1\n#PBS -l pmem=1gb,walltime=10:00\n#PBS -W umask=027\n",
+        Yes,
+    ),
+    // For both, one line of them behind a command: PBS's win.
+    (
+        "pbs-and-slurm",
+        "#!/bin/bash\n#PBS -N theirs\n#PBS -l walltime=00:30:00\n#SBATCH --job-name=ours\n#SBATCH --time=10\n#SBATCH --ntasks=3\necho begins\n#PBS -p 7\n",
+        Yes,
+    ),
+    (
+        "two-parts-pbs",
+        "#!/bin/bash\n#SBATCH --ntasks=2\n#SBATCH hetjob\n#SBATCH --ntasks=3\n#PBS -N parts\n#PBS -l walltime=00:05:00\n",
+        Yes,
+    ),
+    (
+        "lsf",
+        "#!/bin/bash\n#BSUB -J lsf_job\n#BSUB -n 4\n#BSUB -W 00:20\n#BSUB -q standard\n#BSUB -M 500000\n#BSUB -o lsf.out\n",
+        Yes,
+    ),
+    (
+        "unknown-queue",
+        "#!/bin/bash\n#PBS -q workq\n#PBS -l walltime=10:00\n",
+        No,
+    ),
+    ("unknown-pbs", "#!/bin/bash\n#PBS -P project\n", No),
     // What this Slurm does not have.
     (
         "unknown-partition",

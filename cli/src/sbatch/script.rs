@@ -61,7 +61,7 @@ impl Script {
         }
     }
 
-    /// What an `#SBATCH` line of the header says of an option, by its long name.
+    /// What a line of the header says of an option, by its long name.
     pub fn says(&self, option: &str) -> Option<&str> {
         self.header.value(option)
     }
@@ -69,13 +69,18 @@ impl Script {
     /// The script with the options as `#SBATCH` lines at the end of its header.
     ///
     /// # Errors
-    /// A sentence, when a value cannot stand on such a line or the script becomes too long.
+    /// A sentence, when a value cannot stand on such a line or would not hold there, or the script becomes too long.
     pub fn with(&self, options: &PassedOn) -> Result<String, Unreadable> {
         let mut lines = String::new();
         for (option, value) in options.options() {
             lines.push_str("#SBATCH --");
             lines.push_str(option);
             if let Some(value) = value {
+                if let Some(line) = self.header.line_of_another_scheduler(option) {
+                    return Err(Unreadable(format!(
+                        "line {line} of the script, for another scheduler, sets --{option} as well, and would win: take it out of that line, or leave out --{option}"
+                    )));
+                }
                 if value.chars().any(char::is_control) {
                     return Err(Unreadable(format!(
                         "the value of --{option} holds a line end or another control character: leave it out"
@@ -175,6 +180,21 @@ mod tests {
         assert_eq!(
             script("#!/bin/sh").with(&options(&[("hold", None)])).unwrap(),
             "#!/bin/sh\n#SBATCH --hold\n"
+        );
+    }
+
+    #[test]
+    fn an_option_that_a_line_for_another_scheduler_would_win_over_is_refused_with_that_line() {
+        let pbs = script("#!/bin/sh\n#PBS -o theirs -h\ntrue\n");
+        assert_eq!(
+            pbs.with(&options(&[("output", Some("mine"))]))
+                .unwrap_err()
+                .to_string(),
+            "line 2 of the script, for another scheduler, sets --output as well, and would win: take it out of that line, or leave out --output"
+        );
+        assert!(
+            pbs.with(&options(&[("hold", None), ("begin", Some("now"))]))
+                .is_ok()
         );
     }
 

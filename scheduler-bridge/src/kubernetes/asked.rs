@@ -1,4 +1,5 @@
-//! What a submission asks of Kubernetes: from its fields, then the script's `#SBATCH` lines, then the scheduler's defaults.
+//! What a submission asks of Kubernetes: from its fields, then the script's `#SBATCH` lines and those for other schedulers,
+//! then the scheduler's defaults.
 //!
 //! sbatch is not there to read the lines, so each is one of three: it is done here, it says nothing that Kubernetes could
 //! do otherwise and is passed over, or it is refused by its name. Nothing that a script asks for is dropped in silence.
@@ -87,18 +88,18 @@ pub(super) struct Asked {
     pub(super) name: String,
 }
 
-fn line(script: &[u8], option: &str, why: String) -> InvalidSubmission {
+fn line(header: &ScriptHeader, option: &str, why: String) -> InvalidSubmission {
     InvalidSubmission::HeaderLine {
-        line: ScriptHeader::line_of(script, option),
+        line: header.line_of(option),
         why,
     }
 }
 
 /// What asks for it: a field, which wins, or a line.
-fn asks(field: Option<&'static str>, script: &[u8], option: &str, why: String) -> InvalidSubmission {
+fn asks(field: Option<&'static str>, header: &ScriptHeader, option: &str, why: String) -> InvalidSubmission {
     match field {
         Some(field) => InvalidSubmission::Field { field, why },
-        None => line(script, option, why),
+        None => line(header, option, why),
     }
 }
 
@@ -127,13 +128,13 @@ impl Asked {
             let why = format!(
                 "--{other} is Slurm's to do, and this scheduler is Kubernetes: leave it out, or use an allocation on a Slurm scheduler"
             );
-            return Err(line(script, other, why));
+            return Err(line(&header, other, why));
         }
-        if let Some(other) = header.others().first() {
+        if let Some((line, other)) = header.others().first() {
             let why = format!("{other} is no option of sbatch that this scheduler knows: leave it out");
-            return Err(line(script, other, why));
+            return Err(InvalidSubmission::HeaderLine { line: *line, why });
         }
-        let wrong = |option: &str, why: String| line(script, option, why);
+        let wrong = |option: &str, why: String| line(&header, option, why);
         let count = |option: &'static str, field: Option<u32>| -> Result<Option<u32>, InvalidSubmission> {
             match (field, header.value(option)) {
                 (Some(field), _) => Ok(Some(field)),
@@ -159,7 +160,7 @@ impl Asked {
                 "a job on this scheduler is one pod on one node, and {nodes} nodes are asked for: ask for one, or use an allocation on a Slurm scheduler"
             );
             let field = submission.nodes.map(|_| "nodes");
-            return Err(asks(field, script, "nodes", why));
+            return Err(asks(field, &header, "nodes", why));
         }
         let tasks = match count("ntasks", submission.tasks)? {
             Some(tasks) => tasks,
@@ -206,7 +207,7 @@ impl Asked {
                 "{time_limit_seconds} seconds are asked for, and a job on this scheduler runs for {longest} at most: ask for less"
             );
             let field = submission.time_limit_seconds.map(|_| "the time limit");
-            return Err(asks(field, script, "time", why));
+            return Err(asks(field, &header, "time", why));
         }
         Ok(Self {
             tasks,
@@ -249,7 +250,7 @@ fn gpus(submission: &Submission, header: &ScriptHeader) -> Result<u64, InvalidSu
         };
         return counted.ok_or_else(|| {
             line(
-                &submission.script,
+                header,
                 option,
                 format!(
                     "--{option}={written} cannot be had here: write {}, without a type",
@@ -266,7 +267,7 @@ fn array(submission: &Submission, header: &ScriptHeader) -> Result<Option<ArrayI
         return Ok(None);
     };
     let field = submission.array.as_ref().map(|_| "the array");
-    let wrong = |why: String| asks(field, &submission.script, "array", why);
+    let wrong = |why: String| asks(field, header, "array", why);
     let array = ArrayIndices::parse(written).map_err(|error| wrong(error.to_string()))?;
     if array.tasks() > MOST_TASKS {
         return Err(wrong(format!(
@@ -281,7 +282,7 @@ fn work_dir(submission: &Submission, header: &ScriptHeader) -> Result<Option<Str
     let written = header.value("chdir").or(submission.work_dir.as_deref());
     match written {
         Some(folder) if !folder.starts_with('/') || folder.chars().any(char::is_control) => Err(line(
-            &submission.script,
+            header,
             "chdir",
             format!("the working directory {folder:?} is not absolute: begin it with /"),
         )),
@@ -412,6 +413,27 @@ mod tests {
             ("#SBATCH --array=0-20000", "20001 tasks, and each is a pod"),
             ("#SBATCH --chdir=work", "\"work\" is not absolute"),
             ("#SBATCH --ntasks=0", "--ntasks=0 is no count"),
+        ] {
+            let why = asked(line).unwrap_err();
+            assert!(why.contains(says), "{line}: {why}");
+        }
+    }
+
+    #[test]
+    fn lines_for_other_schedulers_ask_as_they_do_of_sbatch() {
+        let one = asked("#PBS -N sum -j oe -V\n#PBS -l nodes=1:ppn=4,walltime=0:10:00,mem=2gb").unwrap();
+        assert_eq!(
+            (one.tasks, one.memory_mib, one.time_limit_seconds),
+            (4, 2_048, 600)
+        );
+        assert_eq!(one.name, "sum");
+        for (line, says) in [
+            (
+                "#PBS -l nodes=2",
+                "line 2 of the script: a job on this scheduler is one pod",
+            ),
+            ("#PBS -q batch", "--partition is Slurm's"),
+            ("true\n#PBS -P project", "line 3 of the script: -P is no option"),
         ] {
             let why = asked(line).unwrap_err();
             assert!(why.contains(says), "{line}: {why}");

@@ -17,6 +17,7 @@
 pub mod accounts;
 mod command;
 mod job_state;
+mod other_schedulers;
 mod output;
 mod posix_account;
 mod reservation;

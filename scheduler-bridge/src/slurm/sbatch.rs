@@ -38,12 +38,10 @@ pub(super) fn prepare(
     submission.check_script()?;
     let header = ScriptHeader::parse(&submission.script)?;
     let work_dir = work_dir(submission, account)?;
-    let (environment, exported) = environment(submission, account, config)?;
+    let (environment, exported) = environment(submission, &header, account, config)?;
 
     let mut options = vec![
         "--parsable".to_owned(),
-        // Lines for other schedulers do not count here.
-        "--ignore-pbs".to_owned(),
         format!("--account={}", submission.account),
         format!("--comment={}", submission.token.to_comment()),
         export(header.value("export"), submission, &exported),
@@ -308,6 +306,7 @@ fn acts_on_any_process(name: &str) -> bool {
 /// What `env` sets, and what goes through `--export` instead.
 fn environment(
     submission: &Submission,
+    header: &ScriptHeader,
     account: &PosixAccount,
     config: &SlurmConfig,
 ) -> Result<(Vec<String>, Vec<String>), InvalidSubmission> {
@@ -317,9 +316,11 @@ fn environment(
         format!("LOGNAME={}", submission.user),
         format!("SHELL={}", account.shell),
         format!("PATH={}", config.path),
-        // This process's own mask is not the person's.
-        "SLURM_UMASK=0022".to_owned(),
     ];
+    if !header.sets("umask") {
+        // This process's own mask is not the person's.
+        set.push("SLURM_UMASK=0022".to_owned());
+    }
     if let Some(slurm_conf) = &config.slurm_conf {
         set.push(format!("SLURM_CONF={}", slurm_conf.display()));
     }
@@ -584,6 +585,37 @@ mod tests {
         );
         let array = options(&submission("#!/bin/bash\n#SBATCH --array=1-3\ntrue\n"));
         assert!(array.contains(&"--output=%x-%A_%a.out".to_owned()));
+    }
+
+    #[test]
+    fn lines_for_other_schedulers_count_as_sbatch_has_it_but_for_what_the_platform_decides() {
+        let plain = prepare(&submission("#!/bin/bash\ntrue\n"), &alice(), &config()).unwrap();
+        assert!(plain.environment.contains(&"SLURM_UMASK=0022".to_owned()));
+        let mut one = submission(
+            "#!/bin/bash\n#PBS -N mine -t 1-3 -o out.txt -A other -v A=1\n#PBS -W umask=027\ntrue\n",
+        );
+        one.environment = vec![("MODEL".to_owned(), "arome".to_owned())];
+        let prepared = prepare(&one, &alice(), &config()).unwrap();
+        let is_given = |option: &str| prepared.options.iter().any(|given| given.starts_with(option));
+        assert!(!is_given("--ignore-pbs") && !is_given("--job-name") && !is_given("--output"));
+        for given in [
+            "--account=univ-caen.climate-2026",
+            "--comment=meso:5b0e/1",
+            "--export=A=1,MODEL",
+        ] {
+            assert!(is_given(given), "{given} in {:?}", prepared.options);
+        }
+        // It would win over the line.
+        assert!(
+            !prepared
+                .environment
+                .iter()
+                .any(|set| set.starts_with("SLURM_UMASK"))
+        );
+        assert_eq!(
+            output_path(&one, "/home/alice", JobId::Number(42)).as_deref(),
+            Some("/home/alice/out.txt")
+        );
     }
 
     #[test]

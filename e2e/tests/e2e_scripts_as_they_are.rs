@@ -446,6 +446,10 @@ fn differences(
             &["WorkDir"][..]
         };
         for field in ALIKE.iter().chain(more) {
+            // Also where a number that stands in a name happens to be the job's.
+            if theirs.get(*field) == ours.get(*field) {
+                continue;
+            }
             // Its own number is part of a name.
             let of = |job: &BTreeMap<String, String>| {
                 let value = job.get(*field).cloned().unwrap_or_default();

@@ -56,7 +56,7 @@ pub struct TariffSpec {
     pub node_failure: NodeFailure,
     /// Prices by meter.
     #[schemars(length(min = 1, max = 100))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("a tariff's prices do not change: bills rest on them; write a new tariff that follows, and set this one's validUntil"), validation = Rule::new("self.all(p, self.exists_one(q, q.meter == p.meter && q.?model.orValue('') == p.?model.orValue('')))").message("a meter has one price in a tariff, and one for each of its models: name each once"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a tariff's prices do not change: bills rest on them; write a new tariff that follows, and set this one's validUntil"), validation = Rule::new("self.all(p, self.exists_one(q, q.meter == p.meter && has(q.model) == has(p.model) && (!has(p.model) || q.model == p.model)))").message("a meter has one price in a tariff, and one for each of its models: name each once"))]
     pub prices: Vec<Price>,
 }
 

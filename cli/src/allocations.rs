@@ -79,12 +79,18 @@ fn table(allocations: &[Allocation]) -> Table {
             spec.valid_until.to_string(),
             ready.map_or("Unknown", |ready| ready.status.as_str()).to_owned(),
             // Why it cannot be used comes before how little is left.
-            [ready, of("WithinBudget"), of("Reconciled")]
-                .into_iter()
-                .flatten()
-                .find(|condition| condition.status != ConditionStatus::True)
-                .map(|condition| condition.message.clone())
-                .unwrap_or_default(),
+            [
+                ready,
+                of("WithinBudget"),
+                of("CarriedOver"),
+                of("Reserved"),
+                of("Reconciled"),
+            ]
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.status != ConditionStatus::True)
+            .map(|condition| condition.message.clone())
+            .unwrap_or_default(),
         ]);
     }
     table

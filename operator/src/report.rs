@@ -116,6 +116,54 @@ where
     Ok(answer)
 }
 
+/// A status that says nothing but whether its object is in order.
+pub trait Judgement: Clone + Default + PartialEq + Serialize {
+    /// Takes what is said of this generation of the object.
+    fn take(&mut self, verdict: &Verdict, generation: Option<i64>);
+
+    /// All conditions.
+    fn conditions(&self) -> &[Condition];
+}
+
+macro_rules! judgement {
+    ($($status:ty),+ $(,)?) => {
+        $(impl Judgement for $status {
+            fn take(&mut self, verdict: &Verdict, generation: Option<i64>) {
+                self.observed_generation = generation;
+                verdict.ready(&mut self.conditions, generation);
+            }
+
+            fn conditions(&self) -> &[Condition] {
+                &self.conditions
+            }
+        })+
+    };
+}
+
+judgement!(
+    mesocentre_api::CoInvestmentStatus,
+    mesocentre_api::CostPoolStatus,
+    mesocentre_api::InvoiceSeriesStatus,
+    mesocentre_api::TariffStatus,
+);
+
+/// Says whether an object is in order, with an event when it turns out not to be.
+///
+/// # Errors
+/// As [`write_status`].
+pub async fn judge<K>(context: &Context, object: &Arc<K>, verdict: &Verdict) -> Result<(), Failure>
+where
+    K: Home + HasStatus<Status: Judgement>,
+{
+    let before = object.status().cloned().unwrap_or_default();
+    let mut status = before.clone();
+    status.take(verdict, object.meta().generation);
+    let now = status.conditions().to_vec();
+    let object = write_status(context, object, status).await?;
+    warn_when_not_ready(context, object.as_ref(), before.conditions(), &now).await;
+    Ok(())
+}
+
 /// One condition's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {

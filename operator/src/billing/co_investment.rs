@@ -4,7 +4,7 @@
 use super::unknown_tenants;
 use crate::Context;
 use crate::failure::Failure;
-use crate::report::{Verdict, is_leaving, warn_when_not_ready, write_status};
+use crate::report::{self, Verdict, is_leaving};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::{CoInvestment, CoInvestmentSpec};
@@ -24,14 +24,7 @@ pub async fn reconcile(of: Arc<CoInvestment>, context: Arc<Context>) -> Result<A
     let tenants = context.stores.tenants.state();
     let tenants: BTreeSet<String> = tenants.iter().map(|tenant| tenant.name_any()).collect();
     let verdict = judge(&of.name_any(), &of.spec, &tenants, &context.zone);
-
-    let before = of.status.clone().unwrap_or_default();
-    let mut status = before.clone();
-    status.observed_generation = of.metadata.generation;
-    verdict.ready(&mut status.conditions, of.metadata.generation);
-    let now = status.conditions.clone();
-    let of = write_status(&context, &of, status).await?;
-    warn_when_not_ready(&context, of.as_ref(), &before.conditions, &now).await;
+    report::judge(&context, &of, &verdict).await?;
     Ok(Action::await_change())
 }
 

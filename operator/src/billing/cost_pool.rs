@@ -4,7 +4,7 @@
 use super::unknown_tenants;
 use crate::Context;
 use crate::failure::Failure;
-use crate::report::{Verdict, is_leaving, warn_when_not_ready, write_status};
+use crate::report::{self, Verdict, is_leaving};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::{CostPool, CostPoolSpec};
@@ -24,14 +24,7 @@ pub async fn reconcile(pool: Arc<CostPool>, context: Arc<Context>) -> Result<Act
     let tenants = context.stores.tenants.state();
     let tenants: BTreeSet<String> = tenants.iter().map(|tenant| tenant.name_any()).collect();
     let verdict = judge(&pool.name_any(), &pool.spec, &tenants);
-
-    let before = pool.status.clone().unwrap_or_default();
-    let mut status = before.clone();
-    status.observed_generation = pool.metadata.generation;
-    verdict.ready(&mut status.conditions, pool.metadata.generation);
-    let now = status.conditions.clone();
-    let pool = write_status(&context, &pool, status).await?;
-    warn_when_not_ready(&context, pool.as_ref(), &before.conditions, &now).await;
+    report::judge(&context, &pool, &verdict).await?;
     Ok(Action::await_change())
 }
 

@@ -4,7 +4,7 @@
 use super::first_few;
 use crate::Context;
 use crate::failure::Failure;
-use crate::report::{Verdict, is_leaving, warn_when_not_ready, write_status};
+use crate::report::{self, Verdict, is_leaving};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mesocentre_api::Tariff;
@@ -21,14 +21,7 @@ pub async fn reconcile(tariff: Arc<Tariff>, context: Arc<Context>) -> Result<Act
     }
     let all = gather(&context);
     let verdict = judge(&tariff.name_any(), &tariff.spec, &all);
-
-    let before = tariff.status.clone().unwrap_or_default();
-    let mut status = before.clone();
-    status.observed_generation = tariff.metadata.generation;
-    verdict.ready(&mut status.conditions, tariff.metadata.generation);
-    let now = status.conditions.clone();
-    let tariff = write_status(&context, &tariff, status).await?;
-    warn_when_not_ready(&context, tariff.as_ref(), &before.conditions, &now).await;
+    report::judge(&context, &tariff, &verdict).await?;
     Ok(Action::await_change())
 }
 

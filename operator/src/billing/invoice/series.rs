@@ -4,7 +4,7 @@ use super::parties;
 use crate::Context;
 use crate::elder::first_before;
 use crate::failure::Failure;
-use crate::report::{Verdict, is_leaving, warn_when_not_ready, write_status};
+use crate::report::{self, Verdict, is_leaving};
 use kube::runtime::controller::Action;
 use mesocentre_api::InvoiceSeries;
 use mesocentre_tenancy::validate::seniority;
@@ -39,13 +39,7 @@ pub async fn reconcile(series: Arc<InvoiceSeries>, context: Arc<Context>) -> Res
         let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Verdict::no("BadSeller", all.join("; "))
     };
-    let before = series.status.clone().unwrap_or_default();
-    let mut status = before.clone();
-    status.observed_generation = series.metadata.generation;
-    verdict.ready(&mut status.conditions, series.metadata.generation);
-    let now = status.conditions.clone();
-    let series = write_status(&context, &series, status).await?;
-    warn_when_not_ready(&context, series.as_ref(), &before.conditions, &now).await;
+    report::judge(&context, &series, &verdict).await?;
     Ok(Action::await_change())
 }
 

@@ -1,5 +1,6 @@
 //! What a claim of devices holds (Kubernetes, "Dynamic Resource Allocation"): what was allocated to it, by class, from then on
-//! until it is given back; whichever pods share it.
+//! until it is given back; whichever pods share it. The scheduler makes a claim itself of a pod's extended resources that
+//! such devices stand behind, and says so in the pod's status: they are metered here, and not by the pod.
 
 use super::Held;
 use jiff::Timestamp;
@@ -9,17 +10,12 @@ use k8s_openapi::api::resource::v1::{
 };
 use std::collections::BTreeMap;
 
-/// The scheduler's mark on a claim that it made itself of a pod's extended resources: these are metered by the pod.
-const OF_EXTENDED_RESOURCES: &str = "resource.kubernetes.io/extended-resource-claim";
-
 /// Leaves out what nobody reads here: selectors and configurations are not the operator's to know.
 pub(super) fn slim(claim: &mut ResourceClaim) {
     claim.metadata.labels = None;
     claim.metadata.owner_references = None;
     claim.metadata.finalizers = None;
-    if let Some(annotations) = &mut claim.metadata.annotations {
-        annotations.retain(|name, _| name == OF_EXTENDED_RESOURCES);
-    }
+    claim.metadata.annotations = None;
     let requests = claim.spec.devices.take().and_then(|devices| devices.requests);
     claim.spec = ResourceClaimSpec {
         devices: Some(DeviceClaim {
@@ -95,16 +91,7 @@ pub(super) fn went(before: &ResourceClaim, now: Option<&ResourceClaim>, at: Time
 /// The claim, without its devices.
 fn of_claim(claim: &ResourceClaim) -> Option<Held> {
     let metadata = &claim.metadata;
-    let made_for_a_pod = metadata
-        .annotations
-        .as_ref()
-        .is_some_and(|annotations| annotations.contains_key(OF_EXTENDED_RESOURCES));
-    let allocation = claim
-        .status
-        .as_ref()?
-        .allocation
-        .as_ref()
-        .filter(|_| !made_for_a_pod)?;
+    let allocation = claim.status.as_ref()?.allocation.as_ref()?;
     let namespace = metadata.namespace.clone()?;
     let since = allocation.allocation_timestamp.as_ref();
     let from = since.or(metadata.creation_timestamp.as_ref())?.0;
@@ -236,17 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_allocated_or_only_looked_at_or_the_schedulers_own_is_not_held() {
+    fn what_is_not_allocated_or_only_looked_at_is_not_held() {
         assert_eq!(held(&claim(Value::Null)), []);
         let mut looking = result("one", "gpu-0");
         looking["adminAccess"] = json!(true);
         assert_eq!(held(&allocated(json!([looking]))), []);
-        let mut of_a_pod = allocated(json!([result("one", "gpu-0")]));
-        of_a_pod.metadata.annotations = Some(BTreeMap::from([(
-            OF_EXTENDED_RESOURCES.to_owned(),
-            "true".to_owned(),
-        )]));
-        assert_eq!(held(&of_a_pod), []);
     }
 
     #[test]

@@ -55,10 +55,8 @@ pub(super) fn held(pod: &Pod) -> Vec<Held> {
     let Some(of_pod) = of_pod(pod) else {
         return Vec::new();
     };
-    let devices: Vec<Held> = pod
-        .spec
-        .iter()
-        .flat_map(devices)
+    let devices: Vec<Held> = devices(pod)
+        .into_iter()
         .map(|(resource, count)| of_pod.device(&resource, count))
         .collect();
     std::iter::once(of_pod).chain(devices).collect()
@@ -96,7 +94,7 @@ fn of_pod(pod: &Pod) -> Option<Held> {
     let is_over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     Some(Held {
         id: format!("pod/{}", pod.metadata.uid.as_ref()?),
-        amounts: amounts(spec),
+        amounts: amounts(pod, spec),
         evidence: BTreeMap::from([(
             "pod".to_owned(),
             format!("{namespace}/{}", pod.metadata.name.as_deref().unwrap_or_default()),
@@ -167,8 +165,8 @@ fn set_aside(spec: &PodSpec, resource: &str, unit: Unit) -> u64 {
     own.saturating_add(of(spec.overhead.as_ref()))
 }
 
-fn amounts(spec: &PodSpec) -> BTreeMap<Meter, u64> {
-    let gpus = extended_resources(spec)
+fn amounts(pod: &Pod, spec: &PodSpec) -> BTreeMap<Meter, u64> {
+    let gpus = extended_resources(pod)
         .iter()
         .filter(|resource| is_whole_gpu(resource))
         .fold(0_u64, |sum, gpu| {
@@ -186,14 +184,15 @@ fn amounts(spec: &PodSpec) -> BTreeMap<Meter, u64> {
 }
 
 /// What else device plugins hand out to it, and how many: slices of GPUs (`nvidia.com/mig-1g.5gb`), network cards.
-fn devices(spec: &PodSpec) -> Vec<(String, u64)> {
-    extended_resources(spec)
+fn devices(pod: &Pod) -> Vec<(String, u64)> {
+    let held = |resource: String| {
+        let count = set_aside(pod.spec.as_ref()?, &resource, Unit::Count);
+        Some((resource, count))
+    };
+    extended_resources(pod)
         .into_iter()
         .filter(|resource| !is_whole_gpu(resource))
-        .map(|resource| {
-            let count = set_aside(spec, &resource, Unit::Count);
-            (resource, count)
-        })
+        .filter_map(held)
         .collect()
 }
 
@@ -202,19 +201,29 @@ fn is_whole_gpu(resource: &str) -> bool {
     resource.ends_with("/gpu")
 }
 
-/// What is asked for by a name of somebody's domain, outside of Kubernetes' own ("Extended resources for a Container").
-fn extended_resources(spec: &PodSpec) -> BTreeSet<String> {
+/// What is asked for by a name of somebody's domain, outside of Kubernetes' own ("Extended resources for a Container"), and
+/// handed out by a device plugin: what the scheduler made a claim of is the claim's, as it says in the status.
+fn extended_resources(pod: &Pod) -> BTreeSet<String> {
+    let claimed: BTreeSet<&str> = pod
+        .status
+        .iter()
+        .filter_map(|status| status.extended_resource_claim_status.as_ref())
+        .flat_map(|claim| &claim.request_mappings)
+        .map(|mapping| mapping.resource_name.as_str())
+        .collect();
     let is_extended = |resource: &str| {
         resource
             .split_once('/')
             .is_some_and(|(domain, _)| !domain.ends_with("kubernetes.io"))
     };
-    spec.containers
-        .iter()
-        .chain(spec.init_containers.iter().flatten())
+    let containers = pod.spec.iter().flat_map(|spec| {
+        let first = spec.init_containers.iter().flatten();
+        spec.containers.iter().chain(first)
+    });
+    containers
         .filter_map(|container| requests(container.resources.as_ref()))
         .flat_map(|requests| requests.keys())
-        .filter(|resource| is_extended(resource))
+        .filter(|resource| is_extended(resource) && !claimed.contains(resource.as_str()))
         .cloned()
         .collect()
 }
@@ -309,6 +318,18 @@ mod tests {
         assert_eq!(slice.amounts, BTreeMap::from([(Meter::ClusterDeviceHours, 3)]));
         assert_eq!(slice.evidence[MODEL], "nvidia.com/mig-1g.5gb");
         assert_eq!(slice.from, own.from);
+    }
+
+    #[test]
+    fn what_the_scheduler_made_a_claim_of_is_left_to_the_claim() {
+        let spec = json!({"nodeName": "n1", "containers": [
+            {"name": "c", "resources": {"requests": {"cpu": "1", "nvidia.com/gpu": "2", "example.org/fpga": "1"}}}]});
+        let mut status = scheduled();
+        status["extendedResourceClaimStatus"] = json!({"resourceClaimName": "web-extended-resources-x",
+            "requestMappings": [{"containerName": "c", "requestName": "r", "resourceName": "nvidia.com/gpu"}]});
+        let [own, fpga] = <[Held; 2]>::try_from(held(&pod(spec, status))).unwrap();
+        assert_eq!(own.amounts, BTreeMap::from([(Meter::ClusterCpuHours, 1_000)]));
+        assert_eq!(fpga.evidence[MODEL], "example.org/fpga");
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct Options {
     /// The script of this template, instead of a file; what stands behind the options is its arguments
     #[arg(long, value_name = "TEMPLATE")]
     template: Option<String>,
+    /// A command, instead of a script: it becomes a script of its own
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["script_and_arguments", "on_cluster", "template"])]
+    wrap: Option<String>,
     /// What a parameter of the template says; may be repeated
     #[arg(long, value_name = "NAME=VALUE", requires = "template")]
     set: Vec<String>,
@@ -146,6 +149,15 @@ pub async fn run(options: Options, before: Place, command: &str) -> Result<(), F
             let path = options.script_and_arguments.first().cloned().unwrap_or_default();
             (path, Vec::new(), Vec::new(), None)
         }
+        None if options.wrap.is_some() => {
+            let command = options.wrap.as_deref().unwrap_or_default();
+            (
+                "the command of --wrap".to_owned(),
+                wrapped(command),
+                Vec::new(),
+                None,
+            )
+        }
         None => {
             let (shown, script) = read_script(options.script_and_arguments.first().map(String::as_str))?;
             (shown, script, Vec::new(), None)
@@ -218,6 +230,11 @@ fn read_script(named: Option<&str>) -> Result<(String, Vec<u8>), Failure> {
         Some(path) => path,
     };
     Ok((shown.to_owned(), bytes))
+}
+
+/// A script of one command, as sbatch makes it.
+fn wrapped(command: &str) -> Vec<u8> {
+    format!("#!/bin/sh\n# This script was created by meso submit --wrap.\n\n{command}\n").into_bytes()
 }
 
 /// From options and script to the job. Pure, but for `here`: the terminal's environment.
@@ -307,6 +324,7 @@ fn request(
         None => {
             let path = options.template.as_deref();
             let path = path.or(options.script_and_arguments.first().map(String::as_str));
+            let path = path.or(options.wrap.as_ref().map(|_| "wrap"));
             let name = options.job_name.as_deref().or(script.says("job-name"));
             ObjectMeta {
                 generate_name: Some(format!("{}-", label(name.unwrap_or_else(|| stem(path))))),
@@ -460,6 +478,29 @@ mod tests {
     }
 
     const PI: &str = "#!/bin/bash\n#SBATCH --job-name=pi -A univ-caen.climate-2026\ntrue\n";
+
+    #[test]
+    fn a_command_is_a_script_of_its_own_and_gets_its_options() {
+        let script = Script::read(wrapped("srun hostname")).unwrap();
+        let said = options(&[
+            "--wrap",
+            "srun hostname",
+            "-n",
+            "2",
+            "--exclusive",
+            "--nice=5",
+            "-k",
+        ]);
+        let asked = request(&said, &script, Vec::new(), |_| None).unwrap();
+        assert_eq!(
+            asked.spec.script,
+            "#!/bin/sh\n#SBATCH --exclusive\n#SBATCH --nice=5\n#SBATCH --no-kill\n\
+             # This script was created by meso submit --wrap.\n\nsrun hostname\n"
+        );
+        assert_eq!(asked.metadata.generate_name.as_deref(), Some("wrap-"));
+        assert_eq!(asked.spec.resources.unwrap().tasks, Some(2));
+        assert!(Cli::try_parse_from(["meso", "submit", "--wrap", "true", "job.sh"]).is_err());
+    }
 
     #[test]
     fn a_script_alone_travels_as_it_is() {

@@ -47,11 +47,12 @@ pub(super) enum Takes {
 
 use Takes::{Nothing as N, PerhapsValue as P, Value as V};
 
-/// sbatch's options, long name, letter, value: 22.05's, and those that came until 25.05.
+/// sbatch's options, long name, letter, value: 22.05's, and those that came until 26.05.
 const OPTIONS: &[Syntax] = &[
     ("account", Some('A'), V),
     ("acctg-freq", None, V),
     ("array", Some('a'), V),
+    ("autocomplete", None, V),
     ("batch", None, V),
     ("bb", None, V),
     ("bbf", None, V),
@@ -64,6 +65,7 @@ const OPTIONS: &[Syntax] = &[
     ("constraint", Some('C'), V),
     ("container", None, V),
     ("container-id", None, V),
+    ("container-type", None, V),
     ("contiguous", None, N),
     ("core-spec", Some('S'), V),
     ("cores-per-socket", None, V),
@@ -79,6 +81,7 @@ const OPTIONS: &[Syntax] = &[
     ("exclusive", None, P),
     ("export", None, V),
     ("export-file", None, V),
+    ("external", None, N),
     ("extra", None, V),
     ("extra-node-info", Some('B'), V),
     ("get-user-env", None, P),
@@ -106,6 +109,7 @@ const OPTIONS: &[Syntax] = &[
     ("mem-bind", None, V),
     ("mem-per-cpu", None, V),
     ("mem-per-gpu", None, V),
+    ("mem-update", None, V),
     ("mincpus", None, V),
     ("network", None, V),
     ("nice", None, P),
@@ -180,12 +184,17 @@ const REFUSED: &[(&str, &str)] = &[
         "cluster-constraint",
         "--cluster-constraint would send the job to another scheduler: leave it out",
     ),
+    ("autocomplete", "--autocomplete submits nothing: leave it out"),
     ("help", "--help submits nothing: leave it out"),
     ("usage", "--usage submits nothing: leave it out"),
     ("version", "--version submits nothing: leave it out"),
     (
         "wrap",
         "--wrap replaces the script: write the command into the script",
+    ),
+    (
+        "external",
+        "--external holds nodes for something outside of Slurm and runs no script: leave it out",
     ),
     (
         "uid",
@@ -239,6 +248,11 @@ impl ScriptHeader {
         header.take_from_other_schedulers(script)?;
         header.refuse_what_would_be_no_job()?;
         Ok(header)
+    }
+
+    /// Every option of sbatch's, by its long name without dashes: for who offers them elsewhere.
+    pub fn known_options() -> impl Iterator<Item = &'static str> {
+        OPTIONS.iter().map(|(long, ..)| *long)
     }
 
     /// Whether the header sets an option, by its long name without dashes.
@@ -654,6 +668,8 @@ mod tests {
             "-M other",
             "--help",
             "--wrap=x",
+            "--external",
+            "--autocomplete=ac",
             "--uid=0",
         ] {
             assert!(

@@ -277,15 +277,7 @@ fn canonical(value: &impl serde::Serialize, what: &'static str) -> Result<Vec<u8
 }
 
 fn document_bytes(basis: &RatingBasis, rated: Rated) -> Result<Vec<u8>, PeriodError> {
-    let document = MonthDocument {
-        form: MonthDocument::FORM,
-        month: basis.month,
-        time_zone: basis.time_zone.clone(),
-        statements: rated.statements,
-        pools: rated.pools,
-        true_ups: rated.true_ups,
-        rights: rated.rights,
-    };
+    let document = rated.into_document(basis);
     Ok(canonical(&document, "the statements of a month")?)
 }
 

@@ -325,6 +325,19 @@ pub struct Rated {
 }
 
 impl Rated {
+    /// As it is kept when the month of this basis is closed.
+    pub fn into_document(self, basis: &RatingBasis) -> MonthDocument {
+        MonthDocument {
+            form: MonthDocument::FORM,
+            month: basis.month,
+            time_zone: basis.time_zone.clone(),
+            statements: self.statements,
+            pools: self.pools,
+            true_ups: self.true_ups,
+            rights: self.rights,
+        }
+    }
+
     /// The net amount of all statements; none when a total is no amount, which no statement of ours has.
     pub fn net(&self) -> Option<Cents> {
         self.statements

@@ -324,8 +324,8 @@ pub struct BatchRun {
 }
 
 /// The records of a run that has ended: core seconds always (a run of zero seconds is kept, and costs nothing), GPU
-/// seconds where it held any, of each model on their own. Quantity = allocated × (end − start − suspended), in whole seconds. Never from Slurm's
-/// `billing` TRES, which is truncated.
+/// seconds where it held any, of each model on their own. Quantity = allocated × (end − start − suspended), in whole
+/// seconds. Never from Slurm's `billing` TRES, which is truncated.
 ///
 /// The cores are taken as spread evenly over the run: where a month ends inside a run that was suspended, each side
 /// bears suspension by its length.

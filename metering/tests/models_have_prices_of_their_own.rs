@@ -128,15 +128,7 @@ fn tiers_of_a_model_are_filled_by_that_model_alone_and_late_use_goes_on_where_th
     );
 
     let mut billed = statement::BilledBefore::default();
-    billed.add(&MonthDocument {
-        form: MonthDocument::FORM,
-        month: basis.month,
-        time_zone: basis.time_zone.clone(),
-        statements: rated.statements,
-        pools: rated.pools,
-        true_ups: rated.true_ups,
-        rights: rated.rights,
-    });
+    billed.add(&rated.into_document(&basis));
     let december = priced("2026-12", &prices);
     let mut rating = Rating::new(&december).unwrap();
     let late = ValidRecord::try_from(gpu_hours("3", Some("h100"), 4)).unwrap();

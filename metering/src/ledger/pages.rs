@@ -2,8 +2,8 @@
 //!
 //! A row of SQLite's comes over from a thread of SQLite's own, with a copy of each of its 18 values, and that takes longer
 //! than all that is done with it. So SQLite puts a page of rows into one text, as JSON, which is one value of one row.
-//! The next page is made by that thread while this one is taken. PostgreSQL's rows come in a stream as they are. Where a page cannot be read, something in it is damaged: from there on
-//! rows are read one by one, so that the row is named.
+//! The next page is made by that thread while this one is taken. PostgreSQL's rows come in a stream as they are. Where a
+//! page cannot be read, something in it is damaged: from there on rows are read one by one, so that the row is named.
 
 use super::database::{Session, query, while_waiting};
 use super::row::{COLUMNS, Row};

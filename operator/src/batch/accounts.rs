@@ -258,10 +258,11 @@ async fn keep_in_slurm(
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
-    let reservations = match reservations(context, cluster, slurm).await {
-        Ok(reservations) => reservations,
-        Err(error) => return not_now(&before, &error),
-    };
+    let reservations = reservations(context, cluster, slurm).await.unwrap_or_else(|error| {
+        // Accounts wait for nothing that only a warning rests on.
+        tracing::warn!(cluster = %cluster.name, %error, "Slurm's reservations are not read now: what was said of them stands");
+        before.reservations.clone()
+    });
     AccountsView {
         desired,
         known,

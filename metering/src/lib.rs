@@ -39,7 +39,7 @@ pub use mesocentre_api::Activity;
 
 pub use calendar::{BillingMonth, DatacentreZone, MonthWindow, TimeSpan};
 pub use digest::{Digest, canonical_json};
-pub use ledger::{Appended, Head, Ledger, LedgerError, LedgerUrl, Quarantined, verify};
+pub use ledger::{Appended, DatabaseError, Head, Ledger, LedgerError, LedgerUrl, Quarantined, verify};
 pub use meter::{base_unit, base_units_per_unit, in_units, parse_meter};
 pub use money::Cents;
 pub use period::{

@@ -1,7 +1,7 @@
 //! Taking records in: once each, in one transaction, whatever is wrong with some of them.
 
 use super::chain::FORM;
-use super::database::{KEY, Session, query, rows_at_once, while_waiting, with_rows};
+use super::database::{DatabaseError, Session, Value, insert, look_up, query, rows_at_once, while_waiting};
 use super::head_file::{self, HeadFile};
 use super::row::Row;
 use super::{Head, Ledger, LedgerError, months};
@@ -49,8 +49,13 @@ impl Quarantined {
 /// A known key with another body.
 const CONFLICT: &str = "Conflict";
 
+/// How many records are looked at together: those of one key are found among them before they are in the database.
+const TOGETHER: usize = 10_000;
+
 /// A row that will be.
 struct NewRow {
+    /// The record's place in what was reported.
+    index: usize,
     record: ValidRecord,
     /// A pseudonym.
     person: Option<String>,
@@ -61,13 +66,26 @@ struct NewRow {
 }
 
 impl NewRow {
-    fn nameless(record: ValidRecord) -> Result<Self, LedgerError> {
+    /// The values of its key, in the order of [`super::database::KEY`].
+    fn key(&self) -> Vec<Value<'_>> {
+        let key = &self.record.key;
+        vec![
+            key.source.as_str().into(),
+            key.cluster.as_str().into(),
+            key.native_key.as_str().into(),
+            key.meter.as_str().into(),
+            i64::from(key.revision).into(),
+        ]
+    }
+
+    fn nameless(index: usize, record: ValidRecord) -> Result<Self, LedgerError> {
         let evidence = canonical_json(&record.evidence).map_err(|source| LedgerError::Canonical {
             what: "the evidence of a usage record",
             source,
         })?;
         let nanoseconds = |instant: Timestamp| i64::try_from(instant.as_nanosecond()).unwrap_or(i64::MAX);
         Ok(Self {
+            index,
             person: None,
             evidence: String::from_utf8_lossy(&evidence).into_owned(),
             quantity: record.quantity.to_string(),
@@ -102,6 +120,44 @@ impl NewRow {
     }
 }
 
+/// A row with its place in the chain.
+struct ChainedRow {
+    row: NewRow,
+    seq: i64,
+    hash: Digest,
+    received_ns: i64,
+}
+
+/// The columns of a row that is inserted, as [`ChainedRow::values`] gives them.
+const INTO: &str = "usage_record (seq, form, source, cluster, native_key, meter, revision, tenant, allocation, person, \
+    activity, activity_reason, quantity, start_ns, end_ns, evidence, received_ns, hash)";
+
+impl ChainedRow {
+    fn values(&self) -> Vec<Value<'_>> {
+        let row = self.row.as_row(self.seq, self.received_ns);
+        vec![
+            row.seq.into(),
+            row.form.into(),
+            row.source.into(),
+            row.cluster.into(),
+            row.native_key.into(),
+            row.meter.into(),
+            row.revision.into(),
+            row.tenant.into(),
+            row.allocation.into(),
+            row.person.into(),
+            row.activity.into(),
+            row.activity_reason.into(),
+            row.quantity.into(),
+            row.start_ns.into(),
+            row.end_ns.into(),
+            row.evidence.into(),
+            row.received_ns.into(),
+            self.hash.0[..].into(),
+        ]
+    }
+}
+
 /// Whether two rows say the same of the same use. When and as which row they came is no part of it; who it was is
 /// neither once the pseudonym was erased.
 fn same_body(known: &Row<'_>, person_erased: bool, new: &Row<'_>) -> bool {
@@ -116,6 +172,7 @@ fn same_body(known: &Row<'_>, person_erased: bool, new: &Row<'_>) -> bool {
         && known.evidence == new.evidence
 }
 
+#[derive(Clone, Copy)]
 enum Known {
     Same,
     Other { seq: i64 },
@@ -128,19 +185,13 @@ struct Rejected<'a> {
     message: String,
 }
 
-/// A record that can stand in the ledger: its place in the batch, as it was reported, and as it will be, but for the name.
-type Proven<'a> = (usize, &'a UsageRecord, NewRow);
-
 /// What of these can stand in the ledger, and what cannot; the first has this place in the batch. Asks no database.
-fn prepare(
-    first: usize,
-    records: &[UsageRecord],
-) -> Result<(Vec<Proven<'_>>, Vec<Rejected<'_>>), LedgerError> {
+fn prepare(first: usize, records: &[UsageRecord]) -> Result<(Vec<NewRow>, Vec<Rejected<'_>>), LedgerError> {
     let mut proven = Vec::with_capacity(records.len());
     let mut rejected = Vec::new();
     for (index, record) in (first..).zip(records) {
         match ValidRecord::try_from(record.clone()) {
-            Ok(valid) => proven.push((index, record, NewRow::nameless(valid)?)),
+            Ok(valid) => proven.push(NewRow::nameless(index, valid)?),
             Err(fault) => rejected.push(Rejected {
                 index,
                 record,
@@ -150,6 +201,32 @@ fn prepare(
         }
     }
     Ok((proven, rejected))
+}
+
+/// The next rows of the chain, each with the hash of those before it and itself.
+fn chain(
+    rows: impl Iterator<Item = NewRow>,
+    head: &mut Head,
+    received_ns: i64,
+) -> Result<Vec<ChainedRow>, LedgerError> {
+    rows.map(|row| {
+        let seq = head.seq + 1;
+        let canonical = row.as_row(seq, received_ns).canonical();
+        let hash = canonical
+            .hash(head.hash)
+            .map_err(|source| LedgerError::Canonical {
+                what: "a usage record",
+                source,
+            })?;
+        *head = Head { seq, hash };
+        Ok(ChainedRow {
+            row,
+            seq,
+            hash,
+            received_ns,
+        })
+    })
+    .collect()
 }
 
 impl Ledger {
@@ -194,68 +271,69 @@ impl Ledger {
         let mut pseudonyms = HashMap::new();
         let mut months = BTreeSet::new();
         let at_once = rows_at_once(tx);
-        let mut chunks = records
-            .chunks(at_once)
-            .enumerate()
-            .map(|(place, chunk)| prepare(place * at_once, chunk));
-        let mut next = chunks.next();
-        while let Some(prepared) = next {
-            let (mut valid, faulty) = prepared?;
-            rejected.extend(faulty);
-            self.name_persons(tx, &mut valid, &mut pseudonyms).await?;
-            let there = self.known_among(tx, &valid).await?;
-            let mut rows: Vec<(NewRow, i64, Digest)> = Vec::with_capacity(valid.len());
-            let mut in_batch: HashMap<&RecordKey, usize> = HashMap::new();
-            for (place, (index, record, row)) in valid.into_iter().enumerate() {
-                let twin = match in_batch.get(&record.key) {
-                    Some(earlier) => {
-                        let (earlier, seq, _) = &rows[*earlier];
-                        let same = same_body(
-                            &earlier.as_row(0, received_ns),
-                            false,
-                            &row.as_row(0, received_ns),
-                        );
-                        Some(if same {
-                            Known::Same
-                        } else {
-                            Known::Other { seq: *seq }
-                        })
-                    }
-                    None => there.get(&place).map(|found| match found {
-                        Known::Same => Known::Same,
-                        Known::Other { seq } => Known::Other { seq: *seq },
-                    }),
-                };
-                match twin {
-                    Some(Known::Same) => known += 1,
-                    Some(Known::Other { seq }) => rejected.push(Rejected {
-                        index,
-                        record,
-                        reason: CONFLICT,
-                        message: format!(
-                            "the usage record {} is in the ledger as row {seq} with another content: a source that changes its mind sends the next revision",
-                            record.key
-                        ),
-                    }),
-                    None => {
-                        let seq = head.seq + 1;
-                        let hash = row
-                            .as_row(seq, received_ns)
-                            .canonical()
-                            .hash(head.hash)
-                            .map_err(|source| LedgerError::Canonical { what: "a usage record", source })?;
-                        head = Head { seq, hash };
-                        in_batch.insert(&record.key, rows.len());
-                        rows.push((row, seq, hash));
+        for (place, together) in records.chunks(TOGETHER).enumerate() {
+            let mut fresh: Vec<NewRow> = Vec::with_capacity(together.len());
+            let mut in_batch: HashMap<&RecordKey, usize> = HashMap::with_capacity(together.len());
+            let mut chunks = (place * TOGETHER..)
+                .step_by(at_once)
+                .zip(together.chunks(at_once))
+                .map(|(first, chunk)| prepare(first, chunk));
+            let mut next = chunks.next();
+            while let Some(prepared) = next {
+                let (mut rows, faulty) = prepared?;
+                rejected.extend(faulty);
+                self.name_persons(tx, &mut rows, &mut pseudonyms).await?;
+                let (there, after) = while_waiting(self.known_among(tx, rows), || chunks.next()).await;
+                let (rows, there) = there?;
+                next = after;
+                for (place, row) in rows.into_iter().enumerate() {
+                    let Some(record) = records.get(row.index) else {
+                        continue;
+                    };
+                    let earlier = in_batch.get(&record.key).copied();
+                    let twin = match earlier.and_then(|earlier| Some((earlier, fresh.get(earlier)?))) {
+                        Some((_, earlier)) if same_body(&earlier.as_row(0, 0), false, &row.as_row(0, 0)) => {
+                            Some(Known::Same)
+                        }
+                        Some((earlier, _)) => Some(Known::Other {
+                            seq: head.seq + 1 + i64::try_from(earlier).unwrap_or(0),
+                        }),
+                        None => there.get(&place).copied(),
+                    };
+                    match twin {
+                        Some(Known::Same) => known += 1,
+                        Some(Known::Other { seq }) => rejected.push(Rejected {
+                            index: row.index,
+                            record,
+                            reason: CONFLICT,
+                            message: format!(
+                                "the usage record {} is in the ledger as row {seq} with another content: a source that changes its mind sends the next revision",
+                                record.key
+                            ),
+                        }),
+                        None => {
+                            in_batch.insert(&record.key, fresh.len());
+                            fresh.push(row);
+                        }
                     }
                 }
             }
-            months::make(tx, rows.iter().map(|(row, ..)| row.end_ns), &mut months)
-                .await
-                .map_err(self.failed("appending to"))?;
-            let (inserted, after) = while_waiting(insert(tx, &rows, received_ns), || chunks.next()).await;
-            inserted.map_err(self.failed("appending to"))?;
-            next = after;
+            let mut fresh = fresh.into_iter();
+            let mut chained = || chain(fresh.by_ref().take(at_once), &mut head, received_ns);
+            let mut next = chained();
+            loop {
+                let rows = next?;
+                if rows.is_empty() {
+                    break;
+                }
+                months::make(tx, rows.iter().map(|chained| chained.row.end_ns), &mut months)
+                    .await
+                    .map_err(self.failed("appending to"))?;
+                let (inserted, after) =
+                    while_waiting(insert(tx, INTO, rows, ChainedRow::values), &mut chained).await;
+                inserted.map_err(self.failed("appending to"))?;
+                next = after;
+            }
         }
         let mut quarantined = Vec::with_capacity(rejected.len());
         for rejected in rejected {
@@ -319,11 +397,11 @@ impl Ledger {
     async fn name_persons(
         &self,
         tx: &mut Session,
-        rows: &mut [Proven<'_>],
+        rows: &mut [NewRow],
         pseudonyms: &mut HashMap<String, String>,
     ) -> Result<(), LedgerError> {
-        for (_, record, row) in rows {
-            let Some(name) = &record.user else { continue };
+        for row in rows {
+            let Some(name) = &row.record.user else { continue };
             row.person = match pseudonyms.get(name) {
                 Some(pseudonym) => Some(pseudonym.clone()),
                 None => {
@@ -338,55 +416,28 @@ impl Ledger {
         Ok(())
     }
 
-    /// Which of these are in the ledger, by their place.
+    /// These, and which of them are in the ledger, by their place.
     async fn known_among(
         &self,
         tx: &mut Session,
-        rows: &[Proven<'_>],
-    ) -> Result<HashMap<usize, Known>, LedgerError> {
-        if rows.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let asked = rows.iter().enumerate().map(|(place, (_, record, _))| {
-            let key = &record.key;
-            [
-                i64::try_from(place).unwrap_or(i64::MAX).into(),
-                key.source.as_str().into(),
-                key.cluster.as_str().into(),
-                key.native_key.as_str().into(),
-                key.meter.as_str().into(),
-                i64::from(key.revision).into(),
-            ]
-        });
-        let found = with_rows(
-            tx,
-            "WITH asked (place, source, cluster, native_key, meter, revision) AS (",
-            asked,
-            &format!(
-                ") SELECT {}, asked.place, r.person IS NOT NULL AND NOT EXISTS (SELECT 1 FROM person p \
-                 WHERE p.pseudonym = r.person) FROM asked {}",
-                super::row::COLUMNS,
-                tx.records_of("asked", &KEY)
-            ),
+        rows: Vec<NewRow>,
+    ) -> Result<(Vec<NewRow>, HashMap<usize, Known>), LedgerError> {
+        const ERASED: usize = 18;
+        let selected = format!(
+            "{}, r.person IS NOT NULL AND NOT EXISTS (SELECT 1 FROM person p WHERE p.pseudonym = r.person)",
+            super::row::COLUMNS,
         );
-        let found = found
-            .rows(tx)
+        let (rows, found) = look_up(tx, &selected, rows, NewRow::key)
             .await
             .map_err(self.failed("looking up records in"))?;
         let mut known = HashMap::with_capacity(found.len());
-        for row in &found {
-            let there = Row::read(row).map_err(self.failed("looking up records in"))?;
-            let place: i64 = row.get(18).map_err(self.failed("looking up records in"))?;
-            let erased: bool = row.get(19).map_err(self.failed("looking up records in"))?;
-            let Some((place, (_, _, new))) = usize::try_from(place)
-                .ok()
-                .and_then(|place| rows.get(place).map(|row| (place, row)))
-            else {
-                continue;
-            };
+        for (place, stored) in &found {
+            let there = Row::read(stored).map_err(self.failed("looking up records in"))?;
+            let erased: bool = stored.get(ERASED).map_err(self.failed("looking up records in"))?;
+            let Some(new) = rows.get(*place) else { continue };
             let same = same_body(&there, erased, &new.as_row(there.seq, there.received_ns));
             known.insert(
-                place,
+                *place,
                 if same {
                     Known::Same
                 } else {
@@ -394,7 +445,7 @@ impl Ledger {
                 },
             );
         }
-        Ok(known)
+        Ok((rows, known))
     }
 
     async fn quarantine(
@@ -443,7 +494,7 @@ impl Ledger {
     }
 }
 
-pub(super) async fn head_of(session: &mut Session) -> Result<Head, sqlx::Error> {
+pub(super) async fn head_of(session: &mut Session) -> Result<Head, DatabaseError> {
     let row = query("SELECT seq, hash FROM usage_record ORDER BY seq DESC LIMIT 1")
         .row(session)
         .await?;
@@ -455,7 +506,7 @@ pub(super) async fn head_of(session: &mut Session) -> Result<Head, sqlx::Error> 
         Some(row) => {
             let hash: &[u8] = row.get(1)?;
             let hash = Digest::from_bytes(hash)
-                .ok_or_else(|| sqlx::Error::Decode("the hash of the last row is not 32 bytes".into()))?;
+                .ok_or_else(|| DatabaseError::value("the hash of the last row is not 32 bytes"))?;
             Ok(Head {
                 seq: row.get(0)?,
                 hash,
@@ -464,7 +515,7 @@ pub(super) async fn head_of(session: &mut Session) -> Result<Head, sqlx::Error> 
     }
 }
 
-async fn pseudonym_of(tx: &mut Session, name: &str) -> Result<String, sqlx::Error> {
+async fn pseudonym_of(tx: &mut Session, name: &str) -> Result<String, DatabaseError> {
     let known = || query("SELECT pseudonym FROM person WHERE name = ?").bind(name);
     if let Some(pseudonym) = known().value(tx).await? {
         return Ok(pseudonym);
@@ -487,53 +538,10 @@ pub(super) fn without_nul(text: String) -> String {
 }
 
 /// 128 bits that nobody can foretell, in hexadecimal digits.
-fn new_pseudonym() -> Result<String, sqlx::Error> {
+fn new_pseudonym() -> Result<String, DatabaseError> {
     let mut bits = [0_u8; 16];
     SystemRandom::new()
         .fill(&mut bits)
-        .map_err(|_| sqlx::Error::Encode("the system gives no random numbers".into()))?;
+        .map_err(|_| DatabaseError::value("the system gives no random numbers"))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bits)))
-}
-
-async fn insert(
-    tx: &mut Session,
-    rows: &[(NewRow, i64, Digest)],
-    received_ns: i64,
-) -> Result<(), sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let values = rows.iter().map(|(row, seq, hash)| {
-        let row = row.as_row(*seq, received_ns);
-        [
-            row.seq.into(),
-            row.form.into(),
-            row.source.into(),
-            row.cluster.into(),
-            row.native_key.into(),
-            row.meter.into(),
-            row.revision.into(),
-            row.tenant.into(),
-            row.allocation.into(),
-            row.person.into(),
-            row.activity.into(),
-            row.activity_reason.into(),
-            row.quantity.into(),
-            row.start_ns.into(),
-            row.end_ns.into(),
-            row.evidence.into(),
-            row.received_ns.into(),
-            hash.0[..].into(),
-        ]
-    });
-    with_rows(
-        tx,
-        "INSERT INTO usage_record (seq, form, source, cluster, native_key, meter, revision, tenant, allocation, person, \
-         activity, activity_reason, quantity, start_ns, end_ns, evidence, received_ns, hash)",
-        values,
-        "",
-    )
-    .execute(tx)
-    .await
-    .map(drop)
 }

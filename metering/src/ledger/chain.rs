@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 pub(super) const FORM: i64 = 1;
 
 fn as_string<S: Serializer>(n: &i64, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(n)
+    to.serialize_str(itoa::Buffer::new().format(*n))
 }
 
 /// A row as it is hashed. The fields stand in the order of their keys.

@@ -1,6 +1,6 @@
 //! Closed months: written once, and given back as they were written.
 
-use super::database::{InBoth, Session, Stored, query};
+use super::database::{DatabaseError, InBoth, Session, Stored, query};
 use super::head_file::AnchoredClose;
 use super::{Head, Ledger, LedgerError};
 use crate::calendar::BillingMonth;
@@ -196,7 +196,7 @@ pub(super) fn read_closed(row: &Stored) -> Result<ClosedMonth, String> {
     Ok(closed)
 }
 
-pub(super) async fn last_anchor(session: &mut Session) -> Result<Option<AnchoredClose>, sqlx::Error> {
+pub(super) async fn last_anchor(session: &mut Session) -> Result<Option<AnchoredClose>, DatabaseError> {
     let row = query("SELECT month, sha256 FROM closed_month ORDER BY month DESC LIMIT 1")
         .row(session)
         .await?;

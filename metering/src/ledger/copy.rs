@@ -4,10 +4,9 @@
 //! says so, and then what was added to the source meanwhile is not lost silently: its head is read again at the end, and a
 //! copy that is behind it is undone.
 
-use super::database::{Session, Value, query, rows_at_once, with_rows};
+use super::database::{DatabaseError, Session, Stored, Value, insert, query};
 use super::head_file::HeadFile;
 use super::{Head, Ledger, LedgerError, months};
-use futures::TryStreamExt as _;
 use std::collections::BTreeSet;
 
 /// What a copy is for.
@@ -195,6 +194,18 @@ impl Table {
             .collect();
         names.join(", ")
     }
+
+    /// A row's values.
+    fn held(&self, row: &Stored) -> Result<Vec<Held>, DatabaseError> {
+        let values = self.columns.iter().enumerate().map(|(place, column)| {
+            Ok(match column {
+                Integer(_) => Held::Integer(row.get(place)?),
+                Text(_) => Held::Text(row.get(place)?),
+                Bytes(_) => Held::Bytes(row.get(place)?),
+            })
+        });
+        values.collect()
+    }
 }
 
 /// A value, taken out of its row.
@@ -243,47 +254,29 @@ pub async fn copy(
     let mut known_months = BTreeSet::new();
     for table in &TABLES {
         let mut count = 0;
-        let at_once = rows_at_once(&writing);
-        let mut held: Vec<Vec<Held>> = Vec::with_capacity(at_once);
         let asked = format!(
             "SELECT {} FROM {} ORDER BY {}",
             table.names(),
             table.name,
             table.order
         );
-        let mut stream = query(asked).stream(&mut reading);
-        loop {
-            let row = stream.try_next().await.map_err(from.failed("reading"))?;
-            let is_last = row.is_none();
-            if let Some(row) = row {
-                let values = table.columns.iter().enumerate().map(|(place, column)| {
-                    Ok(match column {
-                        Integer(_) => Held::Integer(row.get(place)?),
-                        Text(_) => Held::Text(row.get(place)?),
-                        Bytes(_) => Held::Bytes(row.get(place)?),
-                    })
-                });
-                held.push(
-                    values
-                        .collect::<Result<_, sqlx::Error>>()
-                        .map_err(from.failed("reading"))?,
-                );
-            }
-            if held.len() < at_once && !is_last {
-                continue;
-            }
-            if !held.is_empty() {
-                write(table, &held, &mut writing, &mut known_months)
-                    .await
-                    .map_err(to.failed("writing to"))?;
-                count += u64::try_from(held.len()).unwrap_or(0);
-                held.clear();
-                told(table.name, count);
-            }
-            if is_last {
-                break;
-            }
+        let mut there = query(asked)
+            .some_rows(&mut reading)
+            .await
+            .map_err(from.failed("reading"))?;
+        while let Some(some) = there.next().await.map_err(from.failed("reading"))? {
+            let held = some
+                .iter()
+                .map(|row| table.held(row))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(from.failed("reading"))?;
+            count += u64::try_from(held.len()).unwrap_or(0);
+            write(table, held, &mut writing, &mut known_months)
+                .await
+                .map_err(to.failed("writing to"))?;
+            told(table.name, count);
         }
+        drop(there);
         rows.push((table.name, count));
     }
     writing
@@ -318,10 +311,10 @@ pub async fn copy(
 
 async fn write(
     table: &Table,
-    rows: &[Vec<Held>],
+    rows: Vec<Vec<Held>>,
     writing: &mut Session,
     known_months: &mut BTreeSet<jiff::civil::Date>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), DatabaseError> {
     if table.name == "usage_record" {
         let end = table
             .columns
@@ -333,10 +326,9 @@ async fn write(
         });
         months::make(writing, ends, known_months).await?;
     }
-    let into = format!("INSERT INTO {} ({})", table.name, table.names());
-    let values = rows.iter().map(|row| row.iter().map(Held::as_value));
-    with_rows(writing, &into, values, "")
-        .execute(writing)
-        .await
-        .map(drop)
+    let into = format!("{} ({})", table.name, table.names());
+    insert(writing, &into, rows, |row| {
+        row.iter().map(Held::as_value).collect()
+    })
+    .await
 }

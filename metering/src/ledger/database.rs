@@ -4,27 +4,24 @@
 //! part, the module that asks says it for each. Everything happens in a [`Session`], a transaction: one that writes is
 //! alone, one that reads sees all of the ledger as it was at one moment.
 
+mod sqlite;
+
+pub(super) use sqlite::Teller;
+
 use super::url::LedgerUrl;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, poll};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query as BoundQuery;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
 use sqlx::{
-    AssertSqlSafe, Connection as _, Decode, Error, PgConnection, Postgres, Row as _, SqlSafeStr as _, Sqlite,
-    Transaction, Type,
+    AssertSqlSafe, Connection as _, Decode, PgConnection, Postgres, Row as _, SqlSafeStr as _, Transaction,
+    Type,
 };
 use std::borrow::Cow;
-use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
-
-/// Small on purpose: the operator's whole memory is small, and rows are read in order.
-const PAGE_CACHE_KIB: &str = "-2000";
+use tokio::sync::mpsc;
 
 /// How many statements a connection keeps prepared.
 const STATEMENTS: usize = 16;
@@ -32,70 +29,75 @@ const STATEMENTS: usize = 16;
 /// How long a connection to PostgreSQL may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Rows that come together from the file of a ledger.
+const CHUNK: usize = 250;
+
 /// Who writes to a ledger in PostgreSQL holds this advisory lock until its transaction ends: `mesoledg` in ASCII.
 const WRITERS_LOCK: i64 = 0x6d65_736f_6c65_6467;
+
+/// Why a database did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The file's.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The server's.
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
+    /// A value that is not what was written there.
+    #[error("{0}")]
+    Value(String),
+    /// A row that must be there is not.
+    #[error("there is no such row")]
+    NoRow,
+    /// It was closed, or the thread that worked with it ended.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+impl DatabaseError {
+    /// A value that cannot be read, or not be written.
+    pub(super) fn value(what: impl std::fmt::Display) -> Self {
+        Self::Value(what.to_string())
+    }
+}
+
+impl From<tokio::task::JoinError> for DatabaseError {
+    fn from(_: tokio::task::JoinError) -> Self {
+        Self::Closed
+    }
+}
 
 /// Connections to a ledger.
 #[derive(Clone, Debug)]
 pub(super) enum Database {
-    Sqlite {
-        /// One connection: writers queue here and not at the file's lock.
-        writer: SqlitePool,
-        readers: SqlitePool,
-    },
+    Sqlite(sqlite::File),
     Postgres(PgPool),
 }
 
 /// A transaction.
 pub(super) enum Session {
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(sqlite::Transaction),
     Postgres(Transaction<'static, Postgres>),
 }
 
 impl Database {
     /// To write and to read, its tables brought up to date.
     pub(super) async fn open(url: &LedgerUrl) -> Result<Self, OpenError> {
-        let database = match url {
-            LedgerUrl::File(path) => {
-                let options = sqlite_options(path);
-                let writer = SqlitePoolOptions::new()
-                    .max_connections(1)
-                    .connect_with(
-                        options
-                            .clone()
-                            .journal_mode(SqliteJournalMode::Wal)
-                            // With NORMAL a power cut takes back commits that were answered, and the file beside the
-                            // ledger would then say that its tail was cut.
-                            .synchronous(SqliteSynchronous::Full),
-                    )
-                    .await?;
-                sqlx::migrate!("migrations/sqlite").run(&writer).await?;
-                let readers = SqlitePoolOptions::new()
-                    .min_connections(0)
-                    .max_connections(2)
-                    .connect_lazy_with(options.read_only(true));
-                Self::Sqlite { writer, readers }
-            }
+        Ok(match url {
+            LedgerUrl::File(path) => Self::Sqlite(sqlite::File::open(path).await?),
             LedgerUrl::Server(server) => {
                 let pool = postgres_pool(server.options()?).await?;
                 sqlx::migrate!("migrations/postgres").run(&pool).await?;
                 Self::Postgres(pool)
             }
-        };
-        Ok(database)
+        })
     }
 
     /// To read and for nothing else: what writes is refused by the database.
-    pub(super) async fn open_to_read(url: &LedgerUrl) -> Result<Self, Error> {
+    pub(super) async fn open_to_read(url: &LedgerUrl) -> Result<Self, DatabaseError> {
         Ok(match url {
-            LedgerUrl::File(path) => {
-                let options = sqlite_options(path).read_only(true);
-                let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
-                Self::Sqlite {
-                    writer: pool(1).connect_lazy_with(options.clone()),
-                    readers: pool(2).connect_lazy_with(options),
-                }
-            }
+            LedgerUrl::File(path) => Self::Sqlite(sqlite::File::open_to_read(path)),
             LedgerUrl::Server(server) => {
                 let options = server
                     .options()?
@@ -106,9 +108,9 @@ impl Database {
     }
 
     /// To write, alone: others wait until it ends.
-    pub(super) async fn write(&self) -> Result<Session, Error> {
+    pub(super) async fn write(&self) -> Result<Session, DatabaseError> {
         Ok(match self {
-            Self::Sqlite { writer, .. } => Session::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite(file) => Session::Sqlite(file.write().await?),
             Self::Postgres(pool) => {
                 let mut transaction = pool.begin().await?;
                 // Each statement after this one sees what the writer before has committed.
@@ -122,9 +124,9 @@ impl Database {
     }
 
     /// To read, beside who writes.
-    pub(super) async fn read(&self) -> Result<Session, Error> {
+    pub(super) async fn read(&self) -> Result<Session, DatabaseError> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Session::Sqlite(readers.begin().await?),
+            Self::Sqlite(file) => Session::Sqlite(file.read().await?),
             Self::Postgres(pool) => Session::Postgres(
                 pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     .await?,
@@ -135,10 +137,7 @@ impl Database {
     /// After what is under way.
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
-            }
+            Self::Sqlite(file) => file.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
     }
@@ -148,27 +147,30 @@ impl Database {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
     #[error(transparent)]
-    Database(#[from] Error),
+    Database(#[from] DatabaseError),
     #[error(transparent)]
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
 
-fn sqlite_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .busy_timeout(Duration::from_secs(10))
-        .statement_cache_capacity(STATEMENTS)
-        .pragma("cache_size", PAGE_CACHE_KIB)
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.into())
+    }
 }
 
-async fn postgres_pool(options: PgConnectOptions) -> Result<PgPool, Error> {
+impl From<sqlx::Error> for OpenError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+async fn postgres_pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
     let options = options
         .application_name("mesocentre")
         .statement_cache_capacity(STATEMENTS);
     // A pool tries again until its time is up, and then says no more than that: who cannot log in is told at once, and why.
     let first = tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options));
-    let first = first.await.map_err(|_| Error::PoolTimedOut)??;
+    let first = first.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
     first.close().await?;
     PgPoolOptions::new()
         .max_connections(4)
@@ -243,7 +245,7 @@ impl Session {
     }
 
     /// After rows of the quarantine came with their numbers: the next one of PostgreSQL's follows them. SQLite's does anyway.
-    pub(super) async fn number_the_quarantine_on(&mut self) -> Result<(), Error> {
+    pub(super) async fn number_the_quarantine_on(&mut self) -> Result<(), DatabaseError> {
         if let Self::Postgres(_) = self {
             query(
                 "SELECT setval(pg_get_serial_sequence('quarantine', 'id'), coalesce(max(id), 0) + 1, false) \
@@ -256,18 +258,18 @@ impl Session {
     }
 
     /// Durable when it is answered.
-    pub(super) async fn commit(self) -> Result<(), Error> {
+    pub(super) async fn commit(self) -> Result<(), DatabaseError> {
         match self {
-            Self::Sqlite(transaction) => transaction.commit().await,
-            Self::Postgres(transaction) => transaction.commit().await,
+            Self::Sqlite(transaction) => transaction.end("COMMIT").await,
+            Self::Postgres(transaction) => Ok(transaction.commit().await?),
         }
     }
 
     /// As if it had not been. One that is dropped is rolled back as well, a moment later.
-    pub(super) async fn rollback(self) -> Result<(), Error> {
+    pub(super) async fn rollback(self) -> Result<(), DatabaseError> {
         match self {
-            Self::Sqlite(transaction) => transaction.rollback().await,
-            Self::Postgres(transaction) => transaction.rollback().await,
+            Self::Sqlite(transaction) => transaction.end("ROLLBACK").await,
+            Self::Postgres(transaction) => Ok(transaction.rollback().await?),
         }
     }
 }
@@ -320,35 +322,46 @@ impl<'q> From<&'q [u8]> for Value<'q> {
 pub(super) struct Query<'q> {
     sql: Cow<'static, str>,
     values: Vec<Value<'q>>,
-    /// Of [`with_rows`] in PostgreSQL: the values of each column.
-    columns: Vec<Column<'q>>,
 }
 
 /// The values of one column of several rows.
 enum Column<'q> {
     Integers(Vec<i64>),
-    Texts(Vec<Option<String>>),
+    Texts(Vec<Option<&'q str>>),
     Bytes(Vec<&'q [u8]>),
 }
 
 impl<'q> Column<'q> {
-    fn beginning_with(value: Value<'q>) -> Self {
-        match value {
-            Value::Integer(value) => Self::Integers(vec![value]),
-            Value::Flag(value) => Self::Integers(vec![i64::from(value)]),
-            Value::Text(value) => Self::Texts(vec![value.map(Cow::into_owned)]),
-            Value::Bytes(value) => Self::Bytes(vec![value]),
-        }
-    }
-
-    fn push(&mut self, value: Value<'q>) {
-        match (self, value) {
-            (Self::Integers(column), Value::Integer(value)) => column.push(value),
-            (Self::Integers(column), Value::Flag(value)) => column.push(i64::from(value)),
-            (Self::Texts(column), Value::Text(value)) => column.push(value.map(Cow::into_owned)),
-            (Self::Bytes(column), Value::Bytes(value)) => column.push(value),
-            // All rows of a statement are made by the same lines.
-            (_, _) => {}
+    /// Of this place in these rows.
+    fn of(rows: &'q [Vec<Value<'q>>], place: usize) -> Self {
+        let values = || rows.iter().filter_map(|row| row.get(place));
+        // All rows of a statement are made by the same lines: each has in a place what the first has there.
+        match values().next() {
+            Some(Value::Text(_)) => Self::Texts(
+                values()
+                    .map(|value| match value {
+                        Value::Text(text) => text.as_deref(),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+            Some(Value::Bytes(_)) => Self::Bytes(
+                values()
+                    .map(|value| match value {
+                        Value::Bytes(bytes) => *bytes,
+                        _ => &[],
+                    })
+                    .collect(),
+            ),
+            _ => Self::Integers(
+                values()
+                    .map(|value| match value {
+                        Value::Integer(value) => *value,
+                        Value::Flag(value) => i64::from(*value),
+                        _ => 0,
+                    })
+                    .collect(),
+            ),
         }
     }
 
@@ -361,54 +374,133 @@ impl<'q> Column<'q> {
     }
 }
 
-/// How many rows [`with_rows`] takes at once: more would only grow a statement of SQLite's, which is made of a mark for each
-/// value; PostgreSQL takes an array a column.
+/// The values of a row, in the order of a statement's marks.
+pub(super) type ValuesOf<R> = for<'r> fn(&'r R) -> Vec<Value<'r>>;
+
+/// How many rows go to the database together: enough that the way there does not count, few enough that there is work
+/// beside it ([`while_waiting`]).
 pub(super) fn rows_at_once(session: &Session) -> usize {
     match session {
-        Session::Sqlite(_) => 250,
+        Session::Sqlite(_) => 1_000,
         Session::Postgres(_) => 2_500,
     }
 }
 
-/// A statement with rows of values between its beginning and its end, as a query that gives them.
-pub(super) fn with_rows<'q>(
-    session: &Session,
+/// PostgreSQL takes an array a column, where the rows stand in the statement. SQLite is asked for each row anew.
+fn with_columns<'q>(
     before: &str,
-    rows: impl IntoIterator<Item = impl IntoIterator<Item = Value<'q>>>,
+    rows: &'q [Vec<Value<'q>>],
     after: &str,
-) -> Query<'q> {
+) -> BoundQuery<'q, Postgres, PgArguments> {
+    let places = rows.first().map_or(0, Vec::len);
+    let columns: Vec<Column<'q>> = (0..places).map(|place| Column::of(rows, place)).collect();
+    let arrays: Vec<&str> = columns.iter().map(Column::array).collect();
+    let sql = numbered(&format!(
+        "{before} SELECT * FROM UNNEST({}){after}",
+        arrays.join(", ")
+    ));
+    let mut query = sqlx::query::<Postgres>(AssertSqlSafe(sql).into_sql_str());
+    for column in columns {
+        query = match column {
+            Column::Integers(column) => query.bind(column),
+            Column::Texts(column) => query.bind(column),
+            Column::Bytes(column) => query.bind(column),
+        };
+    }
+    query
+}
+
+/// Inserts rows into a table: `into` names its columns, each row's values stand in that order.
+pub(super) async fn insert<R: Send + 'static>(
+    session: &mut Session,
+    into: &str,
+    rows: Vec<R>,
+    values: ValuesOf<R>,
+) -> Result<(), DatabaseError> {
+    let Some(first) = rows.first() else {
+        return Ok(());
+    };
     match session {
-        Session::Sqlite(_) => {
-            let (mut marks, mut values) = (String::new(), Vec::new());
-            for row in rows {
-                let first = values.len();
-                values.extend(row);
-                marks.push_str(if marks.is_empty() { "(" } else { ", (" });
-                marks.push_str(&vec!["?"; values.len() - first].join(", "));
-                marks.push(')');
-            }
-            Query {
-                sql: format!("{before} VALUES {marks}{after}").into(),
-                values,
-                columns: Vec::new(),
-            }
-        }
-        Session::Postgres(_) => {
-            let mut columns: Vec<Column<'q>> = Vec::new();
-            for row in rows {
-                for (place, value) in row.into_iter().enumerate() {
-                    match columns.get_mut(place) {
-                        Some(column) => column.push(value),
-                        None => columns.push(Column::beginning_with(value)),
+        Session::Sqlite(transaction) => {
+            let marks = vec!["?"; values(first).len()].join(", ");
+            let sql = format!("INSERT INTO {into} VALUES ({marks})");
+            transaction
+                .run(move |connection| {
+                    let mut statement = connection.prepare_cached(&sql)?;
+                    for row in &rows {
+                        sqlite::bind(&mut statement, values(row))?;
+                        statement.raw_execute()?;
                     }
-                }
-            }
-            let arrays: Vec<&str> = columns.iter().map(Column::array).collect();
-            Query {
-                sql: format!("{before} SELECT * FROM UNNEST({}){after}", arrays.join(", ")).into(),
-                values: Vec::new(),
-                columns,
-            }
+                    Ok(())
+                })
+                .await
+        }
+        Session::Postgres(transaction) => {
+            let rows: Vec<Vec<Value<'_>>> = rows.iter().map(values).collect();
+            with_columns(&format!("INSERT INTO {into}"), &rows, "")
+                .execute(&mut **transaction)
+                .await?;
+            Ok(())
+        }
+    }
+}
+
+/// Looks for a record of each key, and gives the keys back, and `selected` of those that are there, with the place of the
+/// key, in no order. The values are those of [`KEY`].
+pub(super) async fn look_up<R: Send + 'static>(
+    session: &mut Session,
+    selected: &str,
+    keys: Vec<R>,
+    values: ValuesOf<R>,
+) -> Result<(Vec<R>, Vec<(usize, Stored)>), DatabaseError> {
+    if keys.is_empty() {
+        return Ok((keys, Vec::new()));
+    }
+    let by_key = session.records_of("asked", &KEY);
+    match session {
+        Session::Sqlite(transaction) => {
+            let same = KEY.map(|column| format!("r.{column} = ?")).join(" AND ");
+            let sql = format!("SELECT {selected} FROM usage_record r WHERE {same}");
+            transaction
+                .run(move |connection| {
+                    let mut statement = connection.prepare_cached(&sql)?;
+                    let mut found = Vec::new();
+                    for (place, key) in keys.iter().enumerate() {
+                        sqlite::bind(&mut statement, values(key))?;
+                        let mut rows = statement.raw_query();
+                        while let Some(row) = rows.next()? {
+                            found.push((place, Stored::Sqlite(sqlite::taken(row)?)));
+                        }
+                    }
+                    drop(statement);
+                    Ok((keys, found))
+                })
+                .await
+        }
+        Session::Postgres(transaction) => {
+            let asked: Vec<Vec<Value<'_>>> = (0..)
+                .zip(keys.iter())
+                .map(|(place, key)| {
+                    let mut row = values(key);
+                    row.push(Value::Integer(place));
+                    row
+                })
+                .collect();
+            let before = format!("WITH asked ({}, place) AS (", KEY.join(", "));
+            let after = format!(") SELECT asked.place, {selected} FROM asked {by_key}");
+            let found = with_columns(&before, &asked, &after)
+                .fetch_all(&mut **transaction)
+                .await?;
+            drop(asked);
+            let found: Result<_, DatabaseError> = found
+                .into_iter()
+                .map(|row| {
+                    let place: i64 = row.try_get(0)?;
+                    let place = usize::try_from(place).map_err(DatabaseError::value)?;
+                    Ok((place, Stored::Postgres { row, skipped: 1 }))
+                })
+                .collect();
+            Ok((keys, found?))
         }
     }
 }
@@ -431,24 +523,7 @@ pub(super) fn query<'q>(sql: impl Into<Cow<'static, str>>) -> Query<'q> {
     Query {
         sql: sql.into(),
         values: Vec::new(),
-        columns: Vec::new(),
     }
-}
-
-/// The same statement with the values bound to it, for either database.
-macro_rules! bound {
-    ($database:ty, $sql:expr, $values:expr) => {{
-        let mut query = sqlx::query::<$database>($sql);
-        for value in $values {
-            query = match value {
-                Value::Integer(value) => query.bind(value),
-                Value::Text(value) => query.bind(value),
-                Value::Bytes(value) => query.bind(value),
-                Value::Flag(value) => query.bind(value),
-            };
-        }
-        query
-    }};
 }
 
 impl<'q> Query<'q> {
@@ -458,75 +533,146 @@ impl<'q> Query<'q> {
         self
     }
 
-    fn sqlite(self) -> BoundQuery<'q, Sqlite, SqliteArguments> {
-        bound!(Sqlite, AssertSqlSafe(self.sql).into_sql_str(), self.values)
+    fn postgres(self) -> BoundQuery<'q, Postgres, PgArguments> {
+        let sql = AssertSqlSafe(numbered(&self.sql)).into_sql_str();
+        self.values
+            .into_iter()
+            .fold(sqlx::query::<Postgres>(sql), |query, value| match value {
+                Value::Integer(value) => query.bind(value),
+                Value::Text(value) => query.bind(value),
+                Value::Bytes(value) => query.bind(value),
+                Value::Flag(value) => query.bind(value),
+            })
     }
 
-    fn postgres(self) -> BoundQuery<'q, Postgres, PgArguments> {
-        let mut query = bound!(
-            Postgres,
-            AssertSqlSafe(numbered(&self.sql)).into_sql_str(),
-            self.values
-        );
-        for column in self.columns {
-            query = match column {
-                Column::Integers(column) => query.bind(column),
-                Column::Texts(column) => query.bind(column),
-                Column::Bytes(column) => query.bind(column),
-            };
-        }
-        query
+    /// For another thread.
+    fn owned(self) -> (Cow<'static, str>, Vec<rusqlite::types::Value>) {
+        let values = self.values.into_iter().map(|value| match value {
+            Value::Integer(value) => value.into(),
+            Value::Text(value) => value.map(Cow::into_owned).into(),
+            Value::Bytes(value) => value.to_vec().into(),
+            Value::Flag(value) => value.into(),
+        });
+        (self.sql, values.collect())
     }
 
     /// How many rows it touched.
-    pub(super) async fn execute(self, session: &mut Session) -> Result<u64, Error> {
+    pub(super) async fn execute(self, session: &mut Session) -> Result<u64, DatabaseError> {
         Ok(match session {
-            Session::Sqlite(tx) => self.sqlite().execute(&mut **tx).await?.rows_affected(),
-            Session::Postgres(tx) => self.postgres().execute(&mut **tx).await?.rows_affected(),
+            Session::Sqlite(transaction) => {
+                let (sql, values) = self.owned();
+                let touched = transaction
+                    .run(move |connection| {
+                        let mut statement = connection.prepare_cached(&sql)?;
+                        statement.execute(rusqlite::params_from_iter(values))
+                    })
+                    .await?;
+                u64::try_from(touched).unwrap_or(0)
+            }
+            Session::Postgres(transaction) => {
+                let done = self.postgres().execute(&mut **transaction).await?;
+                done.rows_affected()
+            }
         })
     }
 
-    /// One by one, so that memory does not grow with their number.
-    pub(super) fn stream<'s>(self, session: &'s mut Session) -> BoxStream<'s, Result<Stored, Error>>
+    /// A few at a time, so that memory does not grow with their number.
+    pub(super) async fn some_rows<'s>(self, session: &'s mut Session) -> Result<SomeRows<'s>, DatabaseError>
     where
         'q: 's,
     {
-        match session {
-            Session::Sqlite(tx) => self.sqlite().fetch(&mut **tx).map_ok(Stored::Sqlite).boxed(),
-            Session::Postgres(tx) => self.postgres().fetch(&mut **tx).map_ok(Stored::Postgres).boxed(),
-        }
-    }
-
-    /// All rows.
-    pub(super) async fn rows(self, session: &mut Session) -> Result<Vec<Stored>, Error> {
-        self.stream(session).try_collect().await
-    }
-
-    /// The row, where there is one.
-    pub(super) async fn row(self, session: &mut Session) -> Result<Option<Stored>, Error> {
         Ok(match session {
-            Session::Sqlite(tx) => self.sqlite().fetch_optional(&mut **tx).await?.map(Stored::Sqlite),
-            Session::Postgres(tx) => self
-                .postgres()
-                .fetch_optional(&mut **tx)
-                .await?
-                .map(Stored::Postgres),
+            Session::Sqlite(transaction) => {
+                let (sql, values) = self.owned();
+                let rows = transaction.tell(move |connection, teller| {
+                    let mut statement = connection.prepare_cached(&sql)?;
+                    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+                    let mut chunk = Vec::new();
+                    while let Some(row) = rows.next()? {
+                        chunk.push(Stored::Sqlite(sqlite::taken(row)?));
+                        if chunk.len() == CHUNK && !teller.say(std::mem::take(&mut chunk)) {
+                            return Ok(());
+                        }
+                    }
+                    teller.say(chunk);
+                    Ok(())
+                });
+                SomeRows::Sqlite(rows.await?)
+            }
+            Session::Postgres(transaction) => SomeRows::Postgres(
+                self.postgres()
+                    .fetch(&mut **transaction)
+                    .map_ok(|row| Stored::Postgres { row, skipped: 0 })
+                    .map_err(DatabaseError::from)
+                    .try_chunks(CHUNK)
+                    .map_err(|ended| ended.1)
+                    .boxed(),
+            ),
         })
     }
 
+    /// All rows.
+    pub(super) async fn rows(self, session: &mut Session) -> Result<Vec<Stored>, DatabaseError> {
+        Ok(match session {
+            Session::Sqlite(transaction) => {
+                let (sql, values) = self.owned();
+                transaction
+                    .run(move |connection| {
+                        let mut statement = connection.prepare_cached(&sql)?;
+                        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+                        let mut all = Vec::new();
+                        while let Some(row) = rows.next()? {
+                            all.push(Stored::Sqlite(sqlite::taken(row)?));
+                        }
+                        Ok(all)
+                    })
+                    .await?
+            }
+            Session::Postgres(transaction) => {
+                let rows = self.postgres().fetch_all(&mut **transaction).await?;
+                rows.into_iter()
+                    .map(|row| Stored::Postgres { row, skipped: 0 })
+                    .collect()
+            }
+        })
+    }
+
+    /// The row, where there is one.
+    pub(super) async fn row(self, session: &mut Session) -> Result<Option<Stored>, DatabaseError> {
+        // Those who ask so ask for what is there once.
+        Ok(self.rows(session).await?.into_iter().next())
+    }
+
     /// The first column of the row, where there is one.
-    pub(super) async fn value<T: OfBoth>(self, session: &mut Session) -> Result<Option<T>, Error> {
+    pub(super) async fn value<T: OfBoth>(self, session: &mut Session) -> Result<Option<T>, DatabaseError> {
         self.row(session).await?.map(|row| row.get(0)).transpose()
     }
 
     /// The first column of the one row.
-    pub(super) async fn only_value<T: OfBoth>(self, session: &mut Session) -> Result<T, Error> {
-        self.value(session).await?.ok_or(Error::RowNotFound)
+    pub(super) async fn only_value<T: OfBoth>(self, session: &mut Session) -> Result<T, DatabaseError> {
+        self.value(session).await?.ok_or(DatabaseError::NoRow)
     }
 
     /// The first column of each row.
-    pub(super) async fn values<T: OfBoth>(self, session: &mut Session) -> Result<Vec<T>, Error> {
+    pub(super) async fn values<T: OfBoth>(self, session: &mut Session) -> Result<Vec<T>, DatabaseError> {
         self.rows(session).await?.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+/// Rows that come a few at a time.
+pub(super) enum SomeRows<'s> {
+    Sqlite(mpsc::Receiver<Result<Vec<Stored>, DatabaseError>>),
+    Postgres(BoxStream<'s, Result<Vec<Stored>, DatabaseError>>),
+}
+
+impl SomeRows<'_> {
+    /// The next few; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Stored>>, DatabaseError> {
+        match self {
+            Self::Sqlite(rows) => rows.recv().await,
+            Self::Postgres(rows) => rows.next().await,
+        }
+        .transpose()
     }
 }
 
@@ -545,8 +691,12 @@ fn numbered(sql: &str) -> String {
 
 /// A row.
 pub(super) enum Stored {
-    Sqlite(SqliteRow),
-    Postgres(PgRow),
+    Sqlite(Vec<rusqlite::types::Value>),
+    Postgres {
+        row: PgRow,
+        /// Columns before the first.
+        skipped: usize,
+    },
 }
 
 /// What both databases give, as a value of its own.
@@ -554,18 +704,18 @@ pub(super) trait OfBoth: for<'r> InBoth<'r> {}
 impl<T: for<'r> InBoth<'r>> OfBoth for T {}
 
 /// What both databases give, perhaps borrowed from the row.
-pub(super) trait InBoth<'r>:
-    Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>
-{
-}
-impl<'r, T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>> InBoth<'r> for T {}
+pub(super) trait InBoth<'r>: sqlite::Held<'r> + Decode<'r, Postgres> + Type<Postgres> {}
+impl<'r, T: sqlite::Held<'r> + Decode<'r, Postgres> + Type<Postgres>> InBoth<'r> for T {}
 
 impl Stored {
     /// A column, by its place from 0.
-    pub(super) fn get<'r, T: InBoth<'r>>(&'r self, place: usize) -> Result<T, Error> {
+    pub(super) fn get<'r, T: InBoth<'r>>(&'r self, place: usize) -> Result<T, DatabaseError> {
         match self {
-            Self::Sqlite(row) => row.try_get(place),
-            Self::Postgres(row) => row.try_get(place),
+            Self::Sqlite(row) => row.get(place).and_then(T::held).ok_or_else(|| {
+                let there = row.get(place).map_or("nothing", sqlite::kind);
+                DatabaseError::Value(format!("its column {} holds {there}", place + 1))
+            }),
+            Self::Postgres { row, skipped } => Ok(row.try_get(place + skipped)?),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! the signed checkpoints that partners will keep.
 
 use super::LedgerError;
-use super::database::Session;
+use super::database::{DatabaseError, Session};
 use crate::calendar::BillingMonth;
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ pub struct AnchoredClose {
 
 impl HeadFile {
     /// What the file should say of a ledger.
-    pub(super) async fn of(session: &mut Session) -> Result<Self, sqlx::Error> {
+    pub(super) async fn of(session: &mut Session) -> Result<Self, DatabaseError> {
         let head = super::append::head_of(session).await?;
         Ok(Self {
             seq: head.seq,

@@ -1,7 +1,7 @@
 //! What is held between looks ([`crate::holding`]), and what counters showed last ([`crate::counter`]), kept in the
 //! transaction that takes their records.
 
-use super::database::{Session, query};
+use super::database::{DatabaseError, Session, query};
 use super::read::nanoseconds;
 use super::unsettled::{self, Reading, Unsettled};
 use super::{Appended, Ledger, LedgerError};
@@ -24,7 +24,7 @@ impl Ledger {
             .map_err(self.failed(DOING))
     }
 
-    async fn known_in(&self, source: Source<'_>, reading: &mut Session) -> Result<Known, sqlx::Error> {
+    async fn known_in(&self, source: Source<'_>, reading: &mut Session) -> Result<Known, DatabaseError> {
         let rows = query("SELECT id, body, metered_ns FROM holding WHERE source = ? AND cluster = ?")
             .bind(source.source)
             .bind(source.cluster)
@@ -32,7 +32,7 @@ impl Ledger {
             .await?;
         let mut kept = BTreeMap::new();
         for row in &rows {
-            let holding = serde_json::from_str(row.get(1)?).map_err(|e| sqlx::Error::Decode(e.into()))?;
+            let holding = serde_json::from_str(row.get(1)?).map_err(DatabaseError::value)?;
             let metered = instant(row.get(2)?)?;
             kept.insert(row.get(0)?, Kept { holding, metered });
         }
@@ -187,19 +187,19 @@ async fn last_reading(
     tx: &mut Session,
     source: Source<'_>,
     id: &str,
-) -> Result<Option<LastReading>, sqlx::Error> {
+) -> Result<Option<LastReading>, DatabaseError> {
     let row = query("SELECT body FROM holding WHERE source = ? AND cluster = ? AND id = ?")
         .bind(source.source)
         .bind(source.cluster)
         .bind(id)
         .row(tx)
         .await?;
-    row.map(|row| serde_json::from_str(row.get(0)?).map_err(|e| sqlx::Error::Decode(e.into())))
+    row.map(|row| serde_json::from_str(row.get(0)?).map_err(DatabaseError::value))
         .transpose()
 }
 
-fn instant(ns: i64) -> Result<Timestamp, sqlx::Error> {
-    Timestamp::from_nanosecond(i128::from(ns)).map_err(|e| sqlx::Error::Decode(e.into()))
+fn instant(ns: i64) -> Result<Timestamp, DatabaseError> {
+    Timestamp::from_nanosecond(i128::from(ns)).map_err(DatabaseError::value)
 }
 
 async fn keep_one(
@@ -208,7 +208,7 @@ async fn keep_one(
     id: &str,
     body: String,
     metered: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), DatabaseError> {
     query(
         "INSERT INTO holding (source, cluster, id, body, metered_ns) VALUES (?, ?, ?, ?, ?) \
          ON CONFLICT (source, cluster, id) DO UPDATE SET body = excluded.body, metered_ns = excluded.metered_ns",
@@ -228,7 +228,7 @@ async fn keep(
     source: Source<'_>,
     looked: &Looked,
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), DatabaseError> {
     for id in &looked.over {
         query("DELETE FROM holding WHERE source = ? AND cluster = ? AND id = ?")
             .bind(source.source)
@@ -238,7 +238,7 @@ async fn keep(
             .await?;
     }
     for (id, kept) in &looked.keep {
-        let body = serde_json::to_string(&kept.holding).map_err(|e| sqlx::Error::Encode(e.into()))?;
+        let body = serde_json::to_string(&kept.holding).map_err(DatabaseError::value)?;
         keep_one(tx, source, id, body, kept.metered).await?;
     }
     query(

@@ -10,7 +10,7 @@
 //! computed from the rows that came after it. Calls for funds and prepayment invoices are documents of the same table: what is
 //! paid on one is set against invoices of its tenant that are issued later, never twice.
 
-use super::database::{Session, Stored, query};
+use super::database::{DatabaseError, Session, Stored, query};
 use super::head_file::{AnchoredIssue, HeadFile};
 use super::{Ledger, LedgerError};
 use crate::calendar::BillingMonth;
@@ -681,7 +681,7 @@ impl Ledger {
 }
 
 /// The document issued last.
-pub(super) async fn last_anchor(session: &mut Session) -> Result<Option<AnchoredIssue>, sqlx::Error> {
+pub(super) async fn last_anchor(session: &mut Session) -> Result<Option<AnchoredIssue>, DatabaseError> {
     let row = query("SELECT place, hash FROM invoice ORDER BY place DESC LIMIT 1")
         .row(session)
         .await?;

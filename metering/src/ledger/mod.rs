@@ -46,6 +46,7 @@ pub use url::{LedgerUrl, LedgerUrlError};
 pub use verify::{Expected, InQuarantine, LedgerFault, Verification, verify, verify_against};
 
 use crate::digest::Digest;
+pub use database::DatabaseError;
 use database::{Database, OpenError, Session};
 use std::path::{Path, PathBuf};
 
@@ -81,7 +82,7 @@ pub enum LedgerError {
         /// The ledger.
         ledger: LedgerUrl,
         /// Why.
-        source: sqlx::Error,
+        source: DatabaseError,
     },
     /// The tables cannot be brought up to date.
     #[error(
@@ -276,7 +277,7 @@ impl Ledger {
         &self.url
     }
 
-    fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerError + use<'_> {
+    fn failed(&self, doing: &'static str) -> impl FnOnce(DatabaseError) -> LedgerError + use<'_> {
         move |source| LedgerError::Database {
             doing,
             ledger: self.url.clone(),

@@ -1,7 +1,7 @@
 //! The months of a ledger in PostgreSQL: a partition of `usage_record` for each in which use ended, made when its first
 //! record comes. Made as a table of its own and attached, which lets who reads the other months go on.
 
-use super::database::{Session, query};
+use super::database::{DatabaseError, Session, query};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -16,7 +16,7 @@ pub(super) async fn make(
     tx: &mut Session,
     ends: impl Iterator<Item = i64>,
     there: &mut BTreeSet<Date>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), DatabaseError> {
     if matches!(tx, Session::Sqlite(_)) {
         return Ok(());
     }

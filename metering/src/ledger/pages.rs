@@ -1,31 +1,24 @@
 //! Rows of usage, many at a time.
 //!
-//! A row of SQLite's comes over from a thread of SQLite's own, with a copy of each of its 18 values, and that takes longer
-//! than all that is done with it. So SQLite puts a page of rows into one text, as JSON, which is one value of one row.
-//! The next page is made by that thread while this one is taken. PostgreSQL's rows come in a stream as they are. Where a
-//! page cannot be read, something in it is damaged: from there on rows are read one by one, so that the row is named.
+//! Of a file, one thread reads rows, page by page, while another goes through the page before: a page is all of its texts
+//! in one, and where each of them ends. PostgreSQL's rows come a few at a time as they are. A row that cannot be read is
+//! told as such, in its place.
 
-use super::database::{Session, query, while_waiting};
+use super::database::{DatabaseError, Session, Teller, query};
 use super::row::{COLUMNS, Row};
-use futures::TryStreamExt as _;
-use futures::future::OptionFuture;
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer};
-use std::borrow::Cow;
-use std::fmt;
+use rusqlite::Connection;
 use std::ops::ControlFlow;
 
-/// Rows of a page: half a megabyte or so.
-const PAGE: usize = 2_000;
+/// Rows of a page: a quarter of a megabyte or so.
+const PAGE: usize = 1_000;
 
-/// In which order rows come. The first of the bounds is where they begin, so that a page is entered by the index where the
-/// one before ended, and not again where the first began.
+/// In which order rows come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// That of the ledger: the first bound is the row before the first.
+    /// That of the ledger.
     Ledger,
-    /// By their end, where that helps to find them; no order is promised. The first bound is the least end.
-    Time,
+    /// As they are found: no order is promised.
+    Any,
 }
 
 /// Which rows: a condition on `r`, made of constants of this crate, and what is bound in it.
@@ -42,14 +35,6 @@ pub(super) struct Unread {
     pub(super) what: String,
 }
 
-/// Where a page ended.
-#[derive(Clone, Copy)]
-struct Cursor {
-    seq: i64,
-    start_ns: i64,
-    end_ns: i64,
-}
-
 impl Rows<'_> {
     /// Hands over each, until `take` has enough; then what it says.
     ///
@@ -59,208 +44,211 @@ impl Rows<'_> {
         &self,
         session: &mut Session,
         mut take: impl FnMut(Result<Row<'_>, Unread>) -> ControlFlow<B>,
-    ) -> Result<Option<B>, sqlx::Error> {
-        if matches!(session, Session::Postgres(_)) {
-            return self.one_by_one(session, None, take).await;
-        }
-        let mut cursor = None;
-        let mut text = self.page(session, None).await;
-        loop {
-            let Ok(page) = text.as_deref().map_err(drop).and_then(unpack) else {
-                return self.one_by_one(session, cursor, take).await;
-            };
-            let next = page.last().filter(|_| page.len() == PAGE).map(Packed::cursor);
-            let taken = || {
-                page.iter().try_for_each(|packed| {
-                    let hash = packed.hash();
-                    take(Ok(packed.row(&hash)))
-                })
-            };
-            let following = OptionFuture::from(next.map(|_| self.page(session, next)));
-            match while_waiting(following, taken).await {
-                (_, ControlFlow::Break(said)) => return Ok(Some(said)),
-                (None, ControlFlow::Continue(())) => return Ok(None),
-                (Some(page), ControlFlow::Continue(())) => (text, cursor) = (page, next),
-            }
-        }
-    }
-
-    /// The condition, and what goes on after a page; with its bounds.
-    fn after(&self, cursor: Option<Cursor>) -> (String, Vec<i64>) {
-        let mut bounds = self.bounds.to_vec();
-        let condition = self.condition;
-        let Some(cursor) = cursor else {
-            return (format!("({condition})"), bounds);
-        };
-        let begins = match self.order {
-            Order::Ledger => cursor.seq,
-            Order::Time => cursor.end_ns,
-        };
-        if let Some(first) = bounds.first_mut() {
-            *first = begins;
-        }
-        match self.order {
-            Order::Ledger => (format!("({condition})"), bounds),
-            Order::Time => {
-                bounds.extend([cursor.end_ns, cursor.start_ns, cursor.seq]);
-                (
-                    format!("({condition}) AND (r.end_ns, r.start_ns, r.seq) > (?, ?, ?)"),
-                    bounds,
-                )
-            }
-        }
-    }
-
-    fn in_order(&self) -> &'static str {
-        match self.order {
-            Order::Ledger => "ORDER BY r.seq",
-            Order::Time => "ORDER BY r.end_ns, r.start_ns, r.seq",
-        }
-    }
-
-    async fn page(&self, session: &mut Session, cursor: Option<Cursor>) -> Result<String, sqlx::Error> {
-        let (condition, bounds) = self.after(cursor);
-        let order = self.in_order();
-        let mut page = query(format!(
-            "SELECT json_group_array(json_array(seq, form, source, cluster, native_key, meter, revision, tenant, allocation, \
-             person, activity, activity_reason, quantity, start_ns, end_ns, evidence, received_ns, hex(hash))) \
-             FROM (SELECT {COLUMNS} FROM usage_record r WHERE {condition} {order} LIMIT {PAGE})"
-        ));
-        for bound in bounds {
-            page = page.bind(bound);
-        }
-        page.only_value(session).await
-    }
-
-    async fn one_by_one<B>(
-        &self,
-        session: &mut Session,
-        cursor: Option<Cursor>,
-        mut take: impl FnMut(Result<Row<'_>, Unread>) -> ControlFlow<B>,
-    ) -> Result<Option<B>, sqlx::Error> {
-        let (condition, bounds) = self.after(cursor);
+    ) -> Result<Option<B>, DatabaseError> {
         let order = match self.order {
-            Order::Time if cursor.is_none() => "",
-            _ => self.in_order(),
+            Order::Ledger => "ORDER BY r.seq",
+            Order::Any => "",
         };
-        let mut rows = query(format!(
-            "SELECT {COLUMNS} FROM usage_record r WHERE {condition} {order}"
-        ));
-        for bound in bounds {
-            rows = rows.bind(bound);
+        let sql = format!(
+            "SELECT {COLUMNS} FROM usage_record r WHERE {} {order}",
+            self.condition
+        );
+        if let Session::Sqlite(transaction) = session {
+            let bounds = self.bounds.to_vec();
+            let mut pages = transaction
+                .tell(move |connection, teller| read(connection, &sql, &bounds, teller))
+                .await?;
+            while let Some(page) = pages.recv().await.transpose()? {
+                if let ControlFlow::Break(said) = page.each(&mut take) {
+                    return Ok(Some(said));
+                }
+            }
+            return Ok(None);
         }
-        let mut rows = rows.stream(session);
-        while let Some(stored) = rows.try_next().await? {
-            let row = Row::read(&stored).map_err(|error| Unread {
-                seq: stored.get(0).ok(),
-                what: error.to_string(),
-            });
-            if let ControlFlow::Break(said) = take(row) {
-                return Ok(Some(said));
+        let bound = self
+            .bounds
+            .iter()
+            .fold(query(sql), |query, bound| query.bind(*bound));
+        let mut rows = bound.some_rows(session).await?;
+        while let Some(some) = rows.next().await? {
+            for stored in &some {
+                let row = Row::read(stored).map_err(|error| Unread {
+                    seq: stored.get(0).ok(),
+                    what: error.to_string(),
+                });
+                if let ControlFlow::Break(said) = take(row) {
+                    return Ok(Some(said));
+                }
             }
         }
         Ok(None)
     }
 }
 
-fn unpack(page: &str) -> Result<Vec<Packed<'_>>, ()> {
-    serde_json::from_str(page).map_err(drop)
+/// Tells the rows of a file, page by page, for as long as somebody listens.
+fn read(
+    connection: &Connection,
+    sql: &str,
+    bounds: &[i64],
+    teller: &mut Teller<Page>,
+) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
+    let mut page = Page::default();
+    while let Some(row) = rows.next()? {
+        page.push(row);
+        if page.rows.len() == PAGE {
+            let next = Page::with_room_of(&page);
+            let full = std::mem::replace(&mut page, next);
+            if !teller.say(full) {
+                return Ok(());
+            }
+        }
+    }
+    teller.say(page);
+    Ok(())
 }
 
-/// A row as a page holds it.
-#[derive(Deserialize)]
-struct Packed<'a>(
-    i64,
-    i64,
-    #[serde(borrow)] Text<'a>,
-    Text<'a>,
-    Text<'a>,
-    Text<'a>,
-    i64,
-    Text<'a>,
-    Option<Text<'a>>,
-    Option<Text<'a>>,
-    Text<'a>,
-    Text<'a>,
-    Text<'a>,
-    i64,
-    i64,
-    Text<'a>,
-    i64,
-    Text<'a>,
-);
+/// Rows of a file.
+#[derive(Default)]
+struct Page {
+    /// All their texts, one after the other.
+    texts: String,
+    /// All their hashes.
+    hashes: Vec<u8>,
+    rows: Vec<Result<Packed, Unread>>,
+}
 
-impl Packed<'_> {
-    fn row<'r>(&'r self, hash: &'r [u8]) -> Row<'r> {
-        Row {
-            seq: self.0,
-            form: self.1,
-            source: &self.2.0,
-            cluster: &self.3.0,
-            native_key: &self.4.0,
-            meter: &self.5.0,
-            revision: self.6,
-            tenant: &self.7.0,
-            allocation: self.8.as_ref().map(|text| &*text.0),
-            person: self.9.as_ref().map(|text| &*text.0),
-            activity: &self.10.0,
-            activity_reason: &self.11.0,
-            quantity: &self.12.0,
-            start_ns: self.13,
-            end_ns: self.14,
-            evidence: &self.15.0,
-            received_ns: self.16,
-            hash,
+/// A row of a page: its numbers, and how far each of its texts goes.
+struct Packed {
+    seq: i64,
+    form: i64,
+    revision: i64,
+    start_ns: i64,
+    end_ns: i64,
+    received_ns: i64,
+    from: Mark,
+    texts: [Option<usize>; TEXTS.len()],
+    to: Mark,
+}
+
+/// A place in the texts and in the hashes of a page.
+#[derive(Clone, Copy)]
+struct Mark {
+    text: usize,
+    hash: usize,
+}
+
+/// Which of the columns are texts.
+const TEXTS: [usize; 11] = [2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 15];
+
+impl Page {
+    /// An empty one, for as much as another one holds.
+    fn with_room_of(other: &Self) -> Self {
+        Self {
+            texts: String::with_capacity(other.texts.len() + other.texts.len() / 8),
+            hashes: Vec::with_capacity(other.hashes.len()),
+            rows: Vec::with_capacity(PAGE),
         }
     }
 
-    /// From SQLite's hexadecimal digits.
-    fn hash(&self) -> Vec<u8> {
-        let digits = self.17.0.as_bytes();
-        let value = |digit: u8| {
-            char::from(digit)
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok())
-        };
-        digits
-            .chunks_exact(2)
-            .filter_map(|pair| match pair {
-                [high, low] => Some(value(*high)? << 4 | value(*low)?),
-                _ => None,
-            })
-            .collect()
+    fn mark(&self) -> Mark {
+        Mark {
+            text: self.texts.len(),
+            hash: self.hashes.len(),
+        }
     }
 
-    fn cursor(&self) -> Cursor {
-        Cursor {
-            seq: self.0,
-            start_ns: self.13,
-            end_ns: self.14,
+    fn push(&mut self, row: &rusqlite::Row<'_>) {
+        let from = self.mark();
+        let packed = self.pack(from, row).map_err(|error| {
+            self.texts.truncate(from.text);
+            self.hashes.truncate(from.hash);
+            Unread {
+                seq: row.get(0).ok(),
+                what: error.to_string(),
+            }
+        });
+        self.rows.push(packed);
+    }
+
+    fn pack(&mut self, from: Mark, row: &rusqlite::Row<'_>) -> Result<Packed, rusqlite::Error> {
+        let mut texts = [None; TEXTS.len()];
+        for (end, place) in texts.iter_mut().zip(TEXTS) {
+            if let Some(text) = row.get_ref(place)?.as_str_or_null()? {
+                self.texts.push_str(text);
+                *end = Some(self.texts.len());
+            }
         }
+        self.hashes.extend_from_slice(row.get_ref(17)?.as_blob()?);
+        Ok(Packed {
+            seq: row.get(0)?,
+            form: row.get(1)?,
+            revision: row.get(6)?,
+            start_ns: row.get(13)?,
+            end_ns: row.get(14)?,
+            received_ns: row.get(16)?,
+            from,
+            texts,
+            to: self.mark(),
+        })
+    }
+
+    fn each<B>(self, mut take: impl FnMut(Result<Row<'_>, Unread>) -> ControlFlow<B>) -> ControlFlow<B> {
+        let Self { texts, hashes, rows } = self;
+        for packed in rows {
+            let row = packed.and_then(|packed| {
+                packed.row(&texts, &hashes).ok_or_else(|| Unread {
+                    seq: Some(packed.seq),
+                    what: "a text is missing in it".to_owned(),
+                })
+            });
+            take(row)?;
+        }
+        ControlFlow::Continue(())
     }
 }
 
-/// A text, borrowed from the page where nothing in it is escaped.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        from.deserialize_str(Either)
+impl Packed {
+    /// None where a text is missing that every row has.
+    fn row<'p>(&self, texts: &'p str, hashes: &'p [u8]) -> Option<Row<'p>> {
+        let mut begin = self.from.text;
+        let [
+            source,
+            cluster,
+            native_key,
+            meter,
+            tenant,
+            allocation,
+            person,
+            activity,
+            activity_reason,
+            quantity,
+            evidence,
+        ] = self.texts.map(|end| {
+            let text = texts.get(begin..end?)?;
+            begin = end?;
+            Some(text)
+        });
+        Some(Row {
+            seq: self.seq,
+            form: self.form,
+            source: source?,
+            cluster: cluster?,
+            native_key: native_key?,
+            meter: meter?,
+            revision: self.revision,
+            tenant: tenant?,
+            allocation,
+            person,
+            activity: activity?,
+            activity_reason: activity_reason?,
+            quantity: quantity?,
+            start_ns: self.start_ns,
+            end_ns: self.end_ns,
+            evidence: evidence?,
+            received_ns: self.received_ns,
+            hash: hashes.get(self.from.hash..self.to.hash)?,
+        })
     }
 }

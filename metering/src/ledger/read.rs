@@ -3,7 +3,7 @@
 //!
 //! Of a key with several revisions, the latest up to that record counts.
 
-use super::database::{KEY, Session, query};
+use super::database::{DatabaseError, KEY, Session, query};
 use super::pages::{Order, Rows, Unread};
 use super::row::{COLUMNS, Row};
 use super::{Head, Ledger, LedgerError};
@@ -11,7 +11,6 @@ use crate::calendar::{DatacentreZone, Piece, TimeSpan, cut};
 use crate::digest::Digest;
 use crate::rating::Change;
 use crate::record::ValidRecord;
-use futures::TryStreamExt as _;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use mesocentre_api::{Activity, Meter};
@@ -120,7 +119,7 @@ impl Ledger {
         let rows = Rows {
             condition: &condition,
             bounds: &[nanoseconds(span.from), nanoseconds(span.to), up_to, up_to],
-            order: Order::Time,
+            order: Order::Any,
         };
         let mut reading = self.reading("reading").await?;
         self.records(&mut reading, rows, take).await
@@ -161,10 +160,15 @@ impl Ledger {
             removed = removed.bind(bound);
         }
         // Few records are ever revised.
-        let mut rows = removed.stream(&mut reading);
-        while let Some(row) = rows.try_next().await.map_err(self.failed("reading"))? {
-            let row = Row::read(&row).map_err(self.failed("reading"))?;
-            take(Change::Removed, &self.record_of(&row)?);
+        let mut rows = removed
+            .some_rows(&mut reading)
+            .await
+            .map_err(self.failed("reading"))?;
+        while let Some(some) = rows.next().await.map_err(self.failed("reading"))? {
+            for row in &some {
+                let row = Row::read(row).map_err(self.failed("reading"))?;
+                take(Change::Removed, &self.record_of(&row)?);
+            }
         }
         Ok(())
     }
@@ -374,11 +378,11 @@ impl Ledger {
                 .await
                 .map_err(self.failed(doing))?;
         let read = rows.iter().map(|row| {
-            let through = Timestamp::from_nanosecond(i128::from(row.get::<i64>(1)?))
-                .map_err(|error| sqlx::Error::Decode(error.into()))?;
+            let through =
+                Timestamp::from_nanosecond(i128::from(row.get::<i64>(1)?)).map_err(DatabaseError::value)?;
             Ok((row.get(0)?, through))
         });
-        read.collect::<Result<_, sqlx::Error>>()
+        read.collect::<Result<_, DatabaseError>>()
             .map_err(self.failed(doing))
     }
 
@@ -432,7 +436,7 @@ pub(super) async fn advance(
     source: &str,
     cluster: &str,
     through: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), DatabaseError> {
     query(
         "INSERT INTO source_watermark (source, cluster, through_ns) VALUES (?, ?, ?) \
          ON CONFLICT (source, cluster) DO UPDATE SET through_ns = excluded.through_ns \

@@ -1,7 +1,7 @@
 //! A row of `usage_record`, read as it stands.
 
 use super::chain::CanonicalRow;
-use super::database::Stored;
+use super::database::{DatabaseError, Stored};
 use crate::digest::Digest;
 use crate::meter::parse_meter;
 use crate::record::{RecordKey, UsageRecord, ValidRecord};
@@ -37,7 +37,7 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn read(row: &'a Stored) -> Result<Self, sqlx::Error> {
+    pub(super) fn read(row: &'a Stored) -> Result<Self, DatabaseError> {
         Ok(Self {
             seq: row.get(0)?,
             form: row.get(1)?,

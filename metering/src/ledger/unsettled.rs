@@ -4,7 +4,7 @@
 //! This is no part of the chain and proves nothing. What was waived by whom stands in the basis of the closed month.
 
 use super::append::without_nul;
-use super::database::{Session, query};
+use super::database::{DatabaseError, Session, query};
 use super::read::nanoseconds;
 use super::{Ledger, LedgerError};
 use crate::calendar::BillingMonth;
@@ -77,7 +77,7 @@ impl Ledger {
                     why: row.get(1)?,
                 })
             })
-            .collect::<Result<_, sqlx::Error>>()
+            .collect::<Result<_, DatabaseError>>()
             .map_err(self.failed("reading what is unsettled in"))
     }
 
@@ -107,7 +107,7 @@ pub(super) async fn note(
     tx: &mut Session,
     reading: Reading<'_>,
     now: Timestamp,
-) -> Result<Vec<Unsettled>, sqlx::Error> {
+) -> Result<Vec<Unsettled>, DatabaseError> {
     let Reading { source, cluster, .. } = reading;
     let known: BTreeSet<String> = query("SELECT what FROM unsettled WHERE source = ? AND cluster = ?")
         .bind(source)
@@ -157,7 +157,7 @@ pub(super) async fn waive(
     tx: &mut Session,
     month: BillingMonth,
     gaps: &[AcknowledgedGap],
-) -> Result<(), sqlx::Error> {
+) -> Result<(), DatabaseError> {
     for gap in gaps {
         query("UPDATE unsettled SET waived_in = ? WHERE cluster = ? AND waived_in IS NULL")
             .bind(month.to_string())

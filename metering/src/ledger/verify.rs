@@ -9,7 +9,7 @@
 //! Told beside it, and no fault: what stands in quarantine.
 
 use super::chain::{FORM, after};
-use super::database::{Database, Session, query};
+use super::database::{Database, DatabaseError, Session, query};
 use super::head_file::{self, AnchoredClose, AnchoredIssue, HeadFile};
 use super::pages::{Order, Rows, Unread};
 use super::row::Row;
@@ -19,7 +19,6 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::merkle::ConsistencyProof;
 use crate::record::RecordKey;
-use futures::TryStreamExt as _;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -533,11 +532,11 @@ async fn verify_rows(
 }
 
 /// What fails after this does not keep the transaction from going on, once it is undone.
-async fn begin_attempt(session: &mut Session) -> Result<(), sqlx::Error> {
+async fn begin_attempt(session: &mut Session) -> Result<(), DatabaseError> {
     query("SAVEPOINT attempt").execute(session).await.map(drop)
 }
 
-async fn undo_attempt(session: &mut Session) -> Result<(), sqlx::Error> {
+async fn undo_attempt(session: &mut Session) -> Result<(), DatabaseError> {
     query("ROLLBACK TO SAVEPOINT attempt")
         .execute(session)
         .await
@@ -584,37 +583,40 @@ async fn invoices(
     anchor: Option<AnchoredIssue>,
     all: &mut BTreeMap<i64, Digest>,
     faults: &mut Vec<LedgerFault>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), DatabaseError> {
     let mut rows =
         query("SELECT place, series, seq, number, draft, document, hash FROM invoice ORDER BY place")
-            .stream(session);
+            .some_rows(session)
+            .await?;
     let mut before = (0, Digest::ZERO.0.to_vec());
     let mut numbers: BTreeMap<String, i64> = BTreeMap::new();
-    while let Some(row) = rows.try_next().await? {
-        let (place, series, seq): (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let number: String = row.get(3)?;
-        let (draft, document, hash): (&[u8], &[u8], &[u8]) = (row.get(4)?, row.get(5)?, row.get(6)?);
-        let last = numbers.insert(series, seq).unwrap_or(0);
-        let what = if place != before.0 + 1 || seq != last + 1 {
-            Some("documents before it are missing".to_owned())
-        } else if Digest::of(&[&before.1, document]).0[..] != *hash {
-            Some(
+    while let Some(some) = rows.next().await? {
+        for row in &some {
+            let (place, series, seq): (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let number: String = row.get(3)?;
+            let (draft, document, hash): (&[u8], &[u8], &[u8]) = (row.get(4)?, row.get(5)?, row.get(6)?);
+            let last = numbers.insert(series, seq).unwrap_or(0);
+            let what = if place != before.0 + 1 || seq != last + 1 {
+                Some("documents before it are missing".to_owned())
+            } else if Digest::of(&[&before.1, document]).0[..] != *hash {
+                Some(
                 "it was changed, or took another one's place: it does not have the hash that stands on it"
                     .to_owned(),
             )
-        } else {
-            super::invoices::read_document(&number, draft, document).err()
-        };
-        faults.extend(what.map(|what| LedgerFault::Invoice { number, what }));
-        if let Some(anchor) = anchor.filter(|anchor| anchor.place == place)
-            && anchor.hash.0[..] != *hash
-        {
-            faults.push(LedgerFault::InvoicesCut { place });
+            } else {
+                super::invoices::read_document(&number, draft, document).err()
+            };
+            faults.extend(what.map(|what| LedgerFault::Invoice { number, what }));
+            if let Some(anchor) = anchor.filter(|anchor| anchor.place == place)
+                && anchor.hash.0[..] != *hash
+            {
+                faults.push(LedgerFault::InvoicesCut { place });
+            }
+            if let Some(hash) = Digest::from_bytes(hash) {
+                all.insert(place, hash);
+            }
+            before = (place, hash.to_vec());
         }
-        if let Some(hash) = Digest::from_bytes(hash) {
-            all.insert(place, hash);
-        }
-        before = (place, hash.to_vec());
     }
     if let Some(anchor) = anchor.filter(|anchor| anchor.place > before.0) {
         faults.push(LedgerFault::InvoicesCut { place: anchor.place });
@@ -623,7 +625,7 @@ async fn invoices(
 }
 
 /// How many reports are in quarantine, and the newest of them.
-async fn quarantine(session: &mut Session) -> Result<(i64, Vec<InQuarantine>), sqlx::Error> {
+async fn quarantine(session: &mut Session) -> Result<(i64, Vec<InQuarantine>), DatabaseError> {
     let count = query("SELECT count(*) FROM quarantine")
         .only_value(session)
         .await?;
@@ -638,5 +640,5 @@ async fn quarantine(session: &mut Session) -> Result<(i64, Vec<InQuarantine>), s
             key: serde_json::from_str(row.get(2)?).ok(),
         })
     });
-    Ok((count, newest.collect::<Result<_, sqlx::Error>>()?))
+    Ok((count, newest.collect::<Result<_, DatabaseError>>()?))
 }

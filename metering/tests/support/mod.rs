@@ -234,7 +234,7 @@ impl TestLedger {
 
     /// Runs SQL behind the ledger's back, as somebody with the file and `sqlite3` could, or with the password and `psql`.
     /// What SQLite alone understands is written for PostgreSQL here.
-    pub async fn behind_its_back(&self, sql: &str) -> Result<u64, sqlx::Error> {
+    pub async fn behind_its_back(&self, sql: &str) -> Result<u64, DatabaseError> {
         use sqlx::{Connection as _, Executor as _};
         if self.is_in_postgres() {
             let mut connection = sqlx::PgConnection::connect(self.postgres()).await?;
@@ -242,16 +242,16 @@ impl TestLedger {
             connection.close().await?;
             return Ok(done.rows_affected());
         }
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.url.file().unwrap());
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
-        let done = connection.execute(sqlx::AssertSqlSafe(sql.to_owned())).await?;
-        connection.close().await?;
-        Ok(done.rows_affected())
+        let connection = rusqlite::Connection::open(self.url.file().unwrap())?;
+        let before = connection.total_changes();
+        connection.execute_batch(sql)?;
+        Ok(connection.total_changes() - before)
     }
 
     /// A row as text, to see that nothing moved.
     pub async fn dump(&self, table: &str) -> Vec<String> {
-        use sqlx::{Column as _, Connection as _, Row as _, ValueRef as _};
+        use rusqlite::types::ValueRef;
+        use sqlx::Connection as _;
         if self.is_in_postgres() {
             let mut connection = sqlx::PgConnection::connect(self.postgres()).await.unwrap();
             let asks = format!("SELECT t::text FROM {table} t ORDER BY 1");
@@ -262,32 +262,22 @@ impl TestLedger {
             connection.close().await.unwrap();
             return rows;
         }
-        let options = sqlx::sqlite::SqliteConnectOptions::new()
-            .filename(self.url.file().unwrap())
-            .read_only(true);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}")))
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
-        rows.iter()
-            .map(|row| {
-                let values = row.columns().iter().map(|column| {
-                    let raw = row.try_get_raw(column.ordinal()).unwrap();
-                    if raw.is_null() {
-                        return "NULL".to_owned();
-                    }
-                    row.try_get_unchecked::<Vec<u8>, _>(column.ordinal())
-                        .map(|bytes| format!("{bytes:?}"))
-                        .unwrap_or_else(|_| {
-                            row.try_get_unchecked::<i64, _>(column.ordinal())
-                                .unwrap()
-                                .to_string()
-                        })
-                });
-                values.collect::<Vec<_>>().join("|")
+        let connection = rusqlite::Connection::open(self.url.file().unwrap()).unwrap();
+        let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = statement.column_count();
+        statement
+            .query_map([], |row| {
+                let values: Vec<String> = (0..columns)
+                    .map(|place| match row.get_ref(place)? {
+                        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(bytes.escape_ascii().to_string()),
+                        other => Ok(format!("{other:?}")),
+                    })
+                    .collect::<Result<_, rusqlite::Error>>()?;
+                Ok(values.join("|"))
             })
-            .collect()
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
     }
 }
 

@@ -549,7 +549,12 @@ impl<'a> Rating<'a> {
         if !self.is_known(record) {
             return;
         }
-        *self.records.entry(record.tenant.clone()).or_default() += 1;
+        match self.records.get_mut(&record.tenant) {
+            Some(records) => *records += 1,
+            None => {
+                self.records.insert(record.tenant.clone(), 1);
+            }
+        }
         let Some(pieces) = cut(span, record.quantity, &self.cuts) else {
             return self.too_large(&record.tenant, "a usage record");
         };

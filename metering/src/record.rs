@@ -235,7 +235,7 @@ impl TryFrom<UsageRecord> for ValidRecord {
             if text.is_empty() {
                 return Err(RecordFault::Missing { key: key(), field });
             }
-            if text.len() > limit || text.chars().any(char::is_control) {
+            if text.len() > limit || has_control(text) {
                 return Err(RecordFault::Unfit {
                     key: key(),
                     field,
@@ -282,6 +282,15 @@ impl TryFrom<UsageRecord> for ValidRecord {
             return Err(RecordFault::OutOfRange { key: key() });
         }
         Ok(Self(record))
+    }
+}
+
+/// Whether a character of the text is a control character. Most names are ASCII, which is looked through faster.
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
     }
 }
 

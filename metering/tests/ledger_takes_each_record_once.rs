@@ -365,3 +365,69 @@ async fn what_was_not_taken_is_told_by_verify_with_the_newest_first_and_is_no_fa
     assert_eq!(last.reason, "EndBeforeStart");
     assert!(last.message.contains("before it starts"), "{}", last.message);
 }
+
+#[tokio::test]
+async fn the_same_key_twice_in_one_intake_is_one_record_however_far_apart() {
+    let test = TestLedger::new().await;
+    let named = |key: &str, quantity| {
+        let (start, end) = ("2026-11-10T10:00:00Z", "2026-11-10T11:00:00Z");
+        record(key, "univ-caen", quantity, start, end)
+    };
+    let mut batch: Vec<UsageRecord> = (0..12_000).map(|key| named(&key.to_string(), 3_600)).collect();
+    // Beside, in the next few, and after all that are looked at together.
+    for place in [1, 2_600, 11_000] {
+        batch.insert(place, named("0", 3_600));
+        batch.insert(place, named("0", 7_200));
+    }
+    let appended = test.append(&batch).await;
+    assert_eq!((appended.new, appended.known), (12_000, 3));
+    let conflicts: Vec<_> = appended.quarantined.iter().map(|q| (q.index, q.reason)).collect();
+    assert_eq!(
+        conflicts,
+        [(1, "Conflict"), (2_600, "Conflict"), (11_000, "Conflict")]
+    );
+    for conflict in &appended.quarantined {
+        assert!(conflict.message.contains("as row 1 "), "{}", conflict.message);
+    }
+    assert_eq!(verify(&test.url).await.unwrap().faults, []);
+}
+
+#[tokio::test]
+async fn an_intake_whose_caller_goes_away_is_taken_whole_or_not_at_all() {
+    let test = TestLedger::new().await;
+    let batch = |round: u64| -> Vec<UsageRecord> {
+        let named = |key: u64| {
+            let (start, end) = ("2026-11-10T10:00:00Z", "2026-11-10T11:00:00Z");
+            record(&format!("{round}/{key}"), "univ-caen", 3_600, start, end)
+        };
+        (0..3_000).map(named).collect()
+    };
+    let (mut whole, mut cut_off) = (0, 0);
+    // Later each time, until one is not cut off any more: each step of an intake has had its turn by then.
+    for round in 0.. {
+        let records = batch(round);
+        let patience = std::time::Duration::from_millis(7 * round);
+        let append = test.ledger.append(&records, at("2026-12-01T08:00:00Z"));
+        match tokio::time::timeout(patience, append).await {
+            Ok(appended) => {
+                assert_eq!(appended.unwrap().new, 3_000);
+                whole += 3_000;
+                break;
+            }
+            Err(_) => cut_off += 1,
+        }
+        // The next one begins where that one ended: with all of it, or none.
+        let head = test
+            .ledger
+            .append(&[], at("2026-12-01T08:00:00Z"))
+            .await
+            .unwrap()
+            .head
+            .seq;
+        assert!(head == whole || head == whole + 3_000, "{head} after {whole}");
+        whole = head;
+    }
+    assert!(cut_off > 1);
+    let proof = verify(&test.url).await.unwrap();
+    assert_eq!((proof.records, proof.faults), (whole, Vec::new()));
+}

@@ -182,6 +182,12 @@ async fn postgres_pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error>
 /// The columns of a record's key.
 pub(super) const KEY: [&str; 5] = ["source", "cluster", "native_key", "meter", "revision"];
 
+/// Holds for the records `r` that no later revision took the place of, up to the record that is bound here. Few records are
+/// ever revised: looking for a later one looks among those only.
+pub(super) const LATEST: &str = "NOT EXISTS (SELECT 1 FROM usage_record n WHERE n.revision > 0 \
+    AND n.source = r.source AND n.cluster = r.cluster AND n.native_key = r.native_key AND n.meter = r.meter \
+    AND n.revision > r.revision AND n.seq <= ?)";
+
 impl Session {
     /// Joins to each row of `from` the records `r` that have the same of these columns of the key, each looked up by an
     /// index.
@@ -201,6 +207,21 @@ impl Session {
                 "JOIN usage_key k ON {} JOIN usage_record r ON r.end_ns = k.end_ns AND r.seq = k.seq",
                 same("k")
             ),
+        }
+    }
+
+    /// The same as [`LATEST`], for who goes through most of a ledger.
+    pub(super) fn latest_of_many(&self) -> &'static str {
+        match self {
+            // Those with a later revision are looked for once, by the index over revisions (the + keeps the numbers from
+            // being searched instead), and each record among them by its number.
+            Self::Sqlite(_) => {
+                "r.seq NOT IN (SELECT o.seq FROM usage_record n CROSS JOIN usage_record o ON o.source = n.source \
+                 AND o.cluster = n.cluster AND o.native_key = n.native_key AND o.meter = n.meter \
+                 AND o.revision < n.revision WHERE n.revision > 0 AND +n.seq <= ?)"
+            }
+            // It hashes them by itself.
+            Self::Postgres(_) => LATEST,
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Of a key with several revisions, the latest up to that record counts.
 
-use super::database::{DatabaseError, KEY, Session, query};
+use super::database::{DatabaseError, KEY, LATEST, Session, query};
 use super::pages::{Order, Rows, Unread};
 use super::row::{COLUMNS, Row};
 use super::{Head, Ledger, LedgerError};
@@ -47,11 +47,6 @@ pub struct LedgerRow {
     /// Its hash, over the row before and this one.
     pub hash: Digest,
 }
-
-/// No later revision up to the record that is bound here.
-const LATEST: &str = "NOT EXISTS (SELECT 1 FROM usage_record n WHERE n.revision > 0 AND n.source = r.source \
-    AND n.cluster = r.cluster AND n.native_key = r.native_key AND n.meter = r.meter \
-    AND n.revision > r.revision AND n.seq <= ?)";
 
 /// What allocations used on each civil day: by tenant, allocation, meter and day.
 pub type DailyUse = BTreeMap<(String, String, Meter, Date), i128>;
@@ -115,13 +110,14 @@ impl Ledger {
         up_to: i64,
         take: impl FnMut(&ValidRecord),
     ) -> Result<(), LedgerError> {
-        let condition = format!("r.end_ns >= ? AND r.start_ns < ? AND r.seq <= ? AND {LATEST}");
+        let mut reading = self.reading("reading").await?;
+        let latest = reading.latest_of_many();
+        let condition = format!("r.end_ns >= ? AND r.start_ns < ? AND r.seq <= ? AND {latest}");
         let rows = Rows {
             condition: &condition,
             bounds: &[nanoseconds(span.from), nanoseconds(span.to), up_to, up_to],
             order: Order::Any,
         };
-        let mut reading = self.reading("reading").await?;
         self.records(&mut reading, rows, take).await
     }
 

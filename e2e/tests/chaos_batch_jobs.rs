@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use mesocentre_api::{ConditionStatus, Phase, Scheduler, find_condition};
+use mesocentre_api::{BatchJobStatus, ConditionStatus, Phase, Scheduler, find_condition};
 use mesocentre_e2e::lab::{Lab, job};
 use mesocentre_e2e::{Part, wait_for};
 use serde_json::{Value, json};
@@ -152,21 +152,8 @@ async fn slurmctld_away_jobs_wait_the_scheduler_says_why_and_nothing_is_lost() -
     for name in &names {
         lab.submit(name, small(SCRIPT)).await?;
     }
-    let schedulers: Api<Scheduler> = Api::all(lab.stack.admin());
-    let message = wait_for("the scheduler is not Ready", PATIENCE, async || {
-        let status = schedulers
-            .get(&lab.tenant.scheduler)
-            .await
-            .map_err(|error| error.to_string())?
-            .status
-            .unwrap_or_default();
-        match find_condition(&status.conditions, "Ready") {
-            Some(ready) if ready.status == ConditionStatus::False => Ok(ready.message.clone()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
-    assert!(message.contains("slurmctld"), "{message}");
+    let away = scheduler_is(&lab, ConditionStatus::False).await;
+    assert!(away.message.contains("slurmctld"), "{away:?}");
     // Away for as long as the operator takes to ask for it a dozen times more: about a minute.
     let errors = async || {
         let errors = lab
@@ -206,6 +193,57 @@ async fn slurmctld_away_jobs_wait_the_scheduler_says_why_and_nothing_is_lost() -
     let mut all = names;
     all.push(running);
     once_each(&lab, &all).await
+}
+
+/// What the scheduler's Ready condition says, once it is so.
+async fn scheduler_is(lab: &Lab, status: ConditionStatus) -> mesocentre_api::Condition {
+    let schedulers: Api<Scheduler> = Api::all(lab.stack.admin());
+    wait_for(
+        &format!("the scheduler is Ready: {status:?}"),
+        PATIENCE,
+        async || {
+            let scheduler = schedulers
+                .get(&lab.tenant.scheduler)
+                .await
+                .map_err(|error| error.to_string())?;
+            match find_condition(&scheduler.status.unwrap_or_default().conditions, "Ready") {
+                Some(ready) if ready.status == status => Ok(ready.clone()),
+                other => Err(format!("{other:?}")),
+            }
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the development stack: cargo dev test runs it"]
+async fn slurmctld_killed_a_job_says_at_once_which_scheduler_it_waits_for_and_runs_once_when_it_is_back()
+-> Result<()> {
+    let lab = Lab::alone("killed-ctld").await?;
+    scheduler_is(&lab, ConditionStatus::True).await;
+    lab.stack.kill(Part::Slurmctld).await?;
+    lab.submit("first", small(SCRIPT)).await?;
+    let waits = |status: &BatchJobStatus| {
+        find_condition(&status.conditions, "Ready")
+            .is_some_and(|ready| ready.reason == "SchedulerNotReady" && ready.message.contains(" since "))
+    };
+    let told = lab.until("first", "says what it waits for", waits).await;
+    let message = told.message.unwrap_or_default();
+    assert!(message.contains(&lab.tenant.scheduler), "{message}");
+    assert!(message.contains("goes on by itself"), "{message}");
+    let away = scheduler_is(&lab, ConditionStatus::False).await;
+    assert_eq!(away.reason, "Unreachable");
+    assert!(away.message.contains("slurmctld"), "{away:?}");
+
+    // Nothing is asked of a scheduler that is away for a job that it does not have.
+    lab.submit("second", small(SCRIPT)).await?;
+    let told = lab.until("second", "says what it waits for", waits).await;
+    assert_eq!(told.submission, None, "{told:?}");
+    assert!(told.message.unwrap_or_default().contains("slurmctld"));
+
+    lab.stack.start(Part::Slurmctld).await?;
+    scheduler_is(&lab, ConditionStatus::True).await;
+    once_each(&lab, &["first".to_owned(), "second".to_owned()]).await
 }
 
 #[tokio::test]

@@ -6,17 +6,23 @@ use super::engine::Engine;
 use super::feed::Pass;
 use super::hold::Holds;
 use crate::Context;
+use crate::controller::Paced;
 use crate::lock::locked;
+use crate::watch::key;
 use jiff::Timestamp;
-use mesocentre_api::SchedulerSpec;
-use mesocentre_scheduler_bridge::{JobAccounting, JobIdentity, Queue};
-use std::collections::HashMap;
+use mesocentre_api::{Scheduler, SchedulerSpec};
+use mesocentre_scheduler_bridge::slurm::OutputError;
+use mesocentre_scheduler_bridge::{JobAccounting, JobIdentity, Queue, SchedulerError, SubmitError};
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+
+/// At most this often a call in vain has the Scheduler looked at, which costs the scheduler three calls.
+const LOOKS_APART: Duration = Duration::from_secs(3);
 
 /// A batch scheduler at work.
 pub struct Cluster {
@@ -44,7 +50,44 @@ pub struct Cluster {
     accounts: Mutex<Arc<AccountsView>>,
     pass: Mutex<Option<Pass>>,
     submitting: AtomicUsize,
+    away: Mutex<Option<Away>>,
+    /// The calls that were in vain the last time.
+    in_vain: Mutex<HashSet<&'static str>>,
+    looks: Paced<Scheduler>,
     tasks: Mutex<Vec<AbortHandle>>,
+}
+
+/// A scheduler that was asked whether it is there, and does not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Away {
+    /// Since when that is known.
+    pub since: Timestamp,
+    /// Which part of it, in its own words.
+    pub why: String,
+}
+
+/// Whether an error may mean that the scheduler is away.
+pub trait InVain {
+    /// True when no answer came that says anything.
+    fn is_in_vain(&self) -> bool;
+}
+
+impl InVain for SchedulerError {
+    fn is_in_vain(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+impl InVain for SubmitError {
+    fn is_in_vain(&self) -> bool {
+        !self.is_final()
+    }
+}
+
+impl InVain for OutputError {
+    fn is_in_vain(&self) -> bool {
+        matches!(self, Self::Scheduler(error) if error.is_in_vain())
+    }
 }
 
 impl Cluster {
@@ -71,6 +114,9 @@ impl Cluster {
             accounts: Mutex::default(),
             pass: Mutex::default(),
             submitting: AtomicUsize::new(0),
+            away: Mutex::default(),
+            in_vain: Mutex::default(),
+            looks: Paced::new(context.triggers.schedulers.clone(), LOOKS_APART),
             tasks: Mutex::default(),
         });
         let tasks = [
@@ -169,8 +215,60 @@ impl Cluster {
         self.submitting.load(Ordering::Relaxed)
     }
 
+    /// That it does not answer, as its Scheduler says.
+    pub fn away(&self) -> Option<Away> {
+        locked(&self.away).clone()
+    }
+
+    /// Notes whether it answered; true when it did not before, and does now.
+    pub(super) fn set_away(&self, away: Option<Away>) -> bool {
+        let mut noted = locked(&self.away);
+        let came_back = noted.is_some() && away.is_none();
+        *noted = away;
+        came_back
+    }
+
+    /// Why a job that is not handed over waits for it; none while it answers.
+    pub fn wait(&self) -> Option<String> {
+        self.away().map(|away| {
+            format!(
+                "it waits for the scheduler {}, away since {} ({}), and goes on by itself when that is back",
+                self.name, away.since, away.why
+            )
+        })
+    }
+
+    /// Makes a call of the scheduler, and measures it. The first in vain, and the first that is not any more, have the
+    /// Scheduler looked at.
+    pub async fn call<T, E: InVain>(
+        &self,
+        context: &Context,
+        name: &'static str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let outcome = self.measure(context, name, call).await;
+        match &outcome {
+            Err(error) if error.is_in_vain() => self.is_in_vain(name),
+            _ => {
+                let was_in_vain = locked(&self.in_vain).remove(name);
+                if was_in_vain && self.away().is_some() {
+                    self.looks.reconcile(key(None, &self.name));
+                }
+            }
+        }
+        outcome
+    }
+
+    /// A call is in vain, or takes so long that it may be.
+    pub fn is_in_vain(&self, name: &'static str) {
+        let is_news = locked(&self.in_vain).insert(name);
+        if is_news && self.away().is_none() {
+            self.looks.reconcile(key(None, &self.name));
+        }
+    }
+
     /// Makes a call of the scheduler, and measures it.
-    pub async fn call<T, E>(
+    pub(super) async fn measure<T, E>(
         &self,
         context: &Context,
         name: &'static str,

@@ -24,7 +24,7 @@ pub mod transport;
 mod usage;
 
 pub use authority::LoginAuthority;
-pub use cluster::Cluster;
+pub use cluster::{Away, Cluster};
 pub use engine::Engine;
 pub use transport::LoginSources;
 

@@ -6,7 +6,6 @@ use super::pace::Pace;
 use crate::Context;
 use crate::batch::job::report::is_news;
 use crate::batch::job::view;
-use crate::watch::key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -74,8 +73,6 @@ pub async fn run(context: Arc<Context>, cluster: Arc<Cluster>) {
             Err(error) => {
                 if !away {
                     tracing::warn!(scheduler = cluster.name, %error, "its jobs cannot be followed now");
-                    // It tells what is wrong in its condition.
-                    context.triggers.schedulers.reconcile(key(None, &cluster.name));
                 }
                 away = true;
             }

@@ -1,19 +1,22 @@
 //! Scheduler: whether it answers, which one it is, and the tasks that work with it.
 
-use super::{Means, transport};
+use super::{Away, Cluster, Means, WaitsFor, transport};
 use crate::Context;
 use crate::elder::first_before;
 use crate::failure::Failure;
 use crate::report::{self, Verdict, write_status};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use mesocentre_api::{Scheduler, SchedulerStatus, SlurmScheduler};
-use mesocentre_scheduler_bridge::{BatchScheduler, SchedulerError};
+use mesocentre_api::{READY, Scheduler, SchedulerStatus, SlurmScheduler, find_condition};
+use mesocentre_scheduler_bridge::{BatchScheduler, Health, Partition, SchedulerError};
 use mesocentre_tenancy::validate::seniority;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often one that answers is asked again.
+/// Does not answer.
+const UNREACHABLE: &str = "Unreachable";
+/// How often one that answers is asked again, unless some other call of it is in vain.
 const ASKED_EVERY: Duration = Duration::from_secs(30);
 /// How often one that does not.
 const AWAY_ASKED_EVERY: Duration = Duration::from_secs(3);
@@ -61,7 +64,7 @@ pub async fn reconcile(scheduler: Arc<Scheduler>, context: Arc<Context>) -> Resu
     write_status(&context, &scheduler, status).await?;
     if turned {
         context.batch.accounts_changed(&name);
-        context.batch.wake(&super::WaitsFor::Scheduler(name));
+        context.batch.wake(&WaitsFor::Scheduler(name));
     }
     Ok(Action::requeue(again))
 }
@@ -75,7 +78,7 @@ fn verdict(
     let answer = match answer {
         Ok(answer) => answer,
         Err(error @ SchedulerError::Unreachable { .. }) => {
-            return (Verdict::no("Unreachable", error.to_string()), AWAY_ASKED_EVERY);
+            return (Verdict::no(UNREACHABLE, error.to_string()), AWAY_ASKED_EVERY);
         }
         Err(error) => {
             let reason = match &error {
@@ -150,16 +153,21 @@ async fn ask_slurm(
             context.batch.dismiss(&scheduler.name_any());
             return Err(error);
         }
-        other => other?,
+        Err(error) => {
+            // The connection that stands goes on being used.
+            if let Some(cluster) = context.batch.cluster(&scheduler.name_any()) {
+                note(context, scheduler, &cluster, None);
+            }
+            return Err(error);
+        }
+        Ok(transport) => transport,
     };
     let cluster = context
         .batch
         .employ(context, scheduler, Means::Commands(transport))?;
-    let health = cluster.call(context, "ping", cluster.engine.ping()).await?;
-    cluster.set_settle(health.settle_seconds);
-    let partitions = cluster
-        .call(context, "partitions", cluster.engine.partitions())
-        .await?;
+    let asked = ask(context, &cluster).await;
+    note(context, scheduler, &cluster, asked.as_ref().err());
+    let (health, partitions) = asked?;
     // A node may be in several partitions: the largest says most.
     let cpus = partitions.iter().map(|partition| partition.cpus).max();
     Ok(Answer {
@@ -174,9 +182,43 @@ async fn ask_slurm(
     })
 }
 
+async fn ask(context: &Context, cluster: &Cluster) -> Result<(Health, Vec<Partition>), SchedulerError> {
+    let health = cluster.measure(context, "ping", cluster.engine.ping()).await?;
+    cluster.set_settle(health.settle_seconds);
+    let partitions = cluster
+        .measure(context, "partitions", cluster.engine.partitions())
+        .await?;
+    Ok((health, partitions))
+}
+
+/// Notes for its jobs whether it answers, and has those looked at that wait for it when it does again.
+fn note(context: &Context, scheduler: &Scheduler, cluster: &Cluster, error: Option<&SchedulerError>) {
+    let Some(error @ SchedulerError::Unreachable { .. }) = error else {
+        if cluster.set_away(None) {
+            context.batch.wake(&WaitsFor::Scheduler(cluster.name.clone()));
+        }
+        return;
+    };
+    // As told by the process before this one, where it was.
+    let told = scheduler
+        .status
+        .as_ref()
+        .and_then(|status| find_condition(&status.conditions, READY))
+        .filter(|ready| ready.reason == UNREACHABLE)
+        .map(|ready| ready.last_transition_time);
+    let now = Timestamp::now();
+    let noted = cluster.away().map(|away| away.since).or(told);
+    cluster.set_away(Some(Away {
+        since: noted.unwrap_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now)),
+        why: error.to_string(),
+    }));
+}
+
 async fn ask_kubernetes(context: &Arc<Context>, scheduler: &Scheduler) -> Result<Answer, SchedulerError> {
     let cluster = context.batch.employ(context, scheduler, Means::TheApiServer)?;
-    let health = match cluster.call(context, "ping", cluster.engine.ping()).await {
+    let asked = cluster.measure(context, "ping", cluster.engine.ping()).await;
+    note(context, scheduler, &cluster, asked.as_ref().err());
+    let health = match asked {
         // Whoever takes the rights away takes the scheduler away.
         Err(error @ SchedulerError::Misconfigured(_)) => {
             context.batch.dismiss(&scheduler.name_any());

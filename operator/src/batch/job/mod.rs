@@ -41,6 +41,8 @@ const FOLLOWED_LOOK: Duration = Duration::from_secs(600);
 const WORTH_TELLING: Duration = Duration::from_secs(4);
 /// How soon a step is looked at that others are to take now: a lookup in vain, a cancellation.
 const SOON: Duration = Duration::from_secs(2);
+/// A job that waits for its scheduler to answer.
+const SCHEDULER_NOT_READY: &str = "SchedulerNotReady";
 
 /// One reconcile.
 ///
@@ -65,6 +67,9 @@ pub async fn reconcile(job: Arc<BatchJob>, context: Arc<Context>) -> Result<Acti
         .map(|suspension| suspension.sentence);
     Life { job, context, stop }.live().await
 }
+
+/// The call that hands a job over.
+const SUBMIT: &str = "submit";
 
 /// A job that is not over.
 struct Life {
@@ -96,6 +101,11 @@ impl Life {
         let Some(cluster) = written.or_else(|| fit.as_ref().map(|fit| Arc::clone(&fit.cluster))) else {
             return self.scheduler_is_gone().await;
         };
+        if let Some(fit) = &fit
+            && let Some(unfit) = self.waits_for(&fit.cluster)
+        {
+            return self.unfit(unfit).await;
+        }
         let Some(mut view) = self.view(fit.as_ref()) else {
             return Ok(Action::await_change());
         };
@@ -149,10 +159,24 @@ impl Life {
         );
         self.unfit(Unfit::Waits {
             what,
-            reason: "SchedulerNotReady",
+            reason: SCHEDULER_NOT_READY,
             message,
         })
         .await
+    }
+
+    /// While the scheduler is away, nothing is asked of it for a job that it does not have.
+    fn waits_for(&self, cluster: &Cluster) -> Option<Unfit> {
+        let what = WaitsFor::Scheduler(cluster.name.clone());
+        // Noted before the look, so that what comes back in between wakes it.
+        if cluster.away().is_some() {
+            self.context.batch.wait(self.key(), what.clone());
+        }
+        cluster.wait().map(|message| Unfit::Waits {
+            what,
+            reason: SCHEDULER_NOT_READY,
+            message,
+        })
     }
 
     async fn take(
@@ -167,6 +191,9 @@ impl Life {
             Step::WriteToken { number } => self.write_token(number, fit, view, observed).await,
             Step::Submit => self.submit(cluster, fit, view, observed).await,
             Step::LookUp => {
+                if let Some(unfit) = self.waits_for(cluster) {
+                    return self.unfit(unfit).await.map(Then::Rest);
+                }
                 observed.lookup = self.look_up(cluster, view).await;
                 Ok(Then::On)
             }
@@ -179,13 +206,14 @@ impl Life {
             Step::Finish(progress) => self.finish(cluster, view, &progress).await,
             Step::Wait { until, why } => {
                 tracing::debug!(job = %frame::named(self.job.as_ref()), why, "waits");
-                self.tell_of_the_wait(&view.uid, &why).await?;
+                let unheard = matches!(observed.lookup, Answer::Unreachable(_));
+                self.tell_of_the_wait(&view.uid, &why, unheard).await?;
                 let pause = until.map_or(LOOK_AGAIN, |until| {
                     Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
                         + Duration::from_millis(100)
                 });
                 // An answer in vain is asked for again soon; the cluster's own tasks bring the rest.
-                let pause = if matches!(observed.lookup, Answer::Unreachable(_)) || !self.is_told(&why) {
+                let pause = if unheard || !self.is_told(&why) {
                     pause.min(Duration::from_secs(5))
                 } else {
                     pause
@@ -205,13 +233,19 @@ impl Life {
         told == Some(why)
     }
 
-    /// A wait that goes on is written down for the job's author; a moment's is not.
-    async fn tell_of_the_wait(&mut self, uid: &str, why: &str) -> Result<(), Failure> {
+    /// A wait that goes on is written down for the job's author; a moment's is not. One for the scheduler to answer is a
+    /// condition.
+    async fn tell_of_the_wait(&mut self, uid: &str, why: &str, unheard: bool) -> Result<(), Failure> {
         if self.context.batch.waits_for(uid, why) < WORTH_TELLING {
             return Ok(());
         }
-        let mut status = self.job.status.clone().unwrap_or_default();
-        status.message = Some(why.to_owned());
+        let status = if unheard {
+            report::with_wait(&self.job, SCHEDULER_NOT_READY, why)
+        } else {
+            let mut status = self.job.status.clone().unwrap_or_default();
+            status.message = Some(why.to_owned());
+            status
+        };
         self.job = write_status(&self.context, &self.job, status).await?;
         Ok(())
     }
@@ -318,6 +352,9 @@ impl Life {
             Ok(submission) => submission,
             Err(why) => return self.never(&why).await,
         };
+        if let Some(unfit) = self.waits_for(cluster) {
+            return self.unfit(unfit).await.map(Then::Rest);
+        }
         // Until the answer is here its outcome is unknown, whatever becomes of this future.
         self.context.batch.did(
             &view.uid,
@@ -329,9 +366,17 @@ impl Life {
             },
         );
         let submitting = cluster.submits();
-        let answer = cluster
-            .call(&self.context, "submit", cluster.engine.submit(&planned))
-            .await;
+        let context = Arc::clone(&self.context);
+        let mut call = std::pin::pin!(cluster.call(&context, SUBMIT, cluster.engine.submit(&planned)));
+        let asked_at = now_in_seconds();
+        let answer = match tokio::time::timeout(WORTH_TELLING, &mut call).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Whether it is away is the Scheduler's to find out.
+                cluster.is_in_vain(SUBMIT);
+                tokio::join!(call, self.tell_of_no_answer(cluster, asked_at)).0
+            }
+        };
         drop(submitting);
         if let Err(error) = &answer {
             tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "was not submitted");
@@ -343,6 +388,20 @@ impl Life {
         self.context.batch.did(&view.uid, doing.clone());
         observed.own = doing;
         Ok(Then::On)
+    }
+
+    /// It is being handed over, and that takes long.
+    async fn tell_of_no_answer(&mut self, cluster: &Cluster, asked_at: Timestamp) {
+        let why = format!(
+            "it is being handed over to the scheduler {}, which has not answered since {asked_at}: nothing is to be done, it goes on by itself when that answers",
+            cluster.name
+        );
+        let status = report::with_wait(&self.job, SCHEDULER_NOT_READY, &why);
+        match write_status(&self.context, &self.job, status).await {
+            Ok(job) => self.job = job,
+            // What is wrong with it, the write after the answer says.
+            Err(failure) => tracing::debug!(job = %frame::named(self.job.as_ref()), %failure, "is not told"),
+        }
     }
 
     async fn look_up(
@@ -470,7 +529,7 @@ impl Life {
             }
             Err(error) => {
                 tracing::warn!(job = %frame::named(self.job.as_ref()), %error, "{not_yet}");
-                self.tell_of_the_wait(&view.uid, &format!("{not_yet}: {error}"))
+                self.tell_of_the_wait(&view.uid, &format!("{not_yet}: {error}"), false)
                     .await?;
                 Ok(Then::Rest(Action::requeue(SOON)))
             }

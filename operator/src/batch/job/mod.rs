@@ -31,7 +31,7 @@ use mesocentre_scheduler_bridge::lifecycle::{
 use mesocentre_scheduler_bridge::{BatchScheduler, SchedulerError, Token};
 use std::sync::Arc;
 use std::time::Duration;
-use validate::{Fit, Unfit, submission, validate};
+use validate::{Fit, SCHEDULER_NOT_READY, Unfit, submission, validate, waits_for};
 
 /// How long to wait where nothing says when to look again; what changes tells by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -41,8 +41,6 @@ const FOLLOWED_LOOK: Duration = Duration::from_secs(600);
 const WORTH_TELLING: Duration = Duration::from_secs(4);
 /// How soon a step is looked at that others are to take now: a lookup in vain, a cancellation.
 const SOON: Duration = Duration::from_secs(2);
-/// A job that waits for its scheduler to answer.
-const SCHEDULER_NOT_READY: &str = "SchedulerNotReady";
 
 /// One reconcile.
 ///
@@ -101,11 +99,6 @@ impl Life {
         let Some(cluster) = written.or_else(|| fit.as_ref().map(|fit| Arc::clone(&fit.cluster))) else {
             return self.scheduler_is_gone().await;
         };
-        if let Some(fit) = &fit
-            && let Some(unfit) = self.waits_for(&fit.cluster)
-        {
-            return self.unfit(unfit).await;
-        }
         let Some(mut view) = self.view(fit.as_ref()) else {
             return Ok(Action::await_change());
         };
@@ -165,20 +158,6 @@ impl Life {
         .await
     }
 
-    /// While the scheduler is away, nothing is asked of it for a job that it does not have.
-    fn waits_for(&self, cluster: &Cluster) -> Option<Unfit> {
-        let what = WaitsFor::Scheduler(cluster.name.clone());
-        // Noted before the look, so that what comes back in between wakes it.
-        if cluster.away().is_some() {
-            self.context.batch.wait(self.key(), what.clone());
-        }
-        cluster.wait().map(|message| Unfit::Waits {
-            what,
-            reason: SCHEDULER_NOT_READY,
-            message,
-        })
-    }
-
     async fn take(
         &mut self,
         step: Step,
@@ -191,7 +170,7 @@ impl Life {
             Step::WriteToken { number } => self.write_token(number, fit, view, observed).await,
             Step::Submit => self.submit(cluster, fit, view, observed).await,
             Step::LookUp => {
-                if let Some(unfit) = self.waits_for(cluster) {
+                if let Some(unfit) = waits_for(cluster) {
                     return self.unfit(unfit).await.map(Then::Rest);
                 }
                 observed.lookup = self.look_up(cluster, view).await;
@@ -352,7 +331,7 @@ impl Life {
             Ok(submission) => submission,
             Err(why) => return self.never(&why).await,
         };
-        if let Some(unfit) = self.waits_for(cluster) {
+        if let Some(unfit) = waits_for(cluster) {
             return self.unfit(unfit).await.map(Then::Rest);
         }
         // Until the answer is here its outcome is unknown, whatever becomes of this future.
@@ -660,11 +639,18 @@ impl Life {
                 reason,
                 message,
             } => {
-                self.context.batch.wait(self.key(), what);
+                self.context.batch.wait(self.key(), what.clone());
+                let came_back = match &what {
+                    WaitsFor::Scheduler(name) => {
+                        let cluster = self.context.batch.cluster(name);
+                        cluster.is_some_and(|cluster| cluster.away().is_none())
+                    }
+                    _ => false,
+                };
                 let status = report::with_wait(&self.job, reason, &message);
                 write_status(&self.context, &self.job, status).await?;
                 // What it waits for may have come between the look and the note.
-                Ok(Action::requeue(LOOK_AGAIN))
+                Ok(Action::requeue(if came_back { SOON } else { LOOK_AGAIN }))
             }
         }
     }

@@ -18,6 +18,9 @@ use mesocentre_scheduler_bridge::{
 use mesocentre_tenancy::quantity::{self, Fraction, Unit};
 use std::sync::Arc;
 
+/// It waits for its scheduler to be at work, or to answer.
+pub const SCHEDULER_NOT_READY: &str = "SchedulerNotReady";
+
 /// A job that can be handed over.
 pub struct Fit {
     /// To whom.
@@ -73,6 +76,13 @@ fn refused(reason: &'static str, message: impl Into<String>) -> Unfit {
 /// What stands in the way.
 pub async fn validate(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
     let mut fit = place(job, context)?;
+    let has_token = job
+        .status
+        .as_ref()
+        .is_some_and(|status| status.submission.is_some());
+    if !has_token && let Some(unfit) = waits_for(&fit.cluster) {
+        return Err(unfit);
+    }
     fit.sources = sources::read(job, context, &fit.cluster, &fit.user).await?;
     fit.partition = if matches!(fit.cluster.engine, Engine::Slurm(_)) {
         partition(job, context, &fit.cluster, &fit.sources.script)?
@@ -86,6 +96,15 @@ pub async fn validate(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
         asked.and_then(|partition| PartitionName::new(partition).ok())
     };
     Ok(fit)
+}
+
+/// While the scheduler is away, nothing is asked of it, or read there, for a job that it does not have.
+pub fn waits_for(cluster: &Cluster) -> Option<Unfit> {
+    cluster.wait().map(|message| Unfit::Waits {
+        what: WaitsFor::Scheduler(cluster.name.clone()),
+        reason: SCHEDULER_NOT_READY,
+        message,
+    })
 }
 
 /// To whom, as whom, who pays, and after which jobs: from the caches alone.
@@ -107,7 +126,7 @@ fn place(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
     let valid = allocation::validate(context, &granted).map_err(|why| match &why {
         allocation::Refused::UnknownScheduler { scheduler, .. } => Unfit::Waits {
             what: WaitsFor::Scheduler(scheduler.clone()),
-            reason: "SchedulerNotReady",
+            reason: SCHEDULER_NOT_READY,
             message: why.to_string(),
         },
         _ => refused(why.reason(), why.to_string()),
@@ -133,7 +152,7 @@ fn place(job: &BatchJob, context: &Context) -> Result<Fit, Unfit> {
     };
     let cluster = context.batch.cluster(scheduler).ok_or_else(|| Unfit::Waits {
         what: WaitsFor::Scheduler(scheduler.clone()),
-        reason: "SchedulerNotReady",
+        reason: SCHEDULER_NOT_READY,
         message: format!("the scheduler {scheduler} is not at work yet"),
     })?;
     let accounts = cluster.accounts();

@@ -177,7 +177,16 @@ pub async fn run(options: Options, before: Place, command: &str) -> Result<(), F
     };
     let namespace = connection.namespace()?;
     let allocation = match &request.allocation {
-        Some(named) => allocation_of_account(named, connection.home()?)?,
+        Some(named) => {
+            let allocation = allocation_of_account(named, connection.home()?)?;
+            let place = if options.account.is_some() {
+                "--account".to_owned()
+            } else {
+                format!("the account that {shown} names")
+            };
+            is_open(&connection, &place, &allocation).await?;
+            allocation
+        }
         None => the_usable_allocation(&connection).await?,
     };
 
@@ -416,6 +425,69 @@ fn allocation_of_account(account: &str, tenant: &str) -> Result<String, Failure>
     }
 }
 
+/// Refuses an allocation that is not there, or not open to the user, as sbatch refuses an account. Who may not see the
+/// allocations goes on: then the job itself says what is wrong.
+async fn is_open(connection: &Connection, place: &str, named: &str) -> Result<(), Failure> {
+    let home = connection.home()?;
+    let api: Api<Allocation> = Api::namespaced(connection.client.clone(), home);
+    let all = match list_all(&api, &format!("looking for the allocation {named} of {home}")).await {
+        Ok(all) => all,
+        Err(Failure::Refused(_)) => return Ok(()),
+        Err(failure) => return Err(failure),
+    };
+    // Most allocations are open to all of the tenant: then nobody need be asked who this is.
+    if all
+        .iter()
+        .any(|one| one.name_any() == named && one.spec.members.is_empty())
+    {
+        return Ok(());
+    }
+    check_named(&all, &who_am_i(connection).await?, home, place, named)
+}
+
+/// How many allocations a refusal names.
+const NAMED: usize = 10;
+
+fn check_named(all: &[Allocation], me: &str, tenant: &str, place: &str, named: &str) -> Result<(), Failure> {
+    let found = all.iter().find(|one| one.name_any() == named);
+    if found.is_some_and(|one| is_member(one, me)) {
+        return Ok(());
+    }
+    let usable: Vec<String> = all
+        .iter()
+        .filter(|one| is_usable(one, me))
+        .map(ResourceExt::name_any)
+        .collect();
+    let instead = match usable.as_slice() {
+        [] if all.is_empty() => "it has none at all: its Owners ask the administrators for hours".to_owned(),
+        [] => format!("none of {tenant} can be used by {me} now, and `meso allocations` says why"),
+        [one] => format!("write {one}, the only one that you can use"),
+        several if several.len() <= NAMED => format!("write one that you can use: {}", several.join(", ")),
+        several => format!(
+            "write one that you can use: {} and {} more, which `meso allocations` lists",
+            several[..NAMED].join(", "),
+            several.len() - NAMED
+        ),
+    };
+    Err(if found.is_some() {
+        Failure::Refused(format!(
+            "{place}: {me} is not among the members of the allocation {named} of {tenant}: {instead}; an Owner of {tenant} can have you added"
+        ))
+    } else {
+        Failure::NotFound(format!("{place}: {tenant} has no allocation {named}: {instead}"))
+    })
+}
+
+fn is_member(allocation: &Allocation, me: &str) -> bool {
+    let members = &allocation.spec.members;
+    members.is_empty() || members.iter().any(|member| member == me)
+}
+
+fn is_usable(allocation: &Allocation, me: &str) -> bool {
+    let status = allocation.status.as_ref();
+    status.is_some_and(|status| is_ready(&status.conditions)) && is_member(allocation, me)
+}
+
 /// The one allocation that the user can use now.
 async fn the_usable_allocation(connection: &Connection) -> Result<String, Failure> {
     let home = connection.home()?;
@@ -432,15 +504,8 @@ async fn the_usable_allocation(connection: &Connection) -> Result<String, Failur
 }
 
 fn choose(all: &[Allocation], me: &str, tenant: &str) -> Result<String, Failure> {
-    let is_usable = |allocation: &&Allocation| {
-        let members = &allocation.spec.members;
-        allocation
-            .status
-            .as_ref()
-            .is_some_and(|status| is_ready(&status.conditions))
-            && (members.is_empty() || members.iter().any(|member| member == me))
-    };
-    let names: Vec<String> = all.iter().filter(is_usable).map(ResourceExt::name_any).collect();
+    let usable = all.iter().filter(|one| is_usable(one, me));
+    let names: Vec<String> = usable.map(ResourceExt::name_any).collect();
     match names.as_slice() {
         [one] => Ok(one.clone()),
         [] if all.is_empty() => Err(Failure::Failed(format!(
@@ -641,18 +706,64 @@ mod tests {
         assert_eq!(failure.code(), 2);
     }
 
+    fn allocation(name: &str, ready: &str, members: &[&str]) -> Allocation {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "mesocentre.io/v1alpha1", "kind": "Allocation", "metadata": {"name": name},
+            "spec": {"scheduler": "austral", "title": "x", "validFrom": "2026-01-01", "validUntil": "2026-12-31",
+                     "budget": {}, "members": members},
+            "status": {"conditions": [{"type": "Ready", "status": ready, "reason": "R", "message": "m",
+                                       "lastTransitionTime": "2026-11-24T10:00:00Z"}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_allocation_that_is_not_there_or_not_open_to_the_user_is_refused_with_those_that_are() {
+        let all = [
+            allocation("climate", "True", &[]),
+            allocation("over", "False", &[]),
+            allocation("bobs", "True", &["bob"]),
+            allocation("hers", "True", &["alice"]),
+        ];
+        let said = |all: &[Allocation], named: &str| {
+            check_named(all, "alice", "univ-caen", "--account", named)
+                .map_err(|failure| (failure.code(), failure.to_string()))
+        };
+        assert_eq!(said(&all, "climate"), Ok(()));
+        assert_eq!(said(&all, "hers"), Ok(()));
+        // Why it cannot be used now is the job's to say, which waits and goes on by itself.
+        assert_eq!(said(&all, "over"), Ok(()));
+        let (code, sentence) = said(&all, "climat").unwrap_err();
+        assert_eq!(code, 4);
+        assert_eq!(
+            sentence,
+            "--account: univ-caen has no allocation climat: write one that you can use: climate, hers"
+        );
+        let (code, sentence) = said(&all, "bobs").unwrap_err();
+        assert_eq!(code, 3);
+        assert!(
+            sentence
+                .starts_with("--account: alice is not among the members of the allocation bobs of univ-caen"),
+            "{sentence}"
+        );
+        let (_, sentence) = said(&all[1..3], "climat").unwrap_err();
+        assert!(
+            sentence.contains("none of univ-caen can be used by alice"),
+            "{sentence}"
+        );
+        assert!(said(&[], "climat").unwrap_err().1.contains("none at all"));
+        let many: Vec<Allocation> = (10..30)
+            .map(|number| allocation(&format!("a{number}"), "True", &[]))
+            .collect();
+        let (_, sentence) = said(&many, "climat").unwrap_err();
+        assert!(
+            sentence.contains("a19 and 10 more") && !sentence.contains("a20"),
+            "{sentence}"
+        );
+    }
+
     #[test]
     fn the_only_usable_allocation_is_taken_and_several_are_named() {
-        let allocation = |name: &str, ready: &str, members: &[&str]| -> Allocation {
-            serde_json::from_value(serde_json::json!({
-                "apiVersion": "mesocentre.io/v1alpha1", "kind": "Allocation", "metadata": {"name": name},
-                "spec": {"scheduler": "austral", "title": "x", "validFrom": "2026-01-01", "validUntil": "2026-12-31",
-                         "budget": {}, "members": members},
-                "status": {"conditions": [{"type": "Ready", "status": ready, "reason": "R", "message": "m",
-                                           "lastTransitionTime": "2026-11-24T10:00:00Z"}]},
-            }))
-            .unwrap()
-        };
         let (a, over, bobs, b) = (
             allocation("a", "True", &[]),
             allocation("over", "False", &[]),

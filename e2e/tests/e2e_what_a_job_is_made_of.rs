@@ -239,6 +239,16 @@ async fn a_script_in_a_config_map_or_on_the_cluster_runs_as_if_it_stood_in_the_o
     let line = meso(&["--on-cluster", "--nice=5", &path]).await?;
     assert_eq!(line.code, Some(2), "{line:?}");
     assert!(line.stderr.contains("write #SBATCH --nice there"), "{line:?}");
+    // As sbatch refuses an account, and nothing is made.
+    let strange = meso(&["-A", "gold", "--name", "strange", "--wrap", "true"]).await?;
+    assert_eq!(strange.code, Some(4), "{strange:?}");
+    let sentence = format!(
+        "{} has no allocation gold: write {HOURS}, the only one",
+        lab.tenant.name
+    );
+    assert!(strange.stderr.contains(&sentence), "{strange:?}");
+    let made_anyway = lab.jobs().get_opt("strange").await?;
+    assert!(made_anyway.is_none(), "{made_anyway:?}");
     let both = lab
         .submit(
             "both",

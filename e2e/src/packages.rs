@@ -22,13 +22,14 @@ const STACK: [(&str, &str); 9] = [
 ];
 
 /// The same for a node with real pods. Their daemons are started by hand, in namespaces of their own.
-const PODS: [(&str, &str); 9] = [
+const PODS: [(&str, &str); 10] = [
     ("containerd", "containerd"),
     ("runc", "runc"),
     ("containernetworking-plugins", "/usr/lib/cni/loopback"),
     ("busybox-static", "busybox"),
     ("socat", "socat"),
     ("iproute2", "ip"),
+    ("iptables", "iptables"),
     ("bpftool", "bpftool"),
     ("clang-19", "clang-19"),
     ("llvm-19", "/usr/lib/llvm-19/bin/llc"),

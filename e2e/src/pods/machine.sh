@@ -47,6 +47,11 @@ ip -n outside route add "$POD_NETWORK" via "$NODE_ADDRESS"
 ip route add default via "$GATEWAY_ADDRESS"
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
+# As Cilium's own rule does where it may write rules ("host->any mark as from host"): by this mark its programs know what
+# comes from the node itself.
+iptables --append OUTPUT --match mark ! --mark 0xe00/0xf00 --jump MARK --set-xmark 0xc00/0xf00 ||
+  say "the node's own packets cannot be marked (iptables)"
+
 # The API server listens in another network: a socket in a file leads there. On the node's address, too, as where one
 # machine is all of a cluster.
 for address in 127.0.0.1 "$NODE_ADDRESS"; do

@@ -406,7 +406,7 @@ async fn an_intake_whose_caller_goes_away_is_taken_whole_or_not_at_all() {
     // Later each time, until one is not cut off any more: each step of an intake has had its turn by then.
     for round in 0.. {
         let records = batch(round);
-        let patience = std::time::Duration::from_millis(7 * round);
+        let patience = std::time::Duration::from_millis(20 * round);
         let append = test.ledger.append(&records, at("2026-12-01T08:00:00Z"));
         match tokio::time::timeout(patience, append).await {
             Ok(appended) => {

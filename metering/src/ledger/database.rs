@@ -29,8 +29,9 @@ const STATEMENTS: usize = 16;
 /// How long a connection to PostgreSQL may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Rows that come together from the file of a ledger.
-const CHUNK: usize = 250;
+/// The most rows that come together, and about how many bytes of them: documents are large.
+const CHUNK: usize = 1_000;
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Who writes to a ledger in PostgreSQL holds this advisory lock until its transaction ends: `mesoledg` in ASCII.
 const WRITERS_LOCK: i64 = 0x6d65_736f_6c65_6467;
@@ -608,11 +609,16 @@ impl<'q> Query<'q> {
                 let rows = transaction.tell(move |connection, teller| {
                     let mut statement = connection.prepare_cached(&sql)?;
                     let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-                    let mut chunk = Vec::new();
+                    let (mut chunk, mut bytes) = (Vec::new(), 0);
                     while let Some(row) = rows.next()? {
-                        chunk.push(Stored::Sqlite(sqlite::taken(row)?));
-                        if chunk.len() == CHUNK && !teller.say(std::mem::take(&mut chunk)) {
-                            return Ok(());
+                        let row = sqlite::taken(row)?;
+                        bytes += row.iter().map(sqlite::length).sum::<usize>();
+                        chunk.push(Stored::Sqlite(row));
+                        if chunk.len() == CHUNK || bytes >= CHUNK_BYTES {
+                            bytes = 0;
+                            if !teller.say(std::mem::take(&mut chunk)) {
+                                return Ok(());
+                            }
                         }
                     }
                     teller.say(chunk);

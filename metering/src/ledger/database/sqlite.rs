@@ -336,6 +336,15 @@ pub(in super::super) trait Held<'r>: Sized {
     fn held(value: &'r Owned) -> Option<Self>;
 }
 
+/// How long its text or its bytes are.
+pub(super) fn length(value: &Owned) -> usize {
+    match value {
+        Owned::Text(text) => text.len(),
+        Owned::Blob(bytes) => bytes.len(),
+        Owned::Null | Owned::Integer(_) | Owned::Real(_) => 0,
+    }
+}
+
 /// What it is, in SQLite's words.
 pub(super) fn kind(value: &Owned) -> &'static str {
     match value {

@@ -20,6 +20,7 @@
 //! | BillingPeriod | drafts of its month |
 //! | Statement | its period |
 //! | Tenant, its namespaces, workspaces, agreements; foreign objects in its namespaces; a request in its report | the tenant's report |
+//! | the first call of a scheduler that is in vain, or no more (`batch/cluster.rs`) | its Scheduler, at most once in 3 s |
 //! | a policy of the chart | the guard of these, and the reports of all tenants when it was not as it should be |
 //!
 //! And each has itself looked at. What hangs on the spec alone is not disturbed by a status.

@@ -1,7 +1,9 @@
 //! Taking records in: once each, in one transaction, whatever is wrong with some of them.
 
 use super::chain::FORM;
-use super::database::{DatabaseError, Session, Value, insert, look_up, query, rows_at_once, while_waiting};
+use super::database::{
+    DatabaseError, Session, Value, insert, look_up, of_each, query, rows_at_once, while_waiting,
+};
 use super::head_file::{self, HeadFile};
 use super::row::Row;
 use super::{Head, Ledger, LedgerError, months};
@@ -400,18 +402,22 @@ impl Ledger {
         rows: &mut [NewRow],
         pseudonyms: &mut HashMap<String, String>,
     ) -> Result<(), LedgerError> {
+        let unknown: BTreeSet<&String> = rows
+            .iter()
+            .filter_map(|row| row.record.user.as_ref())
+            .filter(|name| !pseudonyms.contains_key(*name))
+            .collect();
+        let unknown = unknown.into_iter().cloned().collect();
+        let found = pseudonyms_of(tx, unknown)
+            .await
+            .map_err(self.failed("writing the pseudonyms of"))?;
+        pseudonyms.extend(found);
         for row in rows {
-            let Some(name) = &row.record.user else { continue };
-            row.person = match pseudonyms.get(name) {
-                Some(pseudonym) => Some(pseudonym.clone()),
-                None => {
-                    let pseudonym = pseudonym_of(tx, name)
-                        .await
-                        .map_err(self.failed("writing the pseudonyms of"))?;
-                    pseudonyms.insert(name.clone(), pseudonym.clone());
-                    Some(pseudonym)
-                }
-            };
+            row.person = row
+                .record
+                .user
+                .as_ref()
+                .and_then(|name| pseudonyms.get(name).cloned());
         }
         Ok(())
     }
@@ -463,8 +469,10 @@ impl Ledger {
         // The name of a person goes into no table that cannot be erased.
         let mut body = record.clone();
         if let Some(name) = &record.user {
-            let pseudonym = pseudonym_of(tx, name).await;
-            body.user = Some(pseudonym.map_err(self.failed("writing the pseudonyms of"))?);
+            let pseudonym = pseudonyms_of(tx, vec![name.clone()]).await;
+            body.user = pseudonym
+                .map_err(self.failed("writing the pseudonyms of"))?
+                .remove(name);
         }
         let body = canonical_json(&body).map_err(|source| LedgerError::Canonical {
             what: "a quarantined usage record",
@@ -515,17 +523,27 @@ pub(super) async fn head_of(session: &mut Session) -> Result<Head, DatabaseError
     }
 }
 
-async fn pseudonym_of(tx: &mut Session, name: &str) -> Result<String, DatabaseError> {
-    let known = || query("SELECT pseudonym FROM person WHERE name = ?").bind(name);
-    if let Some(pseudonym) = known().value(tx).await? {
-        return Ok(pseudonym);
+/// The pseudonym of each of these names, made where there is none.
+async fn pseudonyms_of(
+    tx: &mut Session,
+    names: Vec<String>,
+) -> Result<HashMap<String, String>, DatabaseError> {
+    let there = of_each(tx, "SELECT name, pseudonym FROM person WHERE name", names.clone()).await?;
+    let mut pseudonyms = HashMap::with_capacity(names.len());
+    for row in &there {
+        pseudonyms.insert(row.get(0)?, row.get(1)?);
     }
-    query("INSERT INTO person (pseudonym, name) VALUES (?, ?)")
-        .bind(new_pseudonym()?)
-        .bind(name)
-        .execute(tx)
-        .await?;
-    known().only_value(tx).await
+    let strangers = names
+        .into_iter()
+        .filter(|name| !pseudonyms.contains_key(name))
+        .map(|name| Ok((name, new_pseudonym()?)))
+        .collect::<Result<Vec<_>, DatabaseError>>()?;
+    pseudonyms.extend(strangers.iter().cloned());
+    insert(tx, "person (name, pseudonym)", strangers, |(name, pseudonym)| {
+        vec![name.as_str().into(), pseudonym.as_str().into()]
+    })
+    .await?;
+    Ok(pseudonyms)
 }
 
 /// PostgreSQL keeps no U+0000 in a text.

@@ -527,6 +527,45 @@ pub(super) async fn look_up<R: Send + 'static>(
     }
 }
 
+/// The rows that a statement gives for each of these texts, in no order; it ends with the column that is compared.
+pub(super) async fn of_each(
+    session: &mut Session,
+    select: &'static str,
+    texts: Vec<String>,
+) -> Result<Vec<Stored>, DatabaseError> {
+    if texts.is_empty() {
+        return Ok(Vec::new());
+    }
+    match session {
+        Session::Sqlite(transaction) => {
+            transaction
+                .run(move |connection| {
+                    let mut statement = connection.prepare_cached(&format!("{select} = ?"))?;
+                    let mut found = Vec::new();
+                    for text in texts {
+                        let mut rows = statement.query([text])?;
+                        while let Some(row) = rows.next()? {
+                            found.push(Stored::Sqlite(sqlite::taken(row)?));
+                        }
+                    }
+                    Ok(found)
+                })
+                .await
+        }
+        Session::Postgres(transaction) => {
+            let sql = AssertSqlSafe(format!("{select} = ANY($1)")).into_sql_str();
+            let rows = sqlx::query::<Postgres>(sql)
+                .bind(texts)
+                .fetch_all(&mut **transaction)
+                .await?;
+            Ok(rows
+                .into_iter()
+                .map(|row| Stored::Postgres { row, skipped: 0 })
+                .collect())
+        }
+    }
+}
+
 /// Asks, and works while the database, which is another thread or process, makes its answer.
 pub(super) async fn while_waiting<A, W>(asked: impl Future<Output = A>, work: impl FnOnce() -> W) -> (A, W) {
     let mut asked = pin!(asked);

@@ -12,6 +12,7 @@ use crate::record::{RecordKey, UsageRecord, ValidRecord};
 use jiff::Timestamp;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 /// What became of a batch of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,11 +188,23 @@ struct Rejected<'a> {
     message: String,
 }
 
-/// What of these can stand in the ledger, and what cannot; the first has this place in the batch. Asks no database.
-fn prepare(first: usize, records: &[UsageRecord]) -> Result<(Vec<NewRow>, Vec<Rejected<'_>>), LedgerError> {
-    let mut proven = Vec::with_capacity(records.len());
+/// What is known of a batch while it is gone through.
+struct Sieve<'r> {
+    records: &'r [UsageRecord],
+    /// By name.
+    pseudonyms: HashMap<String, String>,
+    known: u64,
+    rejected: Vec<Rejected<'r>>,
+}
+
+/// What of these can stand in the ledger, and what cannot. Asks no database.
+fn prepare(
+    records: &[UsageRecord],
+    these: Range<usize>,
+) -> Result<(Vec<NewRow>, Vec<Rejected<'_>>), LedgerError> {
+    let mut proven = Vec::with_capacity(these.len());
     let mut rejected = Vec::new();
-    for (index, record) in (first..).zip(records) {
+    for (index, record) in records.iter().enumerate().take(these.end).skip(these.start) {
         match ValidRecord::try_from(record.clone()) {
             Ok(valid) => proven.push(NewRow::nameless(index, valid)?),
             Err(fault) => rejected.push(Rejected {
@@ -268,75 +281,19 @@ impl Ledger {
         self.check_anchor(tx).await?;
         let before = head_of(tx).await.map_err(self.failed("reading the end of"))?;
         let mut head = before;
-        let mut known = 0;
-        let mut rejected = Vec::new();
-        let mut pseudonyms = HashMap::new();
         let mut months = BTreeSet::new();
-        let at_once = rows_at_once(tx);
-        for (place, together) in records.chunks(TOGETHER).enumerate() {
-            let mut fresh: Vec<NewRow> = Vec::with_capacity(together.len());
-            let mut in_batch: HashMap<&RecordKey, usize> = HashMap::with_capacity(together.len());
-            let mut chunks = (place * TOGETHER..)
-                .step_by(at_once)
-                .zip(together.chunks(at_once))
-                .map(|(first, chunk)| prepare(first, chunk));
-            let mut next = chunks.next();
-            while let Some(prepared) = next {
-                let (mut rows, faulty) = prepared?;
-                rejected.extend(faulty);
-                self.name_persons(tx, &mut rows, &mut pseudonyms).await?;
-                let (there, after) = while_waiting(self.known_among(tx, rows), || chunks.next()).await;
-                let (rows, there) = there?;
-                next = after;
-                for (place, row) in rows.into_iter().enumerate() {
-                    let Some(record) = records.get(row.index) else {
-                        continue;
-                    };
-                    let earlier = in_batch.get(&record.key).copied();
-                    let twin = match earlier.and_then(|earlier| Some((earlier, fresh.get(earlier)?))) {
-                        Some((_, earlier)) if same_body(&earlier.as_row(0, 0), false, &row.as_row(0, 0)) => {
-                            Some(Known::Same)
-                        }
-                        Some((earlier, _)) => Some(Known::Other {
-                            seq: head.seq + 1 + i64::try_from(earlier).unwrap_or(0),
-                        }),
-                        None => there.get(&place).copied(),
-                    };
-                    match twin {
-                        Some(Known::Same) => known += 1,
-                        Some(Known::Other { seq }) => rejected.push(Rejected {
-                            index: row.index,
-                            record,
-                            reason: CONFLICT,
-                            message: format!(
-                                "the usage record {} is in the ledger as row {seq} with another content: a source that changes its mind sends the next revision",
-                                record.key
-                            ),
-                        }),
-                        None => {
-                            in_batch.insert(&record.key, fresh.len());
-                            fresh.push(row);
-                        }
-                    }
-                }
-            }
-            let mut fresh = fresh.into_iter();
-            let mut chained = || chain(fresh.by_ref().take(at_once), &mut head, received_ns);
-            let mut next = chained();
-            loop {
-                let rows = next?;
-                if rows.is_empty() {
-                    break;
-                }
-                months::make(tx, rows.iter().map(|chained| chained.row.end_ns), &mut months)
-                    .await
-                    .map_err(self.failed("appending to"))?;
-                let (inserted, after) =
-                    while_waiting(insert(tx, INTO, rows, ChainedRow::values), &mut chained).await;
-                inserted.map_err(self.failed("appending to"))?;
-                next = after;
-            }
+        let mut sieve = Sieve {
+            records,
+            pseudonyms: HashMap::new(),
+            known: 0,
+            rejected: Vec::new(),
+        };
+        for first in (0..records.len()).step_by(TOGETHER) {
+            let together = first..records.len().min(first + TOGETHER);
+            let fresh = self.sift(tx, &mut sieve, together, head).await?;
+            self.write(tx, fresh, &mut head, received_ns, &mut months).await?;
         }
+        let Sieve { known, rejected, .. } = sieve;
         let mut quarantined = Vec::with_capacity(rejected.len());
         for rejected in rejected {
             quarantined.push(self.quarantine(tx, rejected, received_ns).await?);
@@ -348,6 +305,91 @@ impl Ledger {
             quarantined,
             head,
         })
+    }
+
+    /// Which of these are new, in their order; the first of them will follow `head`. The others are counted or rejected.
+    /// While the database looks for some, the next are made ready.
+    async fn sift(
+        &self,
+        tx: &mut Session,
+        sieve: &mut Sieve<'_>,
+        together: Range<usize>,
+        head: Head,
+    ) -> Result<Vec<NewRow>, LedgerError> {
+        let records = sieve.records;
+        let mut fresh: Vec<NewRow> = Vec::with_capacity(together.len());
+        let mut in_batch: HashMap<&RecordKey, usize> = HashMap::with_capacity(together.len());
+        let at_once = rows_at_once(tx);
+        let mut chunks = together
+            .clone()
+            .step_by(at_once)
+            .map(|first| prepare(records, first..together.end.min(first + at_once)));
+        let mut next = chunks.next();
+        while let Some(prepared) = next {
+            let (mut rows, faulty) = prepared?;
+            sieve.rejected.extend(faulty);
+            self.name_persons(tx, &mut rows, &mut sieve.pseudonyms).await?;
+            let (there, after) = while_waiting(self.known_among(tx, rows), || chunks.next()).await;
+            let (rows, there) = there?;
+            next = after;
+            for (place, row) in rows.into_iter().enumerate() {
+                let Some(record) = records.get(row.index) else {
+                    continue;
+                };
+                let earlier = in_batch.get(&record.key).copied();
+                let twin = match earlier.and_then(|earlier| Some((earlier, fresh.get(earlier)?))) {
+                    Some((_, earlier)) if same_body(&earlier.as_row(0, 0), false, &row.as_row(0, 0)) => {
+                        Some(Known::Same)
+                    }
+                    Some((earlier, _)) => Some(Known::Other {
+                        seq: head.seq + 1 + i64::try_from(earlier).unwrap_or(0),
+                    }),
+                    None => there.get(&place).copied(),
+                };
+                match twin {
+                    Some(Known::Same) => sieve.known += 1,
+                    Some(Known::Other { seq }) => sieve.rejected.push(Rejected {
+                        index: row.index,
+                        record,
+                        reason: CONFLICT,
+                        message: format!(
+                            "the usage record {} is in the ledger as row {seq} with another content: a source that changes its mind sends the next revision",
+                            record.key
+                        ),
+                    }),
+                    None => {
+                        in_batch.insert(&record.key, fresh.len());
+                        fresh.push(row);
+                    }
+                }
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// Writes these at the end of the chain. While the database takes some, the next are hashed.
+    async fn write(
+        &self,
+        tx: &mut Session,
+        fresh: Vec<NewRow>,
+        head: &mut Head,
+        received_ns: i64,
+        months: &mut BTreeSet<jiff::civil::Date>,
+    ) -> Result<(), LedgerError> {
+        let at_once = rows_at_once(tx);
+        let mut fresh = fresh.into_iter();
+        let mut chained = || chain(fresh.by_ref().take(at_once), head, received_ns);
+        let mut next = chained()?;
+        while !next.is_empty() {
+            months::make(tx, next.iter().map(|chained| chained.row.end_ns), months)
+                .await
+                .map_err(self.failed("appending to"))?;
+            let (inserted, after) =
+                while_waiting(insert(tx, INTO, next, ChainedRow::values), &mut chained).await;
+            inserted.map_err(self.failed("appending to"))?;
+            next = after?;
+        }
+        Ok(())
     }
 
     /// Refuses a ledger that does not hold what the file beside it says: to append to it would cover up the loss.

@@ -89,6 +89,21 @@ impl DriftLog {
         entries.truncate(KEPT);
     }
 
+    /// Notes that an object which holds every tenant is as it should be; whether that is news.
+    fn is_back(&self, object: &str, now: Timestamp) -> bool {
+        let mut inner = locked(&self.0);
+        let open = inner
+            .of_all
+            .iter_mut()
+            .filter(|entry| entry.repaired_at.is_none());
+        let mut is_news = false;
+        for entry in open.filter(|entry| entry.object == object) {
+            entry.repaired_at = Some(now);
+            is_news = true;
+        }
+        is_news
+    }
+
     /// Notes what is foreign now, and that what is so no more was set right; gives what is new.
     pub fn foreign<'f>(&self, tenant: &str, found: &'f [Foreign], now: Timestamp) -> Vec<&'f Foreign> {
         let mut inner = locked(&self.0);
@@ -232,10 +247,12 @@ pub async fn of_the_chart(context: &Context, kind: &str, name: &str, change: &Ch
         }
     };
     let mut drift = entry(&object, change);
+    let log = &context.tenancy.proof.drift;
     if failed.is_some() {
         drift.repaired_at = None;
+    } else {
+        log.is_back(&object, now());
     }
-    let log = &context.tenancy.proof.drift;
     log.note(None, drift);
     context.triggers.reports.reconcile_all(&context.stores.tenants);
     let about = ObjectReference {
@@ -250,6 +267,14 @@ pub async fn of_the_chart(context: &Context, kind: &str, name: &str, change: &Ch
         "DriftRepaired"
     };
     tell(context, &object, &about.clone(), about, reason, note).await;
+}
+
+/// A policy of the chart is as the chart has it: where it could not be put back before, somebody else did it.
+pub fn is_back(context: &Context, kind: &str, name: &str) {
+    let log = &context.tenancy.proof.drift;
+    if log.is_back(&format!("{kind} {name}"), now()) {
+        context.triggers.reports.reconcile_all(&context.stores.tenants);
+    }
 }
 
 /// Something foreign came into a tenant's namespaces.
@@ -317,5 +342,37 @@ async fn tell(
     };
     if let Err(error) = context.recorder.publish(&event, about).await {
         tracing::debug!(%error, object, "an event was lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_could_not_be_put_back_is_told_as_repaired_once_it_is_back() {
+        let log = DriftLog::default();
+        let drift = |object: &str| Drift {
+            object: object.to_owned(),
+            what: "was deleted".to_owned(),
+            seen_at: now(),
+            by: None,
+            changed_at: None,
+            repaired_at: None,
+        };
+        log.note(None, drift("ValidatingAdmissionPolicy mesocentre-pods"));
+        log.note(None, drift("ValidatingAdmissionPolicy mesocentre-tokens"));
+        let still_open = || -> Vec<String> {
+            let all = log.of("univ-caen");
+            all.into_iter()
+                .filter(|drift| drift.repaired_at.is_none())
+                .map(|drift| drift.object)
+                .collect()
+        };
+        assert_eq!(still_open().len(), 2);
+        assert!(log.is_back("ValidatingAdmissionPolicy mesocentre-tokens", now()));
+        assert_eq!(still_open(), ["ValidatingAdmissionPolicy mesocentre-pods"]);
+        // Once is enough: nobody is told again.
+        assert!(!log.is_back("ValidatingAdmissionPolicy mesocentre-tokens", now()));
     }
 }

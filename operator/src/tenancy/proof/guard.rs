@@ -169,6 +169,7 @@ async fn look(context: &Context) -> Result<Duration, Failure> {
         let as_written = fields.as_ref().is_some_and(Vec::is_empty);
         if as_written || unseen(guard, which) {
             locked(&guard.state).given_up.remove(which);
+            drift::is_back(context, &which.0, &which.1);
             walls.push(wall(None, live.as_ref()));
             continue;
         }
@@ -189,7 +190,9 @@ async fn look(context: &Context) -> Result<Duration, Failure> {
             }
             Err(failure) => {
                 again = again.min(AGAIN);
-                if guard.gives_up(which) {
+                // The API server itself writes a policy's status after each change: nothing is in the way of another try.
+                let is_raced = matches!(failure, Failure::Conflict { .. });
+                if !is_raced && guard.gives_up(which) {
                     drift::of_the_chart(context, &which.0, &which.1, &change, Some(&failure.to_string()))
                         .await;
                 }

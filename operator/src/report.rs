@@ -3,6 +3,7 @@
 use crate::Context;
 use crate::failure::Failure;
 use crate::watch::Watchable;
+use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::object::HasStatus;
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
@@ -12,6 +13,11 @@ use mesocentre_api::{Condition, ConditionStatus, FIELD_MANAGER, READY, labels, s
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
+
+/// An instant as Kubernetes has times: in whole seconds.
+pub fn in_seconds(instant: Timestamp) -> Timestamp {
+    Timestamp::from_second(instant.as_second()).unwrap_or(instant)
+}
 
 /// An object's own API: of its namespace, or of the cluster.
 pub trait Home: Watchable {

@@ -489,10 +489,8 @@ pub(super) async fn look_up<R: Send + 'static>(
                     let mut found = Vec::new();
                     for (place, key) in keys.iter().enumerate() {
                         sqlite::bind(&mut statement, values(key))?;
-                        let mut rows = statement.raw_query();
-                        while let Some(row) = rows.next()? {
-                            found.push((place, Stored::Sqlite(sqlite::taken(row)?)));
-                        }
+                        let rows = sqlite::all(statement.raw_query())?;
+                        found.extend(rows.into_iter().map(|row| (place, row)));
                     }
                     drop(statement);
                     Ok((keys, found))
@@ -543,10 +541,7 @@ pub(super) async fn of_each(
                     let mut statement = connection.prepare_cached(&format!("{select} = ?"))?;
                     let mut found = Vec::new();
                     for text in texts {
-                        let mut rows = statement.query([text])?;
-                        while let Some(row) = rows.next()? {
-                            found.push(Stored::Sqlite(sqlite::taken(row)?));
-                        }
+                        found.extend(sqlite::all(statement.query([text])?)?);
                     }
                     Ok(found)
                 })
@@ -685,12 +680,7 @@ impl<'q> Query<'q> {
                 transaction
                     .run(move |connection| {
                         let mut statement = connection.prepare_cached(&sql)?;
-                        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-                        let mut all = Vec::new();
-                        while let Some(row) = rows.next()? {
-                            all.push(Stored::Sqlite(sqlite::taken(row)?));
-                        }
-                        Ok(all)
+                        sqlite::all(statement.query(rusqlite::params_from_iter(values))?)
                     })
                     .await?
             }

@@ -206,10 +206,9 @@ fn note(context: &Context, scheduler: &Scheduler, cluster: &Cluster, error: Opti
         .and_then(|status| find_condition(&status.conditions, READY))
         .filter(|ready| ready.reason == UNREACHABLE)
         .map(|ready| ready.last_transition_time);
-    let now = Timestamp::now();
     let noted = cluster.away().map(|away| away.since).or(told);
     cluster.set_away(Some(Away {
-        since: noted.unwrap_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now)),
+        since: noted.unwrap_or_else(|| report::in_seconds(Timestamp::now())),
         why: error.to_string(),
     }));
 }

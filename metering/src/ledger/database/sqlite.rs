@@ -4,9 +4,9 @@
 //! A transaction that is dropped before it ended is rolled back when its connection comes home, so a caller that goes
 //! away in the middle leaves nothing half done.
 
-use super::{DatabaseError, OpenError, Value};
+use super::{DatabaseError, OpenError, Stored, Value};
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
-use rusqlite::{Connection, OpenFlags, Statement, ToSql};
+use rusqlite::{Connection, OpenFlags, Rows, Statement, ToSql};
 use sqlx::migrate::{MigrateError, Migrator};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -285,6 +285,15 @@ pub(super) fn taken(row: &rusqlite::Row<'_>) -> Result<Vec<Owned>, rusqlite::Err
     (0..row.as_ref().column_count())
         .map(|place| row.get(place))
         .collect()
+}
+
+/// All rows that a statement gives.
+pub(super) fn all(mut rows: Rows<'_>) -> Result<Vec<Stored>, rusqlite::Error> {
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(Stored::Sqlite(taken(row)?));
+    }
+    Ok(all)
 }
 
 /// Runs the migrations that the file has not seen, all or none, and writes them down as sqlx does, which ran them once.

@@ -16,7 +16,7 @@ pub mod view;
 use super::{Cluster, Engine, WaitsFor};
 use crate::Context;
 use crate::failure::Failure;
-use crate::report::{self as frame, write_status};
+use crate::report::{self as frame, in_seconds, write_status};
 use crate::watch::key;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -347,7 +347,7 @@ impl Life {
         let submitting = cluster.submits();
         let context = Arc::clone(&self.context);
         let mut call = std::pin::pin!(cluster.call(&context, SUBMIT, cluster.engine.submit(&planned)));
-        let asked_at = now_in_seconds();
+        let asked_at = in_seconds(Timestamp::now());
         let answer = match tokio::time::timeout(WORTH_TELLING, &mut call).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -667,7 +667,7 @@ impl Life {
     /// Ends a job that the scheduler never had.
     async fn end(&self, phase: Phase, why: &str) -> Result<Action, Failure> {
         let progress = Progress {
-            ended_at: Some(now_in_seconds()),
+            ended_at: Some(in_seconds(Timestamp::now())),
             ..Progress::bare(view::to_bridge(phase), Some(why.into()))
         };
         let status = report::with_progress(&self.job, &progress, None, Timestamp::now());
@@ -681,11 +681,6 @@ impl Life {
         frame::event(&self.context, job.as_ref(), type_, phase.as_str(), why).await;
         Ok(Action::await_change())
     }
-}
-
-fn now_in_seconds() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// After the end: whether it is metered, and whether it is time for the object to go.

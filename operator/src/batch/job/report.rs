@@ -3,7 +3,7 @@
 use super::super::hold;
 use super::validate::Fit;
 use super::view;
-use crate::report::Verdict;
+use crate::report::{Verdict, in_seconds};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use mesocentre_api::{
@@ -175,7 +175,7 @@ fn outlook(told: Option<JobOutlook>, progress: &Progress, now: Timestamp) -> Opt
             .ahead
             .map(|ahead| i64::try_from(ahead).unwrap_or(i64::MAX)),
         expected_start: foreseen.expected_start,
-        at: Timestamp::from_second(now.as_second()).unwrap_or(now),
+        at: in_seconds(now),
     })
 }
 

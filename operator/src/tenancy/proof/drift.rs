@@ -4,6 +4,7 @@
 use super::super::made::Key;
 use crate::Context;
 use crate::lock::locked;
+use crate::report::in_seconds;
 use crate::watch::key;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -159,8 +160,7 @@ impl DriftLog {
 
 /// In whole seconds, as Kubernetes has times.
 pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
+    in_seconds(Timestamp::now())
 }
 
 /// An object in a tenant's namespace was not as planned, and is now.
